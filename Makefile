@@ -1,0 +1,55 @@
+# Everything a developer or an operator of a checkout types. `make` alone prints this list.
+PYTHON ?= python3
+V := .venv/bin
+READY := .venv/.ready
+
+help:             ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(V)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $(READY)
+
+run: $(READY)     ## the daemon with the bundled provider simulator and a few hundred messages (ONCE=1: and stop)
+	$(V)/mta demo $(if $(ONCE),--once)
+
+test: $(READY)    ## every test this machine can run; what it cannot is skipped with the reason
+	$(V)/pytest -q
+
+check: fmt-check lint types imports tidy unit  ## everything a commit needs, fastest first
+
+fmt-check: $(READY)  ## layout of the code
+	$(V)/ruff format --check -q .
+
+lint: $(READY)    ## ruff
+	$(V)/ruff check -q .
+
+types: $(READY)   ## mypy, strict
+	$(V)/mypy
+
+imports: $(READY) ## imports point inwards; the core does no I/O
+	$(V)/lint-imports --no-cache >/tmp/petrel-imports.$$$$ || { cat /tmp/petrel-imports.$$$$; exit 1; }
+
+tidy: $(READY)    ## house rules no linter can say
+	$(V)/pytest -q tests/tidy
+
+unit: $(READY)    ## the core, without sockets
+	$(V)/pytest -q tests/unit tests/conformance tests/property
+
+e2e: $(READY)     ## real sockets and processes
+	$(V)/pytest -q tests/e2e
+
+crash: $(READY)   ## kill -9 under load, and count
+	$(V)/pytest -q tests/crash
+
+bench: $(READY)   ## Petrel, Postfix and Haraka in turn, with ratios
+	$(V)/python -m benchmarks.throughput
+
+docs: $(READY)    ## regenerate docs/reference from the declarations
+	$(V)/python -m mta.config.reference docs/reference
+
+fmt: $(READY)     ## lay the code out
+	$(V)/ruff format -q . && $(V)/ruff check -q --fix .
+
+.PHONY: help run test check fmt-check lint types imports tidy unit e2e crash bench docs fmt

@@ -1,0 +1,1 @@
+"""What happened, as rows that other programs tail."""

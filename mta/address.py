@@ -1,0 +1,50 @@
+"""Mail addresses in an envelope (RFC 5321 §4.1.2), taken apart and checked.
+
+Only what may stand in an envelope passes: no control characters, no unquoted blanks,
+no angle brackets, bounded lengths. Non-ASCII is allowed for SMTPUTF8 (RFC 6531).
+"""
+
+import re
+from typing import Final
+
+LOCAL_PART_OCTETS_MAX: Final = 64
+"""RFC 5321 §4.5.3.1.1."""
+DOMAIN_OCTETS_MAX: Final = 255
+"""RFC 5321 §4.5.3.1.2."""
+
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+"
+# Consecutive, leading and trailing dots break RFC 5321 but exist at large providers.
+_DOT_ATOM = re.compile(rf"(?:{_ATOM}|\.)+")
+_QUOTED = re.compile(r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\x80-\U0010ffff]|\\[\x20-\x7e])*"')
+_LABEL = r"[A-Za-z0-9_\x80-\U0010ffff](?:[A-Za-z0-9_\x80-\U0010ffff-]*[A-Za-z0-9_\x80-\U0010ffff])?"
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+_LITERAL = re.compile(r"\[(?:IPv6:[0-9A-Fa-f:.]+|\d{1,3}(?:\.\d{1,3}){3})\]", re.IGNORECASE)
+_PLAIN = re.compile(r"[A-Za-z0-9_+=.-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)*"
+                    r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")  # fmt: skip
+
+
+def is_valid(address: str) -> bool:
+    """Whether address may stand in RCPT TO: a local part, @, a domain or literal."""
+    if _PLAIN.fullmatch(address) and len(address) <= 255:
+        return True
+    local, at, domain = address.rpartition("@")
+    return bool(
+        at
+        and len(local.encode()) <= LOCAL_PART_OCTETS_MAX
+        and (_DOT_ATOM.fullmatch(local) or _QUOTED.fullmatch(local))
+        and is_valid_domain(domain)
+    )
+
+
+def is_valid_domain(domain: str) -> bool:
+    """Whether domain is a host name or an address literal of legal length."""
+    if len(domain.encode()) > DOMAIN_OCTETS_MAX:
+        return False
+    if domain.startswith("["):
+        return bool(_LITERAL.fullmatch(domain))
+    return bool(_DOMAIN.fullmatch(domain))
+
+
+def domain_of(address: str) -> str:
+    """The domain, lower case, without a trailing dot; empty if there is none."""
+    return address.rpartition("@")[2].lower().removesuffix(".") if "@" in address else ""

@@ -1,0 +1,1 @@
+"""Commands of an operator, and how their answers are shown."""

@@ -1,0 +1,1 @@
+"""What a failure is called, and what is written to the sender."""

@@ -1,0 +1,1 @@
+"""From configuration text to settings, with the place of every value."""

@@ -1,0 +1,1 @@
+"""The running program: one shard, its intake and its deliveries."""

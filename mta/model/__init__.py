@@ -1,0 +1,1 @@
+"""What flows through the program: frozen values that every layer speaks."""

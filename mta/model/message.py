@@ -1,0 +1,85 @@
+"""A message in the spool: its envelope, its recipients, its content."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mta.model.queue_key import QueueKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What is known of a message besides its content and recipients; never changes.
+
+    Times are epoch seconds, sizes octets. Strings hold no CR, LF or NUL.
+    """
+
+    message_id: int
+    mail_from: str
+    """The envelope sender; empty for the null sender."""
+    time_queued: float
+    size: int
+    """Octets of the stored content."""
+    head_size: int
+    """Octets of the header block at the start of the content, with its empty line."""
+    has_leading_dot: bool = False
+    """Whether a line of the content begins with a dot, so that sending must stuff it."""
+    is_8bit: bool = False
+    is_smtputf8: bool = False
+    ret: str = ""
+    """`FULL`, `HDRS` or empty (RFC 3461)."""
+    env_id: str = ""
+    """ENVID, decoded from xtext."""
+    job_id: str = ""
+    source_type: str = "smtp"
+    source_helo: str = ""
+    source_ip: str = ""
+    """The client's address; empty if the message did not come over a network."""
+    listener_ip: str = ""
+    """The address the client connected to."""
+    smtp_user: str = ""
+    """The authenticated user, or empty."""
+    with_protocol: str = "ESMTP"
+    """The `with` clause of our Received field (RFC 3848): ESMTP, ESMTPS, ESMTPA, …"""
+    hide_source: bool = False
+    """`hide-message-source` of the source: keep the client out of our Received field."""
+    add_received: bool = True
+    """`add-received-header` of the source."""
+    remove_received: bool = False
+    """`remove-received-headers` of the source."""
+    acct_headers: dict[str, str] = field(default_factory=dict)
+    """Header values that accounting files ask for, by lower-case name."""
+
+
+@dataclass(slots=True, eq=False)
+class Recipient:
+    """One recipient of one message, as a queue holds it. `due` and `attempts` change."""
+
+    recipient_id: int
+    envelope: Envelope
+    address: str
+    """As the client wrote it."""
+    queue: QueueKey
+    due: float
+    """Not to be tried before this time, epoch seconds."""
+    pool: str = ""
+    """The pool that gave the VMTA, or empty."""
+    orcpt: str = ""
+    """ORCPT as `type;address`, decoded from xtext, or empty (RFC 3461)."""
+    notify: str = ""
+    """NOTIFY as given, upper case, or empty (RFC 3461)."""
+    attempts: int = 0
+    last_reply: str = ""
+    """What the last failed try was answered, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """Content too large for memory: a file of `size` octets that must not change."""
+
+    path: Path
+    size: int
+
+
+Content = bytes | FileContent
+"""Canonical message content: lines end in CRLF, no bare CR or LF, no NUL, ends in CRLF,
+not dot-stuffed. Small ones are bytes, large ones a file."""

@@ -1,0 +1,22 @@
+"""The name of a queue: one destination through one VirtualMTA."""
+
+from typing import Final, NamedTuple
+
+DEFAULT_VMTA: Final = "{default}"
+"""The VirtualMTA of messages that chose none. Guide: VirtualMTAs."""
+
+
+class QueueKey(NamedTuple):
+    """`domain/vmta`; domain is lower case."""
+
+    domain: str
+    vmta: str
+
+    def __str__(self) -> str:
+        return f"{self.domain}/{self.vmta}"
+
+    @classmethod
+    def parse(cls, text: str) -> "QueueKey":
+        """The key of `domain/vmta`; without a slash the VMTA is `{default}`."""
+        domain, slash, vmta = text.partition("/")
+        return cls(domain.lower(), vmta if slash else DEFAULT_VMTA)

@@ -1,0 +1,1 @@
+"""When a recipient is tried, and how many connections at once."""

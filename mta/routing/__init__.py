@@ -1,0 +1,1 @@
+"""Which queue a recipient goes to, and which hosts serve it."""

@@ -1,0 +1,1 @@
+"""Every directive, declared once; one class per scope."""

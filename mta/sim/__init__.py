@@ -1,0 +1,1 @@
+"""The provider simulator and the program in virtual time."""

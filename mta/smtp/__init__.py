@@ -1,0 +1,1 @@
+"""The protocol without I/O (RFC 5321 and its extensions)."""
