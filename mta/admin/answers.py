@@ -122,6 +122,10 @@ class QueuesAnswer:
     total_recipients: int
     total_queues: int
     """Queues with recipients, matching or not."""
+    title: str = ""
+    """What `show topqueues` calls itself."""
+    shows_events: bool = False
+    """Whether `--errors` was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +146,8 @@ class DomainsAnswer:
 
     rows: tuple[DomainRow, ...]
     matching: int
+    shows_events: bool = False
+    """Whether `--errors` was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

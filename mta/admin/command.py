@@ -1,0 +1,178 @@
+"""What an admin command is: declared once, in `mta.admin.commands`.
+
+From a declaration come the command line, the check of a request that arrives on the
+control socket, and the reference page. Whatever a parameter holds crosses the socket as
+the text an operator would type and is parsed by the declaration on both sides.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar, cast
+
+from mta.admin.answers import Answer
+from mta.admin.operations import CommandRefusedError, Operations
+from mta.errors import PetrelError
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+A = TypeVar("A", bound=Answer)
+
+
+class UsageError(PetrelError):
+    """A command that was put wrongly: unknown, ambiguous, or with a wrong argument."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Parameter(Generic[T_co]):
+    """An argument or option. `parse` raises ValueError with what was expected."""
+
+    name: str
+    """As written: `maxitems` is `--maxitems` if it is an option."""
+    parse: Callable[[str], T_co]
+    default: T_co
+    help: str
+    metavar: str = "TEXT"
+    is_option: bool = True
+    is_required: bool = False
+    flag: str = ""
+    """What the option means without a value (`yes`); empty if it must have one."""
+    takes_value: bool = True
+    """Whether `--name=VALUE` is allowed; an option without is a plain flag."""
+
+    @property
+    def spelling(self) -> str:
+        """How usage lines show it."""
+        if not self.is_option:
+            return self.metavar if self.is_required else f"[{self.metavar}]"
+        if not self.takes_value:
+            return f"--{self.name}"
+        return f"--{self.name}[={self.metavar}]" if self.flag else f"--{self.name}={self.metavar}"
+
+
+class Arguments:
+    """The values of one call; `arguments[PARAMETER]` has the parameter's own type."""
+
+    def __init__(self, parameters: Sequence[Parameter[object]], raw: Mapping[str, str]) -> None:
+        known = {parameter.name: parameter for parameter in parameters}
+        self._values: dict[str, object] = {}
+        for name, text in raw.items():
+            parameter = known.get(name)
+            if parameter is None:
+                raise UsageError(f"unknown argument {name!r}")
+            try:
+                self._values[name] = parameter.parse(text)
+            except ValueError as error:
+                raise UsageError(f"{parameter.spelling}: {error}, not {text!r}") from None
+        for parameter in parameters:
+            if parameter.is_required and parameter.name not in self._values:
+                raise UsageError(f"{parameter.spelling} is missing")
+
+    def __getitem__(self, parameter: Parameter[T]) -> T:
+        return cast("T", self._values.get(parameter.name, parameter.default))
+
+
+Run = Callable[[Sequence[Operations], Arguments], Awaitable[Answer]]
+"""Carries a command out in every shard and makes one answer of theirs."""
+
+Stream = Callable[[Operations, Arguments], AsyncIterator[str]]
+"""Carries a command out in one shard and yields lines as they come."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class AdminCommand:
+    """One command. Exactly one of `run`, `stream` and `unavailable` is set."""
+
+    words: str
+    help: str
+    changes: bool = False
+    """Whether it changes anything: mail, queues, files, or the daemon."""
+    parameters: tuple[Parameter[object], ...] = ()
+    aliases: tuple[str, ...] = ()
+    run: Run | None = None
+    stream: Stream | None = None
+    done: str = ""
+    """What a Changed answer says, with `{count}` and `{matching}`."""
+    unavailable: str = ""
+    """Why a command of the manual is refused."""
+    example: str = ""
+    local: bool = False
+    """Whether the command line does it by itself, without a daemon."""
+    check: Callable[[Arguments], None] = field(default=lambda _: None)
+    """Raises UsageError where parameters are wrong only together."""
+
+    @property
+    def usage(self) -> str:
+        """The command as its help shows it, with all its parameters."""
+        return " ".join([self.words, *(_bracketed(p) for p in self.parameters)])
+
+    def arguments(self, raw: Mapping[str, str]) -> Arguments:
+        """Parse and check; UsageError says what is wrong."""
+        arguments = Arguments(self.parameters, raw)
+        self.check(arguments)
+        return arguments
+
+
+def _bracketed(parameter: Parameter[object]) -> str:
+    return f"[{parameter.spelling}]" if parameter.is_option else parameter.spelling
+
+
+def merged(
+    call: Callable[[Operations, Arguments], Awaitable[A]],
+    merge: Callable[[Sequence[A], Arguments], Answer],
+) -> Run:
+    """A run whose answers of all shards become one; the first refusal refuses it all."""
+
+    async def run(shards: Sequence[Operations], arguments: Arguments) -> Answer:
+        answers = [await call(operations, arguments) for operations in shards]
+        return merge(answers, arguments)
+
+    return run
+
+
+def from_owner(
+    call: Callable[[Operations, Arguments], Awaitable[A]],
+    merge: Callable[[Sequence[A], Arguments], Answer],
+) -> Run:
+    """A run in which the shards that do not know the subject refuse, and others answer."""
+
+    async def run(shards: Sequence[Operations], arguments: Arguments) -> Answer:
+        answers, refusals = [], []
+        for operations in shards:
+            try:
+                answers.append(await call(operations, arguments))
+            except CommandRefusedError as refusal:
+                refusals.append(refusal)
+        if not answers:
+            raise refusals[0]
+        return merge(answers, arguments)
+
+    return run
+
+
+def find_command(commands: Sequence[AdminCommand], words: str) -> AdminCommand:
+    """The command of exactly these words; UsageError if there is none."""
+    for command in commands:
+        if words == command.words or words in command.aliases:
+            return command
+    raise UsageError(f"unknown command {words!r}; `mta --help` lists all commands")
+
+
+def match_word(word: str, words: Sequence[str]) -> str:
+    """The one of words that word is, or is the unique beginning of; UsageError if none.
+
+    Guide: pmta; words may be shortened while they stay unique.
+    """
+    word = word.lower()
+    if word in words:
+        return word
+    matches = [candidate for candidate in words if candidate.startswith(word)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise UsageError(f"{word!r} may be {_alternatives(matches)}; write more of it")
+    raise UsageError(f"no command {word!r} here; expected {_alternatives(list(words))}")
+
+
+def _alternatives(words: list[str]) -> str:
+    *others, last = sorted(words)
+    return f"{', '.join(others)} or {last}" if others else last

@@ -1,0 +1,370 @@
+"""Every admin command, declared. Guide: pmta commands.
+
+Adding one is adding an entry here (and, for something new, a method of `Operations`):
+the command line, the control socket and the reference page follow.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+import mta
+from mta.admin import merge
+from mta.admin import parameters as p
+from mta.admin.answers import (
+    Answer,
+    Changed,
+    CommandDone,
+    DomainsAnswer,
+    QueuesAnswer,
+    VersionAnswer,
+)
+from mta.admin.command import (
+    AdminCommand,
+    Arguments,
+    Parameter,
+    Run,
+    UsageError,
+    from_owner,
+    merged,
+)
+from mta.admin.operations import (
+    CommandRefusedError,
+    DomainQuery,
+    Operations,
+    QueueQuery,
+    RecipientFilter,
+    Sort,
+)
+from mta.model.queue_key import QueueKey
+
+PRODUCT: Final = "Petrel"
+
+
+def _domain_query(a: Arguments, sort: Parameter[Sort]) -> DomainQuery:
+    return DomainQuery(
+        domain=a[p.DOMAIN],
+        vmta=a[p.VMTA],
+        sort=a[sort],
+        max_items=a[p.MAX_ITEMS],
+        connected=a[p.CONNECTED],
+        errors=a[p.ERRORS],
+    )
+
+
+def _show_domains(sort: Parameter[Sort]) -> Run:
+    def finish(answers: Sequence[DomainsAnswer], a: Arguments) -> Answer:
+        answer = merge.merge_domains(answers, _domain_query(a, sort))
+        return replace(answer, shows_events=a[p.ERRORS])
+
+    return merged(lambda operations, a: operations.domains(_domain_query(a, sort)), finish)
+
+
+def _queue_query(a: Arguments, sort: Parameter[Sort]) -> QueueQuery:
+    return QueueQuery(
+        pattern=a[p.LISTING],
+        sort=a[sort],
+        max_items=a[p.MAX_ITEMS],
+        connected=a[p.CONNECTED],
+        paused=a[p.PAUSED],
+        mode=a[p.MODE],
+        errors=a[p.ERRORS],
+    )
+
+
+_SORTED_BY: Final = {"name": "name", "rcpt": "number of recipients", "size": "size"}
+
+
+def _show_queues(sort: Parameter[Sort], *, top: bool) -> Run:
+    def finish(answers: Sequence[QueuesAnswer], a: Arguments) -> Answer:
+        answer = merge.merge_queues(answers, _queue_query(a, sort))
+        title = f"Top {len(answer.rows)} queues by {_SORTED_BY[a[sort]]}" if top else ""
+        return replace(answer, title=title, shows_events=a[p.ERRORS])
+
+    return merged(lambda operations, a: operations.queues(_queue_query(a, sort)), finish)
+
+
+async def _explain(shards: Sequence[Operations], a: Arguments) -> Answer:
+    subject = a[p.SUBJECT]
+    if isinstance(subject, QueueKey):
+        queue = subject
+        run = from_owner(
+            lambda operations, _: operations.explain_queue(queue),
+            lambda answers, _: merge.merge_explanations(answers),
+        )
+    else:
+        message_id = subject
+        run = from_owner(
+            lambda operations, _: operations.explain_message(message_id),
+            lambda answers, _: merge.merge_messages(answers),
+        )
+    return await run(shards, a)
+
+
+def _change(call: Callable[[Operations, Arguments], Awaitable[Changed]]) -> Run:
+    """A change of queues; it is refused if the pattern matches none."""
+
+    def finish(answers: Sequence[Changed], a: Arguments) -> Answer:
+        changed = merge.merge_changes(answers)
+        if not changed.matching:
+            raise CommandRefusedError(
+                f"no queue matches {a[p.QUEUES]}; `mta show queues` lists those with recipients"
+            )
+        return changed
+
+    return merged(call, finish)
+
+
+def _done(text: str, call: Callable[[Operations, Arguments], Awaitable[None]]) -> Run:
+    async def run(shards: Sequence[Operations], a: Arguments) -> Answer:
+        for operations in shards:
+            await call(operations, a)
+        return CommandDone(text)
+
+    return run
+
+
+def _filter(a: Arguments) -> RecipientFilter:
+    return RecipientFilter(
+        queue=a[p.FILTER_QUEUE],
+        mail_from=a[p.ORIG],
+        address=a[p.RCPT],
+        job_id=a[p.JOB_ID],
+        env_id=a[p.ENV_ID],
+        older_than=a[p.OLDER_THAN],
+    )
+
+
+def _check_delete(a: Arguments) -> None:
+    if not (a[p.FILTER_QUEUE] or a[p.JOB_ID] or a[p.ORIG] or a[p.RCPT] or a[p.ENV_ID]):
+        raise UsageError(
+            "delete needs --queue, --jobId, --orig, --rcpt or --envId; everything is --queue=*/*"
+        )
+
+
+async def _clear_dns_cache(shards: Sequence[Operations], a: Arguments) -> Answer:
+    domain = a[p.DNS_DOMAIN]
+    for operations in shards:
+        await operations.clear_dns_cache(domain)
+    text = "DNS cache cleared." if domain == "*" else f"Cleared {domain} from DNS cache."
+    return CommandDone(text)
+
+
+async def _version(_shards: Sequence[Operations], _a: Arguments) -> Answer:
+    return VersionAnswer(PRODUCT, mta.__version__)
+
+
+async def _trace(operations: Operations, a: Arguments) -> AsyncIterator[str]:
+    deadline = asyncio.timeout(a[p.SECONDS])
+    try:
+        async with deadline:
+            async for line in operations.trace(a[p.QUEUES]):
+                yield line
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+
+
+_SHOW_DOMAINS = (p.DOMAIN, p.VMTA, p.CONNECTED, p.MAX_ITEMS, p.ERRORS)
+_SHOW_QUEUES = (p.LISTING, p.CONNECTED, p.PAUSED, p.MODE, p.MAX_ITEMS, p.ERRORS)
+
+
+def _refused(words: str, reason: str) -> AdminCommand:
+    return AdminCommand(words=words, help="not available yet", unavailable=reason)
+
+
+COMMANDS: Final[tuple[AdminCommand, ...]] = (
+    AdminCommand(
+        words="show status",
+        help="traffic, connections, queues and spool at a glance",
+        run=merged(
+            lambda operations, _: operations.status(),
+            lambda answers, _: merge.merge_status(answers),
+        ),
+    ),
+    AdminCommand(
+        words="show queues",
+        help="queues, by name",
+        parameters=(*_SHOW_QUEUES, p.SORT_NAME),
+        run=_show_queues(p.SORT_NAME, top=False),
+        example="show queues 'gmail.com/*' --errors",
+    ),
+    AdminCommand(
+        words="show topqueues",
+        help="the queues with the most recipients",
+        parameters=(*_SHOW_QUEUES, p.SORT_RCPT),
+        run=_show_queues(p.SORT_RCPT, top=True),
+        example="show topqueues --errors --maxitems=5",
+    ),
+    AdminCommand(
+        words="show domains",
+        help="domains, over all their queues, by name",
+        parameters=(*_SHOW_DOMAINS, p.SORT_NAME),
+        run=_show_domains(p.SORT_NAME),
+    ),
+    AdminCommand(
+        words="show topdomains",
+        help="the domains with the most recipients",
+        parameters=(*_SHOW_DOMAINS, p.SORT_RCPT),
+        run=_show_domains(p.SORT_RCPT),
+    ),
+    AdminCommand(
+        words="show vmtas",
+        help="VirtualMTAs, over all their queues",
+        parameters=(p.MAX_ITEMS, p.SORT_NAME),
+        run=merged(
+            lambda operations, a: operations.vmtas(sort=a[p.SORT_NAME], max_items=a[p.MAX_ITEMS]),
+            lambda answers, a: merge.merge_vmtas(answers, a[p.SORT_NAME], a[p.MAX_ITEMS]),
+        ),
+    ),
+    AdminCommand(
+        words="show settings",
+        help="every directive in effect for a queue",
+        parameters=(p.QUEUE,),
+        run=from_owner(
+            lambda operations, a: operations.settings(a[p.QUEUE]), lambda answers, _: answers[0]
+        ),
+        example="show settings gmail.com/vmta1",
+    ),
+    AdminCommand(words="show version", help="the version of the running daemon", run=_version),
+    AdminCommand(
+        words="explain",
+        help="what rules a queue or message, where that is written, and why it waits",
+        parameters=(p.SUBJECT,),
+        run=_explain,
+        example="explain gmail.com/vmta1",
+    ),
+    AdminCommand(
+        words="list",
+        help="queued recipients",
+        parameters=(*p.FILTER, p.LIST_MAX_ITEMS),
+        run=merged(
+            lambda operations, a: operations.list_recipients(_filter(a), limit=a[p.LIST_MAX_ITEMS]),
+            lambda answers, a: merge.merge_lists(answers, a[p.LIST_MAX_ITEMS]),
+        ),
+        example="list --queue='gmail.com/*' --older-than=1h",
+    ),
+    AdminCommand(
+        words="trace",
+        help="follow the connections of queues as they happen",
+        parameters=(p.QUEUES, p.SECONDS),
+        stream=_trace,
+        example="trace gmail.com/vmta1",
+    ),
+    AdminCommand(
+        words="pause queue",
+        help="open no more connections for queues, until resumed; restarts do not resume",
+        changes=True,
+        parameters=(p.QUEUES,),
+        run=_change(lambda operations, a: operations.pause(a[p.QUEUES], paused=True)),
+        done="Queue(s) paused.",
+    ),
+    AdminCommand(
+        words="resume queue",
+        help="let paused queues deliver again",
+        changes=True,
+        parameters=(p.QUEUES,),
+        run=_change(lambda operations, a: operations.pause(a[p.QUEUES], paused=False)),
+        done="Queue(s) resumed.",
+    ),
+    AdminCommand(
+        words="set queue",
+        help="put queues into normal or backoff mode",
+        changes=True,
+        parameters=(p.QUEUES, p.NEW_MODE),
+        run=_change(lambda operations, a: operations.set_mode(a[p.QUEUES], a[p.NEW_MODE])),
+        done="Mode of {count} of {matching} matching queues changed.",
+        example="set queue 'gmail.com/*' --mode=normal",
+    ),
+    AdminCommand(
+        words="schedule",
+        help="try retrying queues now",
+        changes=True,
+        parameters=(p.QUEUES, p.RETRY_RECIPIENTS),
+        run=_change(
+            lambda operations, a: operations.schedule(a[p.QUEUES], recipients=a[p.RETRY_RECIPIENTS])
+        ),
+        done="{count} of {matching} matching queues scheduled.",
+    ),
+    AdminCommand(
+        words="delete",
+        help="give up queued recipients; they are accounted as bounced",
+        changes=True,
+        parameters=(*p.FILTER, p.DSN, p.NO_ACCOUNTING),
+        check=_check_delete,
+        run=merged(
+            lambda operations, a: operations.delete(
+                _filter(a), dsn=a[p.DSN], accounting=not a[p.NO_ACCOUNTING]
+            ),
+            lambda answers, _: merge.merge_changes(answers),
+        ),
+        done="{count} of {matching} matching recipients deleted.",
+        example="delete --jobId=news-2214 --dsn",
+    ),
+    AdminCommand(
+        words="reload",
+        help="read the configuration again; with an error in it the old one stays in force",
+        changes=True,
+        run=merged(
+            lambda operations, _: operations.reload(),
+            lambda answers, _: merge.merge_reloads(answers),
+        ),
+    ),
+    AdminCommand(
+        words="rotate acct",
+        help="begin new accounting files",
+        changes=True,
+        parameters=(p.ACCT_FILE,),
+        run=_done(
+            "Accounting file rotated.",
+            lambda operations, a: operations.rotate("acct", a[p.ACCT_FILE]),
+        ),
+    ),
+    AdminCommand(
+        words="rotate log",
+        help="begin a new log file",
+        changes=True,
+        run=_done("Logging file rotated.", lambda operations, _: operations.rotate("log")),
+    ),
+    AdminCommand(
+        words="clear dnscache",
+        help="forget what DNS said",
+        changes=True,
+        parameters=(p.DNS_DOMAIN,),
+        run=_clear_dns_cache,
+        example="clear dnscache gmail.com",
+    ),
+    AdminCommand(
+        words="reset counters",
+        aliases=("reset status",),
+        help="set the traffic counters of `show status` to zero",
+        changes=True,
+        run=_done("Traffic counters reset.", lambda operations, _: operations.reset_counters()),
+    ),
+    AdminCommand(
+        words="stop",
+        help="stop the daemon cleanly: transactions in flight are finished first",
+        changes=True,
+        run=_done("Stopping.", lambda operations, _: operations.stop()),
+    ),
+    _refused("show jobs", "jobs have no queue of their own; use `list --jobId=ID`"),
+    _refused("show disabled sources", "`explain QUEUE` shows which source addresses are disabled"),
+    _refused("show vmta-settings", "use `show settings DOMAIN/VMTA`, which has them first"),
+    _refused("show license", "there is no license to show: the program is free of them"),
+    _refused("show precache", "the DNS cache fills as mail comes; nothing is fetched ahead"),
+    _refused("show registration", "there is no management console to register with"),
+    _refused("register", "there is no management console to register with"),
+    _refused("deregister", "there is no management console to register with"),
+    _refused("pause job", "jobs cannot be paused yet; pause their queues"),
+    _refused("resume job", "jobs cannot be paused yet; resume their queues"),
+    _refused("disable source", "source addresses are disabled by smtp-pattern-list only"),
+    _refused("enable source", "a disabled source address comes back by reenable-after"),
+    _refused("set priority", "recipients have no priority yet; they go in the order they are due"),
+    _refused("resolve", "use `explain QUEUE`, which shows the hosts the daemon has resolved"),
+    _refused("digest", "accounting files have no privacy-policy yet"),
+    _refused("check mfrom", "SPF and Sender ID are not checked yet"),
+    _refused("check pra", "SPF and Sender ID are not checked yet"),
+    _refused("check spf", "SPF is not checked yet"),
+    _refused("clear secretscache", "secrets are read from files only; no vault is asked"),
+)

@@ -1,0 +1,184 @@
+"""How the answers of several shards become one.
+
+A queue belongs to one shard, so rows of queues concatenate; rows of domains and
+VirtualMTAs of the same name add up. One answer merges to itself, sorted and cut.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, replace
+from typing import TypeVar
+
+from mta.admin.answers import (
+    EXPLAINED_RECIPIENTS_MAX,
+    Changed,
+    CommandDone,
+    Connections,
+    DomainRow,
+    DomainsAnswer,
+    Explanation,
+    ListAnswer,
+    MessageExplanation,
+    QueueRow,
+    QueuesAnswer,
+    QueueTotals,
+    ReloadAnswer,
+    StatusAnswer,
+    Traffic,
+    TrafficPeriod,
+    VmtaRow,
+    VmtasAnswer,
+)
+from mta.admin.operations import DomainQuery, QueueQuery, Sort
+
+Counts = TypeVar("Counts", Traffic, Connections, QueueTotals, Changed)
+Row = TypeVar("Row", QueueRow, DomainRow, VmtaRow)
+
+
+def merge_status(answers: Sequence[StatusAnswer]) -> StatusAnswer:
+    """Sums; the earliest start; stopping if any shard is."""
+    first = answers[0]
+    return replace(
+        first,
+        started=min(a.started for a in answers),
+        is_stopping=any(a.is_stopping for a in answers),
+        total=_sum_periods([a.total for a in answers]),
+        last_hour=_sum_periods([a.last_hour for a in answers]),
+        top_hour=_sum_periods([a.top_hour for a in answers]),
+        last_minute=_sum_periods([a.last_minute for a in answers]),
+        top_minute=_sum_periods([a.top_minute for a in answers]),
+        inbound=_sum([a.inbound for a in answers]),
+        outbound=_sum([a.outbound for a in answers]),
+        names_cached=sum(a.names_cached for a in answers),
+        names_pending=sum(a.names_pending for a in answers),
+        queues={
+            kind: _sum([a.queues[kind] for a in answers if kind in a.queues])
+            for kind in dict.fromkeys(kind for a in answers for kind in a.queues)
+        },
+        spool_directories=sum(a.spool_directories for a in answers),
+        spool_messages=sum(a.spool_messages for a in answers),
+        spool_recipients=sum(a.spool_recipients for a in answers),
+    )
+
+
+def merge_queues(answers: Sequence[QueuesAnswer], query: QueueQuery) -> QueuesAnswer:
+    """Rows of all, in the query's order, cut to its length."""
+    rows = [row for answer in answers for row in answer.rows]
+    return QueuesAnswer(
+        rows=_sorted(rows, query.sort, lambda row: str(row.key))[: query.max_items],
+        matching=sum(a.matching for a in answers),
+        total_recipients=sum(a.total_recipients for a in answers),
+        total_queues=sum(a.total_queues for a in answers),
+    )
+
+
+def merge_domains(answers: Sequence[DomainsAnswer], query: DomainQuery) -> DomainsAnswer:
+    """Rows of the same domain add up."""
+    by_name: dict[str, DomainRow] = {}
+    for row in (row for answer in answers for row in answer.rows):
+        other = by_name.get(row.domain)
+        by_name[row.domain] = row if other is None else _sum_domains(other, row)
+    rows = _sorted(list(by_name.values()), query.sort, lambda row: row.domain)
+    matching = max(len(by_name), *(a.matching for a in answers))
+    return DomainsAnswer(rows[: query.max_items], matching)
+
+
+def merge_vmtas(answers: Sequence[VmtasAnswer], sort: Sort, max_items: int) -> VmtasAnswer:
+    """Rows of the same VirtualMTA add up."""
+    by_name: dict[str, VmtaRow] = {}
+    for row in (row for answer in answers for row in answer.rows):
+        other = by_name.get(row.name)
+        by_name[row.name] = (
+            row
+            if other is None
+            else VmtaRow(
+                name=row.name,
+                domains=row.domains + other.domains,
+                recipients=row.recipients + other.recipients,
+                octets=row.octets + other.octets,
+                connections=row.connections + other.connections,
+            )
+        )
+    rows = _sorted(list(by_name.values()), sort, lambda row: row.name)
+    return VmtasAnswer(
+        rows[:max_items],
+        matching=max(len(by_name), *(a.matching for a in answers)),
+        total_recipients=sum(a.total_recipients for a in answers),
+    )
+
+
+def merge_explanations(answers: Sequence[Explanation]) -> Explanation:
+    """The owner's: the one whose queue has recipients or connections."""
+    return max(answers, key=lambda a: (a.recipients, a.connections))
+
+
+def merge_messages(answers: Sequence[MessageExplanation]) -> MessageExplanation:
+    """Recipients of one message may wait in several shards."""
+    recipients = tuple(recipient for answer in answers for recipient in answer.recipients)
+    return replace(
+        answers[0],
+        recipients=recipients[:EXPLAINED_RECIPIENTS_MAX],
+        recipients_total=sum(a.recipients_total for a in answers),
+        queues=tuple(queue for answer in answers for queue in answer.queues),
+    )
+
+
+def merge_lists(answers: Sequence[ListAnswer], limit: int) -> ListAnswer:
+    """Concatenated and cut."""
+    rows = tuple(row for answer in answers for row in answer.rows)
+    return ListAnswer(
+        rows[:limit],
+        has_more=len(rows) > limit or any(a.has_more for a in answers),
+        busy_queues=sum(a.busy_queues for a in answers),
+    )
+
+
+def merge_reloads(answers: Sequence[ReloadAnswer]) -> ReloadAnswer:
+    """Shards read the same file; what one remarks, all do."""
+    return ReloadAnswer(
+        remarks=_distinct(remark for a in answers for remark in a.remarks),
+        needs_restart=_distinct(name for a in answers for name in a.needs_restart),
+    )
+
+
+def merge_changes(answers: Sequence[Changed]) -> Changed:
+    """Sums."""
+    return _sum(answers)
+
+
+def merge_done(answers: Sequence[CommandDone]) -> CommandDone:
+    """All said the same."""
+    return answers[0]
+
+
+def _sum_periods(periods: Sequence[TrafficPeriod]) -> TrafficPeriod:
+    return TrafficPeriod(_sum([p.inbound for p in periods]), _sum([p.outbound for p in periods]))
+
+
+def _sum(counts: Sequence[Counts]) -> Counts:
+    kind = type(counts[0])
+    return kind(*(sum(getattr(c, f.name) for c in counts) for f in fields(kind)))
+
+
+def _sum_domains(one: DomainRow, other: DomainRow) -> DomainRow:
+    events = sorted((*one.events, *other.events), key=lambda event: -event.time)
+    return DomainRow(
+        domain=one.domain,
+        recipients=one.recipients + other.recipients,
+        octets=one.octets + other.octets,
+        connections=one.connections + other.connections,
+        events=tuple(events),
+    )
+
+
+def _sorted(rows: Sequence[Row], sort: Sort, name: Callable[[Row], str]) -> tuple[Row, ...]:
+    match sort:
+        case "name":
+            return tuple(sorted(rows, key=name))
+        case "rcpt":
+            return tuple(sorted(rows, key=lambda row: (-row.recipients, name(row))))
+        case "size":
+            return tuple(sorted(rows, key=lambda row: (-row.octets, name(row))))
+
+
+def _distinct(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(texts))

@@ -1,0 +1,268 @@
+"""The arguments and options of the admin commands, with how each is read."""
+
+from typing import Final, cast, get_args
+
+from mta import ids, units
+from mta.admin.answers import Mode
+from mta.admin.command import Parameter
+from mta.admin.operations import Sort
+from mta.admin.pattern import QueuePattern
+from mta.model.queue_key import QueueKey
+
+LISTED_MAX: Final = 10_000
+"""The most rows one command returns: an answer is held in memory whole."""
+
+
+def parse_text(text: str) -> str:
+    """Text as it is, but never empty and never with control characters."""
+    if not text or any(ord(c) < 32 or ord(c) == 127 for c in text):
+        raise ValueError("expected some text without control characters")
+    return text
+
+
+def parse_yes_no(text: str) -> bool:
+    """`yes` or `no`, and what else stands for them."""
+    match text.lower():
+        case "yes" | "true" | "1":
+            return True
+        case "no" | "false" | "0":
+            return False
+        case _:
+            raise ValueError("expected yes or no")
+
+
+def parse_count(text: str) -> int:
+    """A whole number from 1 to `LISTED_MAX`."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= LISTED_MAX):
+        raise ValueError(f"expected a number from 1 to {LISTED_MAX}")
+    return int(text)
+
+
+def parse_sort(text: str) -> Sort:
+    """`name`, `rcpt` or `size`."""
+    if text not in get_args(Sort):
+        raise ValueError("expected name, rcpt or size")
+    return cast("Sort", text)
+
+
+def parse_mode(text: str) -> Mode:
+    """`normal` or `backoff`."""
+    if text not in get_args(Mode):
+        raise ValueError("expected normal or backoff")
+    return cast("Mode", text)
+
+
+def parse_listing(text: str) -> QueuePattern:
+    """A queue pattern for a list: a bare domain is all its queues."""
+    return QueuePattern.parse(text, default_vmta="*")
+
+
+def parse_queue(text: str) -> QueueKey:
+    """The name of one queue; without a VirtualMTA it is the one of `{default}`."""
+    pattern = QueuePattern.parse(text)
+    if not pattern.is_exact:
+        raise ValueError("expected one queue such as gmail.com/vmta1, without wildcards")
+    return pattern.key
+
+
+def parse_queue_or_message(text: str) -> QueueKey | int:
+    """A queue, or the number of a message as logs, Received fields and `list` show it."""
+    if "/" not in text and "." not in text:
+        try:
+            return ids.parse_printed(text)
+        except ValueError:
+            pass
+    return parse_queue(text)
+
+
+_ALL: Final = QueuePattern("*", "*")
+
+LISTING: Final = Parameter(
+    name="queues",
+    parse=parse_listing,
+    default=_ALL,
+    metavar="QUEUES",
+    is_option=False,
+    help="queues, with wildcards: gmail.com/*, */vmta1; default */*",
+)
+QUEUES: Final = Parameter(
+    name="queues",
+    parse=QueuePattern.parse,
+    default=_ALL,
+    metavar="QUEUES",
+    is_option=False,
+    is_required=True,
+    help="a queue, or several with wildcards: gmail.com/*, */*; a bare domain is its "
+    "queue of {default}",
+)
+QUEUE: Final = Parameter(
+    name="queue",
+    parse=parse_queue,
+    default=QueueKey("", ""),
+    metavar="QUEUE",
+    is_option=False,
+    is_required=True,
+    help="one queue: gmail.com/vmta1; a bare domain is its queue of {default}",
+)
+SUBJECT: Final[Parameter[QueueKey | int]] = Parameter(
+    name="subject",
+    parse=parse_queue_or_message,
+    default=0,
+    metavar="QUEUE-OR-MESSAGE",
+    is_option=False,
+    is_required=True,
+    help="one queue (gmail.com/vmta1), or a message number as `list` shows it",
+)
+DOMAIN: Final = Parameter(
+    name="domain",
+    parse=parse_text,
+    default="",
+    metavar="DOMAIN",
+    is_option=False,
+    help="a domain, with wildcards",
+)
+DNS_DOMAIN: Final = Parameter(
+    name="domain",
+    parse=parse_text,
+    default="",
+    metavar="DOMAIN",
+    is_option=False,
+    is_required=True,
+    help="a domain, or * for all",
+)
+ACCT_FILE: Final = Parameter(
+    name="file",
+    parse=parse_text,
+    default="",
+    metavar="FILE",
+    is_option=False,
+    help="the accounting file, as the configuration names it; default all",
+)
+
+SORT_NAME: Final[Parameter[Sort]] = Parameter(
+    name="sort",
+    parse=parse_sort,
+    default="name",
+    metavar="name|rcpt|size",
+    help="the order; default name",
+)
+SORT_RCPT: Final[Parameter[Sort]] = Parameter(
+    name="sort",
+    parse=parse_sort,
+    default="rcpt",
+    metavar="name|rcpt|size",
+    help="the order; default rcpt",
+)
+MAX_ITEMS: Final = Parameter(
+    name="maxitems", parse=parse_count, default=20, metavar="N", help="most rows; default 20"
+)
+LIST_MAX_ITEMS: Final = Parameter(
+    name="maxitems", parse=parse_count, default=100, metavar="N", help="most rows; default 100"
+)
+CONNECTED: Final[Parameter[bool | None]] = Parameter(
+    name="connected",
+    parse=parse_yes_no,
+    default=None,
+    metavar="yes|no",
+    flag="yes",
+    help="only with open connections (no: without)",
+)
+PAUSED: Final[Parameter[bool | None]] = Parameter(
+    name="paused",
+    parse=parse_yes_no,
+    default=None,
+    metavar="yes|no",
+    flag="yes",
+    help="only paused queues (no: only others)",
+)
+MODE: Final[Parameter[Mode | None]] = Parameter(
+    name="mode",
+    parse=parse_mode,
+    default=None,
+    metavar="normal|backoff",
+    help="only queues in this mode",
+)
+NEW_MODE: Final[Parameter[Mode]] = Parameter(
+    name="mode",
+    parse=parse_mode,
+    default="normal",
+    metavar="normal|backoff",
+    is_required=True,
+    help="the mode to set",
+)
+ERRORS: Final = Parameter(
+    name="errors",
+    parse=parse_yes_no,
+    default=False,
+    flag="yes",
+    takes_value=False,
+    help="show the recorded events of each, and what it waits for",
+)
+VMTA: Final = Parameter(
+    name="vmta", parse=parse_text, default="", metavar="VMTA", help="only through this VirtualMTA"
+)
+
+FILTER_QUEUE: Final[Parameter[QueuePattern | None]] = Parameter(
+    name="queue",
+    parse=QueuePattern.parse,
+    default=None,
+    metavar="QUEUES",
+    help="in these queues; a bare domain is its queue of {default}",
+)
+ORIG: Final = Parameter(
+    name="orig",
+    parse=parse_text,
+    default="",
+    metavar="ADDRESS",
+    help="from this envelope sender, with wildcards; <> is the null sender",
+)
+RCPT: Final = Parameter(
+    name="rcpt", parse=parse_text, default="", metavar="ADDRESS", help="to it, with wildcards"
+)
+JOB_ID: Final = Parameter(
+    name="jobId", parse=parse_text, default="", metavar="ID", help="of this job, with wildcards"
+)
+ENV_ID: Final = Parameter(
+    name="envId", parse=parse_text, default="", metavar="ID", help="of this ENVID, with wildcards"
+)
+OLDER_THAN: Final[Parameter[int | None]] = Parameter(
+    name="older-than",
+    parse=units.parse_interval,
+    default=None,
+    metavar="TIME",
+    help="queued at least this long ago: 24h, 2h15m",
+)
+DSN: Final = Parameter(
+    name="dsn",
+    parse=parse_yes_no,
+    default=False,
+    flag="yes",
+    takes_value=False,
+    help="send bounce messages for what is deleted",
+)
+NO_ACCOUNTING: Final = Parameter(
+    name="no-accounting",
+    parse=parse_yes_no,
+    default=False,
+    flag="yes",
+    takes_value=False,
+    help="write no accounting records for what is deleted",
+)
+RETRY_RECIPIENTS: Final = Parameter(
+    name="retry-recipients",
+    parse=parse_yes_no,
+    default=False,
+    flag="yes",
+    takes_value=False,
+    help="try their deferred recipients now too",
+)
+SECONDS: Final[Parameter[int | None]] = Parameter(
+    name="seconds",
+    parse=units.parse_interval,
+    default=None,
+    metavar="TIME",
+    help="end after this long; default when interrupted",
+)
+
+FILTER: Final = (FILTER_QUEUE, ORIG, RCPT, JOB_ID, ENV_ID, OLDER_THAN)
+"""The parameters that make a `RecipientFilter`."""
