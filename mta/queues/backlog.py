@@ -1,0 +1,175 @@
+"""The part of a queue that is in memory: those recipients that are due first.
+
+The spool is the queue; this is a window onto its beginning. The window's *horizon* is a
+key `(due, recipient_id)`. Everything at or before the horizon is here or in flight;
+everything after it is only in the spool, in the same order, and comes a page at a time.
+A backlog that is *complete* has no horizon: it holds all there is.
+
+While a page is being read the horizon is about to move, so what is added meanwhile and
+lies beyond the old horizon is remembered and looked at again when the page arrives.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from heapq import heapify, heappop, heappush
+
+from mta.model.message import Recipient
+
+PAGE_RECIPIENTS = 500
+"""Recipients read at once: one query of about a millisecond."""
+LOW_WATER = 200
+"""Below this many in memory the next page is asked for, before the window runs dry."""
+WINDOW_RECIPIENTS_MAX = 2000
+"""Above this many the later half goes back to being in the spool only."""
+
+Key = tuple[float, int]
+_Entry = tuple[float, int, Recipient]
+
+
+class Backlog:
+    """Recipients of one queue, by due and id; what is due is apart from what is not yet."""
+
+    __slots__ = (
+        "_complete", "_excluded", "_horizon", "_is_stale", "_late", "_later", "_reading", "_ready",
+    )  # fmt: skip
+
+    def __init__(self, *, complete: bool = True) -> None:
+        self._ready: list[_Entry] = []
+        self._later: list[_Entry] = []
+        self._complete = complete
+        self._horizon: Key | None = None
+        self._reading = False
+        self._is_stale = False
+        self._late: list[Recipient] = []
+        self._excluded: frozenset[int] = frozenset()
+
+    def __len__(self) -> int:
+        return len(self._ready) + len(self._later)
+
+    def __iter__(self) -> Iterator[Recipient]:
+        """Every recipient in memory, in no order."""
+        for entry in self._ready:
+            yield entry[2]
+        for entry in self._later:
+            yield entry[2]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything that waits is in memory."""
+        return self._complete
+
+    @property
+    def is_reading(self) -> bool:
+        return self._reading
+
+    def add(self, recipient: Recipient) -> None:
+        """Take a recipient that the spool has; keep it in memory if it belongs there."""
+        key = (recipient.due, recipient.recipient_id)
+        if self._complete or (self._horizon is not None and key <= self._horizon):
+            heappush(self._later, (*key, recipient))
+            if len(self._later) + len(self._ready) > WINDOW_RECIPIENTS_MAX:
+                self._shrink()
+        elif self._reading:
+            self._late.append(recipient)
+
+    def ready(self, now: float) -> int:
+        """How many recipients in memory are due."""
+        later = self._later
+        if later and later[0][0] <= now:
+            ready = self._ready
+            while later and later[0][0] <= now:
+                heappush(ready, heappop(later))
+        return len(self._ready)
+
+    def next_due(self) -> float | None:
+        """When the first recipient in memory that is not due yet will be."""
+        return self._later[0][0] if self._later else None
+
+    def pop(self, limit: int) -> list[Recipient]:
+        """Take up to limit due recipients of one message, the one due first.
+
+        Call `ready` before: it moves what has become due.
+        """
+        ready = self._ready
+        if not ready:
+            return []
+        first = heappop(ready)[2]
+        batch = [first]
+        message_id = first.envelope.message_id
+        while len(batch) < limit and ready and ready[0][2].envelope.message_id == message_id:
+            batch.append(heappop(ready)[2])
+        return batch
+
+    def remove(self, wanted: Collection[Recipient]) -> None:
+        """Forget these recipients."""
+        gone = {recipient.recipient_id for recipient in wanted}
+        self._ready = [entry for entry in self._ready if entry[1] not in gone]
+        self._later = [entry for entry in self._later if entry[1] not in gone]
+        heapify(self._ready)
+        heapify(self._later)
+
+    def make_due(self, now: float) -> list[Recipient]:
+        """Make all in memory due now; those whose due changed are returned."""
+        changed = [entry[2] for entry in self._later if entry[0] > now]
+        for recipient in changed:
+            recipient.due = now
+        self._later = [(entry[2].due, entry[1], entry[2]) for entry in self._later]
+        heapify(self._later)
+        return changed
+
+    def forget(self) -> None:
+        """Empty the memory; everything is read from the spool again."""
+        self._ready.clear()
+        self._later.clear()
+        self._late.clear()
+        self._complete = False
+        self._horizon = None
+        self._is_stale = self._reading
+
+    def wants_page(self) -> bool:
+        """Whether it is time to read on."""
+        return not self._complete and not self._reading and len(self) < LOW_WATER
+
+    def begin_page(self, in_flight: Iterable[int]) -> Key | None:
+        """Note that a page is being read; returns the key it starts after (None: the start).
+
+        `in_flight` are ids of recipients that are neither here nor settled; where the
+        start is read again the page may hold them, and they are left out.
+        """
+        assert not self._reading
+        self._reading = True
+        self._excluded = frozenset(in_flight) if self._horizon is None else frozenset()
+        return self._horizon
+
+    def take_page(self, page: Collection[Recipient], *, is_last: bool) -> None:
+        """Take what was read, and what was added meanwhile if it lies within."""
+        assert self._reading
+        self._reading = False
+        late, self._late = self._late, []
+        if self._is_stale:
+            self._is_stale = False
+            return
+        taken = set()
+        for recipient in page:
+            if recipient.recipient_id not in self._excluded:
+                taken.add(recipient.recipient_id)
+                heappush(self._later, (recipient.due, recipient.recipient_id, recipient))
+            self._horizon = (recipient.due, recipient.recipient_id)
+        self._complete = is_last
+        for recipient in late:
+            if recipient.recipient_id not in taken:
+                self.add(recipient)
+
+    def abandon_page(self) -> None:
+        """The page could not be read; it will be asked for again."""
+        self._reading = self._is_stale = False
+        self._late.clear()
+
+    def _shrink(self) -> None:
+        """Let the later half be in the spool only."""
+        if self._reading:
+            return  # The horizon is moving; the next addition comes back here.
+        entries = sorted(self._ready + self._later)
+        kept = entries[: WINDOW_RECIPIENTS_MAX // 2]
+        self._ready, self._later = [], kept
+        self._horizon = kept[-1][:2]
+        self._complete = False
