@@ -1,0 +1,71 @@
+"""What every test may rely on: event loops, and tools that are there or said to be missing."""
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import hypothesis
+import pytest
+import uvloop
+
+ROOT = Path(__file__).parent.parent
+
+# The modules beside the tests in e2e/ and crash/ are imported as `tests.e2e.daemon` and so on.
+sys.path.insert(0, str(ROOT))
+
+# 3.11 makes a loop for whoever asks first, and nobody closes it.
+asyncio.set_event_loop(None)
+
+# A busy machine is no reason to fail; how to repeat a failure is printed.
+hypothesis.settings.register_profile("petrel", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("petrel")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_asyncio_loop_factories(
+    item: pytest.Item,
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Real sockets run under both loops; a slow test picks one with `mark.asyncio`."""
+    if {"e2e", "crash"} & set(item.path.parts):
+        return {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.SelectorEventLoop}
+
+
+def require(*tools: str) -> None:
+    """Skip unless every tool is there; in CI, fail instead: there nothing may be missing.
+
+    A tool is a program on the path, `root` for being the superuser, or a path that exists.
+    """
+    missing = [tool for tool in tools if not _is_there(tool)]
+    if missing:
+        unavailable(f"needs {', '.join(missing)}")
+
+
+def unavailable(reason: str) -> None:
+    """Skip with a reason; where the environment variable CI is set, fail with it."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{reason}, and CI must have it", pytrace=False)
+    pytest.skip(reason)
+
+
+def _is_there(tool: str) -> bool:
+    if tool == "root":
+        return os.geteuid() == 0
+    if "/" in tool:
+        return Path(tool).exists()
+    return bool(shutil.which(tool) or shutil.which(tool, path="/usr/sbin:/sbin"))
+
+
+@pytest.fixture(scope="session")
+def needs() -> Callable[..., None]:
+    """`needs("swaks", "root")` at the head of a test; see `require`."""
+    return require
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The directory of the project."""
+    return ROOT
