@@ -90,6 +90,8 @@ class AdminCommand:
     aliases: tuple[str, ...] = ()
     run: Run | None = None
     stream: Stream | None = None
+    stream_for: Parameter[int | None] | None = None
+    """The parameter that says after how many seconds the stream ends."""
     done: str = ""
     """What a Changed answer says, with `{count}` and `{matching}`."""
     unavailable: str = ""

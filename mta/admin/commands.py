@@ -4,8 +4,7 @@ Adding one is adding an entry here (and, for something new, a method of `Operati
 the command line, the control socket and the reference page follow.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -155,17 +154,6 @@ async def _version(_shards: Sequence[Operations], _a: Arguments) -> Answer:
     return VersionAnswer(PRODUCT, mta.__version__)
 
 
-async def _trace(operations: Operations, a: Arguments) -> AsyncIterator[str]:
-    deadline = asyncio.timeout(a[p.SECONDS])
-    try:
-        async with deadline:
-            async for line in operations.trace(a[p.QUEUES]):
-                yield line
-    except TimeoutError:
-        if not deadline.expired():
-            raise
-
-
 _SHOW_DOMAINS = (p.DOMAIN, p.VMTA, p.CONNECTED, p.MAX_ITEMS, p.ERRORS)
 _SHOW_QUEUES = (p.LISTING, p.CONNECTED, p.PAUSED, p.MODE, p.MAX_ITEMS, p.ERRORS)
 
@@ -249,7 +237,8 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         words="trace",
         help="follow the connections of queues as they happen",
         parameters=(p.QUEUES, p.SECONDS),
-        stream=_trace,
+        stream=lambda operations, a: operations.trace(a[p.QUEUES]),
+        stream_for=p.SECONDS,
         example="trace gmail.com/vmta1",
     ),
     AdminCommand(
