@@ -9,7 +9,7 @@ While a page is being read the horizon is about to move, so what is added meanwh
 lies beyond the old horizon is remembered and looked at again when the page arrives.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from heapq import heapify, heappop, heappush
 
 from mta.model.message import Recipient
@@ -61,11 +61,12 @@ class Backlog:
     def is_reading(self) -> bool:
         return self._reading
 
-    def add(self, recipient: Recipient) -> None:
+    def add(self, recipient: Recipient, now: float) -> None:
         """Take a recipient that the spool has; keep it in memory if it belongs there."""
-        key = (recipient.due, recipient.recipient_id)
-        if self._complete or (self._horizon is not None and key <= self._horizon):
-            heappush(self._later, (*key, recipient))
+        due = recipient.due
+        number = recipient.recipient_id
+        if self._complete or (self._horizon is not None and (due, number) <= self._horizon):
+            heappush(self._ready if due <= now else self._later, (due, number, recipient))
             if len(self._later) + len(self._ready) > WINDOW_RECIPIENTS_MAX:
                 self._shrink()
         elif self._reading:
@@ -83,6 +84,12 @@ class Backlog:
     def next_due(self) -> float | None:
         """When the first recipient in memory that is not due yet will be."""
         return self._later[0][0] if self._later else None
+
+    def ready_messages(self) -> int:
+        """About how many messages the due recipients belong to: how many can go at once."""
+        ready = self._ready
+        sample = len({entry[2].envelope.message_id for entry in ready[:64]})
+        return sample if len(ready) <= 64 else max(sample, len(ready) * sample // 64)
 
     def pop(self, limit: int) -> list[Recipient]:
         """Take up to limit due recipients of one message, the one due first.
@@ -129,6 +136,13 @@ class Backlog:
         """Whether it is time to read on."""
         return not self._complete and not self._reading and len(self) < LOW_WATER
 
+    def take_expired(self, is_expired: Callable[[Recipient], bool]) -> list[Recipient]:
+        """Remove and return the recipients in memory for which is_expired holds."""
+        expired = [recipient for recipient in self if is_expired(recipient)]
+        if expired:
+            self.remove(expired)
+        return expired
+
     def begin_page(self, in_flight: Iterable[int]) -> Key | None:
         """Note that a page is being read; returns the key it starts after (None: the start).
 
@@ -140,7 +154,7 @@ class Backlog:
         self._excluded = frozenset(in_flight) if self._horizon is None else frozenset()
         return self._horizon
 
-    def take_page(self, page: Collection[Recipient], *, is_last: bool) -> None:
+    def take_page(self, page: Collection[Recipient], *, is_last: bool, now: float) -> None:
         """Take what was read, and what was added meanwhile if it lies within."""
         assert self._reading
         self._reading = False
@@ -157,7 +171,7 @@ class Backlog:
         self._complete = is_last
         for recipient in late:
             if recipient.recipient_id not in taken:
-                self.add(recipient)
+                self.add(recipient, now)
 
     def abandon_page(self) -> None:
         """The page could not be read; it will be asked for again."""

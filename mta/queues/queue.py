@@ -1,0 +1,269 @@
+"""One queue: its recipients, its connections, its mode and its pace.
+
+    mode    normal ⇄ backoff        which of two sets of limits is in force
+    pace    ready → retrying → ready    after a failure of the queue as a whole
+            any → paused → any          by an operator, until the operator says otherwise
+
+A retrying queue opens no connection before `retry_at`. Connections that work go on, as a
+provider that refuses the eleventh connection still serves the other ten; only `defer-queue`
+stops those too (`is_held`). Guide: queues, backoff mode.
+"""
+
+import enum
+from collections import deque
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING, NamedTuple
+
+from mta.model.message import Recipient
+from mta.model.queue_key import QueueKey
+from mta.queues.backlog import Backlog
+from mta.queues.backoff import Pace, effective
+from mta.queues.rates import RollingRate
+from mta.queues.retry import RetryLadder
+
+if TYPE_CHECKING:
+    from mta.config.configuration import Configuration
+    from mta.model.reply_rule import ReplyRule
+    from mta.queues.budgets import VmtaBudget
+    from mta.settings.domain import DomainSettings
+
+NORMAL = "normal"
+BACKOFF = "backoff"
+
+
+class Source(NamedTuple):
+    """A local address to send from, and the EHLO name that goes with it.
+
+    An empty `ip` leaves the choice of the address to the system.
+    """
+
+    ip: str
+    helo: str
+
+
+class State(enum.Enum):
+    """Where a connection is in its life."""
+
+    OPENING = "opening"
+    IDLE = "idle"
+    BUSY = "busy"
+    CLOSING = "closing"
+
+
+class Connection:
+    """One outbound connection, from the decision to open it until its slot is back."""
+
+    __slots__ = (
+        "batch", "host", "idle_until", "messages", "number", "opened_at",
+        "queue", "source", "state",
+    )  # fmt: skip
+
+    def __init__(self, queue: "Queue", number: int, source: Source, now: float) -> None:
+        self.queue = queue
+        self.number = number
+        self.source = source
+        self.opened_at = now
+        self.state = State.OPENING
+        self.messages = 0
+        """Transactions given to it."""
+        self.idle_until = 0.0
+        self.host = ""
+        """The name of the MX or route host it goes to, once known."""
+        self.batch: list[Recipient] = []
+        """Recipients in the transaction of this moment."""
+
+
+class QueueEvent(NamedTuple):
+    """Something worth remembering. Guide: max-events-recorded."""
+
+    time: float
+    text: str
+    kind: str = "error"
+
+
+class Queue:
+    """State of one queue. Changed only between awaits, by the scheduler."""
+
+    __slots__ = (
+        "backlog", "backoff_until", "blocked_by", "blocked_until", "budget", "connect_rate",
+        "connections", "disabled", "empty_since", "epoch", "events", "idle", "is_held", "is_paused",
+        "key", "ladder", "mode", "mode_reason", "mode_since", "msg_rate", "octets", "opening", "pace",
+        "recipients", "retry_at", "retry_reason", "rules", "settings", "skipped", "sources", "turn",
+        "wake_at",
+    )  # fmt: skip
+
+    def __init__(self, key: QueueKey, budget: "VmtaBudget", *, complete: bool) -> None:
+        self.key = key
+        self.budget = budget
+        self.epoch = -1
+        self.settings: DomainSettings
+        self.rules: tuple[ReplyRule, ...] = ()
+        self.pace: Pace
+        self.sources: tuple[Source, ...] = ()
+        self.turn = 0
+        self.backlog = Backlog(complete=complete)
+        self.recipients = 0
+        """All that wait, in memory or not, those in flight included."""
+        self.octets = 0
+        self.connections: dict[int, Connection] = {}
+        self.opening = 0
+        self.idle: list[Connection] = []
+        self.msg_rate = RollingRate(None)
+        self.connect_rate = RollingRate(None)
+        self.ladder = RetryLadder()
+        self.retry_at: float | None = None
+        self.retry_reason = ""
+        self.is_held = False
+        self.is_paused = False
+        self.mode = NORMAL
+        self.mode_since: float | None = None
+        self.mode_reason = ""
+        self.backoff_until: float | None = None
+        self.disabled: dict[str, float | None] = {}
+        """Source addresses not used for this queue, until when (None: until told)."""
+        self.skipped: dict[str, float] = {}
+        """Hosts passed over by skip-mx, until when."""
+        self.events: deque[QueueEvent] = deque(maxlen=10)
+        self.blocked_by: tuple[str, str] | None = None
+        """Directive and scope that refused last; None while nothing does."""
+        self.blocked_until: float | None = None
+        self.empty_since: float | None = None
+        self.wake_at = float("inf")
+
+    def follow(
+        self, configuration: "Configuration", epoch: int, own: frozenset[str], now: float
+    ) -> None:
+        """Take the settings of a (new) configuration; `own` are this host's addresses."""
+        self.epoch = epoch
+        self.settings = configuration.domain(self.key)
+        name = self.settings.smtp_pattern_list
+        self.rules = configuration.reply_rules(name) if name else ()
+        vmta = configuration.vmta(self.key.vmta)
+        pairs = vmta.smtp_source_host if vmta is not None else ()
+        self.sources = tuple(_expand(pairs, own)) or (
+            Source(
+                "", (vmta.host_name if vmta is not None else "") or configuration.root.host_name
+            ),
+        )
+        if self.events.maxlen != self.settings.max_events_recorded:
+            self.events = deque(self.events, maxlen=self.settings.max_events_recorded)
+        self._set_pace(now)
+
+    def _set_pace(self, now: float) -> None:
+        self.pace = effective(self.settings, self.mode)
+        self.msg_rate.resize(self.pace.max_msg_rate, now)
+        self.connect_rate.resize(self.pace.max_connect_rate, now)
+
+    def directive(self, name: str) -> str:
+        """The directive that sets a limit in the present mode."""
+        return f"backoff-{name}" if self.mode == BACKOFF else name
+
+    def too_many(self) -> bool:
+        """Whether more connections are open than the limit allows, those closing aside."""
+        staying = sum(c.state is not State.CLOSING for c in self.connections.values())
+        return staying > self.pace.max_smtp_out
+
+    # Mode
+
+    def enter_backoff(self, now: float, *, after: int | None, reason: str) -> bool:
+        """Slow down; `after` seconds later go back by itself (None: as the directive says).
+
+        True if the queue was in normal mode before.
+        """
+        was_normal = self.mode == NORMAL
+        lasts = after if after is not None else self.settings.backoff_to_normal_after
+        self.backoff_until = None if lasts is None else now + lasts
+        self.mode_reason = reason
+        if was_normal:
+            self.mode = BACKOFF
+            self.mode_since = now
+            self.events.appendleft(QueueEvent(now, f"entered backoff mode: {reason}", "mode"))
+            self._set_pace(now)
+        return was_normal
+
+    def leave_backoff(self, now: float, reason: str) -> bool:
+        """Go back to normal mode. True if the queue was in backoff."""
+        if self.mode == NORMAL:
+            return False
+        self.mode = NORMAL
+        self.mode_since = now
+        self.mode_reason = reason
+        self.backoff_until = None
+        self.events.appendleft(QueueEvent(now, f"back to normal mode: {reason}", "mode"))
+        self._set_pace(now)
+        return True
+
+    # Pace
+
+    def fail(
+        self, now: float, reason: str, *, after: int | None = None, hold: bool = False
+    ) -> bool:
+        """The queue as a whole could not deliver: retry later.
+
+        `after` seconds instead of the next `retry-after`; `hold` stops connections that
+        work, too. True if the position in the retry list moved.
+        """
+        self.events.appendleft(QueueEvent(now, reason))
+        self.is_held = self.is_held or hold
+        if self.retry_at is not None:
+            return False
+        self.retry_reason = reason
+        if after is not None:
+            self.retry_at = now + after
+            return False
+        self.retry_at = now + self.ladder.next(self.pace.retry_after)
+        return True
+
+    def end_retry(self) -> None:
+        """The wait is over, or an operator or new mail cut it short."""
+        self.retry_at = None
+        self.retry_reason = ""
+        self.is_held = False
+        self.skipped.clear()
+
+    # Sources
+
+    def choose_source(self, now: float) -> Source | None:
+        """The next source address in turn that is not disabled; None if all are."""
+        for ip in [ip for ip, until in self.disabled.items() if until is not None and until <= now]:
+            del self.disabled[ip]
+        for _ in self.sources:
+            source = self.sources[self.turn % len(self.sources)]
+            self.turn += 1
+            if source.ip not in self.disabled:
+                return source
+        return None
+
+    def next_enabled(self) -> float | None:
+        """When the first disabled source address comes back by itself."""
+        return min((until for until in self.disabled.values() if until is not None), default=None)
+
+    # Age
+
+    def expires_at(self, recipient: Recipient) -> float:
+        """When `bounce-after` gives a recipient up, epoch seconds."""
+        age = self.settings.bounce_after
+        return float("inf") if age is None else recipient.envelope.time_queued + age
+
+    def retry_recipient_at(self, recipient: Recipient, now: float) -> float:
+        """When a deferred recipient is tried again; never later than it expires."""
+        return min(now + self.settings.retry_recipients_after, self.expires_at(recipient))
+
+    @property
+    def in_flight(self) -> int:
+        """Recipients in a transaction this moment."""
+        return sum(len(connection.batch) for connection in self.connections.values())
+
+
+def _expand(pairs: tuple[tuple[str, str], ...], own: frozenset[str]) -> list[Source]:
+    """The addresses of smtp-source-host lines; a CIDR means those of it this host owns."""
+    sources: list[Source] = []
+    for text, helo in pairs:
+        if "/" not in text:
+            sources.append(Source(text, helo))
+            continue
+        network = ip_network(text, strict=False)
+        inside = sorted(address for ip in own if (address := ip_address(ip)) in network)
+        # Guide: smtp-source-host. 127.0.0.1 is skipped when a CIDR matches it.
+        sources += [Source(str(address), helo) for address in inside if str(address) != "127.0.0.1"]
+    return sources

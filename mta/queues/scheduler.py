@@ -1,0 +1,622 @@
+"""Which queue opens a connection, what a connection delivers next, and why not.
+
+The scheduler decides and never waits. The shell tells it what happened (`arrive`,
+`connected`, `finish`, `closed`, …), then calls `run`, and carries out the actions it
+returns. A connection that is free asks `next_batch`; the answer is a batch, a reason to
+close, or None: stay open, a batch will come as an action.
+
+    arrive ─► queue is dirty ─► run ─► Assign to an idle connection, or Open ─► connected
+                                  ▲                                                │
+      closed ◄─ Close ◄───────────┴──────────── finish ◄─ next_batch ◄─────────────┘
+
+A queue that cannot move is asleep until one of: its wake time on the one heap, an event of
+its own (mail, a connection free), or a slot of a budget it was refused by. The invariant
+tests hold it to that: no queue with due work and free slots sleeps.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from heapq import heappop, heappush
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple
+
+from mta.model.message import Recipient
+from mta.model.queue_key import QueueKey
+from mta.model.reply import Reply
+from mta.queues.backlog import PAGE_RECIPIENTS, Key
+from mta.queues.budgets import Slots, VmtaBudget
+from mta.queues.queue import Connection, Queue, QueueEvent, State
+from mta.units import UNLIMITED
+
+if TYPE_CHECKING:
+    from mta.config.configuration import Configuration
+    from mta.model.outcome import Verdict
+    from mta.units import Rate
+
+SWEEP_S = 60
+"""How often a queue that rests looks for recipients that have become too old."""
+KEEP_EMPTY_S = 300
+"""How long an empty queue is remembered, with its rates and its last errors."""
+FOREVER = float("inf")
+
+
+class Open(NamedTuple):
+    """Open a connection; its slots are taken."""
+
+    connection: Connection
+
+
+class Assign(NamedTuple):
+    """An idle connection has something to deliver."""
+
+    connection: Connection
+    batch: list[Recipient]
+
+
+class Close(NamedTuple):
+    """Close an idle connection."""
+
+    connection: Connection
+    reason: str
+
+
+class ReadPage(NamedTuple):
+    """Read the next due recipients of a queue from the spool; then call `page_read`."""
+
+    queue: Queue
+    after: Key | None
+    limit: int
+
+
+class Expire(NamedTuple):
+    """Bounce recipients that are older than `bounce-after`; then call `settled`."""
+
+    queue: Queue
+    recipients: list[Recipient]
+
+
+class BounceQueue(NamedTuple):
+    """Bounce everything a queue holds, because of a reply; then call `settled` and `reread`."""
+
+    queue: Queue
+    reply: Reply
+
+
+class SaveQueue(NamedTuple):
+    """Pause or the position in the retry list changed, which outlive a restart."""
+
+    queue: Queue
+
+
+Action = Open | Assign | Close | ReadPage | Expire | BounceQueue | SaveQueue
+
+
+class Scheduler:
+    """All queues of one shard, and the limits above them."""
+
+    def __init__(self, configuration: "Configuration", own: frozenset[str]) -> None:
+        self.queues: dict[QueueKey, Queue] = {}
+        self.total = Slots("total-max-smtp-out", "total", configuration.root.total_max_smtp_out)
+        self._vmtas: dict[str, VmtaBudget] = {}
+        self._configuration = configuration
+        self._own = own
+        self._epoch = 0
+        self._dirty: dict[Queue, None] = {}
+        self._heap: list[tuple[float, int, Queue]] = []
+        self._order = count()
+        self._numbers = count(1)
+        self._actions: list[Action] = []
+        self._is_stopping = False
+
+    # What happened
+
+    def reload(self, configuration: "Configuration", own: frozenset[str], now: float) -> None:
+        """Follow a new configuration. Connections finish under the old one."""
+        self._configuration = configuration
+        self._own = own
+        self._epoch += 1
+        self.total.ceiling = configuration.root.total_max_smtp_out
+        for budget in self._vmtas.values():
+            out, rate = self._vmta_limits(budget.name)
+            budget.resize(max_smtp_out=out, max_msg_rate=rate, now=now)
+        self._dirty.update(dict.fromkeys(self.queues.values()))
+
+    def restore(
+        self,
+        key: QueueKey,
+        *,
+        recipients: int,
+        octets: int,
+        paused: bool,
+        retry_position: int,
+        now: float,
+    ) -> None:
+        """A queue found in the spool at start."""
+        queue = self.queue(key, now, complete=recipients == 0)
+        queue.recipients = recipients
+        queue.octets = octets
+        queue.is_paused = paused
+        queue.ladder.position = retry_position
+        self._dirty[queue] = None
+
+    def queue(self, key: QueueKey, now: float, *, complete: bool = True) -> Queue:
+        """The queue of that name, made if there is none."""
+        queue = self.queues.get(key)
+        if queue is None:
+            name = key.vmta.lower()
+            budget = self._vmtas.get(name)
+            if budget is None:
+                out, rate = self._vmta_limits(key.vmta)
+                budget = VmtaBudget(key.vmta, max_smtp_out=out, max_msg_rate=rate)
+                self._vmtas[name] = budget
+            queue = self.queues[key] = Queue(key, budget, complete=complete)
+            queue.follow(self._configuration, self._epoch, self._own, now)
+        return queue
+
+    def vmta_budget(self, name: str) -> VmtaBudget | None:
+        """What the queues of a VirtualMTA share, if it has or had any queue."""
+        return self._vmtas.get(name.lower())
+
+    def arrive(self, recipients: Iterable[Recipient], now: float) -> None:
+        """Recipients the spool has just taken."""
+        for recipient in recipients:
+            queue = self.queues.get(recipient.queue) or self.queue(recipient.queue, now)
+            queue.recipients += 1
+            queue.octets += recipient.envelope.size
+            queue.backlog.add(recipient, now)
+            self._dirty[queue] = None
+            if queue.retry_at is not None and queue.settings.retry_upon_new_mail:
+                queue.end_retry()
+
+    def connected(self, connection: Connection, host: str) -> None:
+        """The connection is up and asks for its first batch next."""
+        connection.state = State.BUSY
+        connection.host = host
+        connection.queue.opening -= 1
+
+    def failed(
+        self, connection: Connection, reason: str, now: float, *, after: int | None = None
+    ) -> None:
+        """The connection did not come about; no other host is left to try.
+
+        `after` replaces the next `retry-after`, as for a DNS error.
+        """
+        queue = connection.queue
+        queue.opening -= 1
+        connection.state = State.CLOSING
+        if queue.fail(now, reason, after=after):
+            self._actions.append(SaveQueue(queue))
+        self._give_back(connection)
+
+    def closed(self, connection: Connection, now: float, *, failure: str = "") -> None:
+        """A connection that was up is gone; its slots come back.
+
+        `failure` says why, where that is the queue's trouble and it must retry.
+        """
+        queue = connection.queue
+        if connection.state is State.IDLE:
+            self._unidle(connection)
+        connection.state = State.CLOSING
+        if failure and queue.fail(now, failure):
+            self._actions.append(SaveQueue(queue))
+        self._give_back(connection)
+
+    def page_read(
+        self, queue: Queue, page: Collection[Recipient] | None, *, is_last: bool, now: float
+    ) -> None:
+        """The answer to ReadPage; None if the spool could not read."""
+        if page is None:
+            queue.backlog.abandon_page()
+            self._wake_at(queue, now + SWEEP_S)
+            return
+        queue.backlog.take_page(page, is_last=is_last, now=now)
+        self._dirty[queue] = None
+
+    def settled(self, queue: Queue, recipients: Iterable[Recipient]) -> None:
+        """Recipients that no longer wait: delivered, bounced or deleted."""
+        for recipient in recipients:
+            queue.recipients -= 1
+            queue.octets -= recipient.envelope.size
+
+    def finish(
+        self,
+        connection: Connection,
+        *,
+        done: Sequence[Recipient],
+        deferred: Sequence[Recipient],
+        untried: Sequence[Recipient],
+        now: float,
+    ) -> None:
+        """What became of the batch of a connection.
+
+        `done` no longer wait; `deferred` carry their new due; `untried` go back unchanged.
+        """
+        queue = connection.queue
+        connection.batch = []
+        if done:
+            self.settled(queue, done)
+        for recipient in deferred:
+            queue.backlog.add(recipient, now)
+        for recipient in untried:
+            queue.backlog.add(recipient, now)
+        if deferred or untried:
+            self._dirty[queue] = None
+
+    def delivered(self, queue: Queue, now: float) -> None:
+        """A recipient was delivered: the retry list begins again."""
+        if queue.ladder.position:
+            queue.ladder.reset()
+            self._actions.append(SaveQueue(queue))
+        if queue.mode != "normal" and queue.settings.backoff_to_normal_after_delivery:
+            queue.leave_backoff(now, "a delivery (backoff-to-normal-after-delivery)")
+            self._dirty[queue] = None
+
+    def apply(self, connection: Connection, verdict: "Verdict", reply: Reply, now: float) -> None:
+        """What a reply means for the queue as a whole. Guide: smtp-pattern-list."""
+        queue = connection.queue
+        reason = f'"{reply}" received from {connection.host}'
+        if verdict.pattern:
+            reason += f" matches {verdict.pattern}"
+        if verdict.mode == "backoff":
+            queue.enter_backoff(now, after=verdict.backoff_to_normal_after, reason=reason)
+        elif verdict.mode == "normal":
+            queue.leave_backoff(now, reason)
+        if verdict.skip_mx and connection.host:
+            queue.skipped[connection.host] = now + queue.pace.retry_after[0]
+            queue.events.appendleft(QueueEvent(now, f"skip of MX requested: {reason}"))
+        if verdict.disable_source_ip:
+            self._disable_source(connection, verdict, now)
+        if verdict.bounce_queue:
+            self._actions.append(BounceQueue(queue, reply))
+        if verdict.defer_queue and queue.fail(now, reason, hold=True):
+            self._actions.append(SaveQueue(queue))
+        self._dirty[queue] = None
+
+    def _disable_source(self, connection: Connection, verdict: "Verdict", now: float) -> None:
+        queue, ip = connection.queue, connection.source.ip
+        after = verdict.reenable_after
+        if after is None:
+            after = queue.settings.reenable_source_ip_after
+        queue.disabled[ip] = None if after is None else now + after
+        queue.events.appendleft(QueueEvent(now, f"source {ip} disabled: {verdict.pattern}"))
+        if all(source.ip in queue.disabled for source in queue.sources):
+            text = f"All SMTP sources for queue {queue.key} are now disabled."
+            queue.events.appendleft(QueueEvent(now, text))
+            if queue.settings.backoff_upon_all_sources_disabled:
+                queue.enter_backoff(now, after=None, reason=text)
+
+    # What operators say
+
+    def pause(self, queue: Queue, *, paused: bool) -> bool:
+        """True if that changed anything."""
+        if queue.is_paused == paused:
+            return False
+        queue.is_paused = paused
+        self._actions.append(SaveQueue(queue))
+        self._dirty[queue] = None
+        return True
+
+    def set_mode(self, queue: Queue, mode: str, now: float) -> bool:
+        """True if that changed anything."""
+        self._dirty[queue] = None
+        if mode == "backoff":
+            return queue.enter_backoff(now, after=None, reason="set by an operator")
+        return queue.leave_backoff(now, "set by an operator")
+
+    def schedule(self, queue: Queue, now: float, *, recipients: bool) -> list[Recipient] | None:
+        """Try a retrying queue now; with recipients, all deferred ones in memory too.
+
+        None if there is nothing to hasten; else the recipients whose due changed.
+        """
+        changed = queue.backlog.make_due(now) if recipients else []
+        if queue.retry_at is None and not changed:
+            return None
+        queue.end_retry()
+        self._dirty[queue] = None
+        return changed
+
+    def reread(self, queue: Queue) -> None:
+        """What the spool holds of a queue changed beside it: read it again."""
+        queue.backlog.forget()
+        self._dirty[queue] = None
+
+    def stop(self) -> None:
+        """Give out no more work; idle connections are closed."""
+        self._is_stopping = True
+        self._dirty.update(dict.fromkeys(self.queues.values()))
+
+    # What to do
+
+    def run(self, now: float) -> list[Action]:
+        """Decide for every queue something happened to; the actions, in order."""
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            at, _, queue = heappop(heap)
+            if queue.wake_at == at:
+                queue.wake_at = FOREVER
+                self._dirty[queue] = None
+        while self._dirty:
+            queue = next(iter(self._dirty))
+            del self._dirty[queue]
+            self._decide(queue, now)
+        actions, self._actions = self._actions, []
+        return actions
+
+    @property
+    def has_decisions(self) -> bool:
+        """Whether `run` has something to do or to say now."""
+        return bool(self._dirty or self._actions)
+
+    def next_wake(self) -> float | None:
+        """When `run` is to be called if nothing happens before."""
+        return self._heap[0][0] if self._heap else None
+
+    def next_batch(self, connection: Connection, now: float) -> list[Recipient] | Close | None:
+        """What a free connection delivers now.
+
+        Recipients of one message; or why it is to close; or None: it is idle from now on.
+        """
+        queue = connection.queue
+        if queue.epoch != self._epoch:
+            queue.follow(self._configuration, self._epoch, self._own, now)
+        closing = self._must_close(connection, now)
+        if closing:
+            return self._close(connection, closing)
+        batch = self._take(queue, now)
+        if batch:
+            connection.state = State.BUSY
+            connection.batch = batch
+            connection.messages += 1
+            return batch
+        timeout = queue.settings.connection_idle_timeout
+        if not timeout or queue.budget.slots.waiting or self.total.waiting:
+            reason = "no more mail" if queue.blocked_by is None else queue.blocked_by[0]
+            return self._close(connection, reason)
+        connection.state = State.IDLE
+        connection.idle_until = now + timeout
+        queue.idle.append(connection)
+        self.total.idle[connection] = None
+        queue.budget.slots.idle[connection] = None
+        self._wake_at(queue, connection.idle_until)
+        return None
+
+    def _close(self, connection: Connection, reason: str) -> Close:
+        connection.state = State.CLOSING
+        return Close(connection, reason)
+
+    def _must_close(self, connection: Connection, now: float) -> str:
+        queue = connection.queue
+        settings = queue.settings
+        if self._is_stopping:
+            return "stopping"
+        if queue.is_paused:
+            return "paused"
+        if queue.is_held:
+            return "retrying"
+        if connection.messages >= settings.max_msg_per_connection:
+            return "max-msg-per-connection"
+        if len(queue.connections) > queue.pace.max_smtp_out and queue.too_many():
+            return queue.directive("max-smtp-out")
+        if connection.source.ip in queue.disabled:
+            return "disabled source IP"
+        if queue.skipped and queue.skipped.get(connection.host, 0) > now:
+            return "skip-mx"
+        return ""
+
+    def _take(self, queue: Queue, now: float) -> list[Recipient]:
+        """The next recipients of a queue that its rates let through, rates taken."""
+        queue.blocked_by = None
+        backlog = queue.backlog
+        while backlog.ready(now):
+            limit = self._permitted(queue, now)
+            if not limit:
+                return []
+            batch = backlog.pop(min(limit, queue.settings.max_rcpt_per_message))
+            if backlog.wants_page():
+                self._dirty[queue] = None
+            if queue.expires_at(batch[0]) <= now:
+                self._actions.append(Expire(queue, batch))
+                self._dirty[queue] = None
+                continue
+            queue.msg_rate.take(len(batch), now)
+            queue.budget.msg_rate.take(len(batch), now)
+            return batch
+        if backlog.wants_page():
+            self._dirty[queue] = None
+        return []
+
+    def _permitted(self, queue: Queue, now: float) -> int:
+        """How many recipients may be attempted now; 0 with the refusal noted."""
+        own = queue.msg_rate.available(now)
+        if own <= 0:
+            self._refuse(
+                queue, queue.directive("max-msg-rate"), str(queue.key), queue.msg_rate.until(now)
+            )
+            return 0
+        shared = queue.budget.msg_rate.available(now)
+        if shared <= 0:
+            self._refuse(
+                queue, "max-smtp-msg-rate", queue.key.vmta, queue.budget.msg_rate.until(now)
+            )
+            return 0
+        return min(own, shared)
+
+    def _refuse(self, queue: Queue, directive: str, scope: str, until: float | None) -> None:
+        queue.blocked_by = (directive, scope)
+        queue.blocked_until = until
+        if until is not None:
+            self._wake_at(queue, until)
+
+    # Deciding for one queue
+
+    def _decide(self, queue: Queue, now: float) -> None:
+        if queue.epoch != self._epoch:
+            queue.follow(self._configuration, self._epoch, self._own, now)
+        self._pass_time(queue, now)
+        if queue.backlog.wants_page():
+            after = queue.backlog.begin_page(
+                r.recipient_id for c in queue.connections.values() for r in c.batch
+            )
+            self._actions.append(ReadPage(queue, after, PAGE_RECIPIENTS))
+        self._use_idle(queue, now)
+        resting = self._is_stopping or queue.is_paused or queue.retry_at is not None
+        if not resting:
+            self._open(queue, now)
+        self._offer(queue.budget.slots)
+        self._offer(self.total)
+        self._sleep(queue, now, resting=resting)
+
+    def _pass_time(self, queue: Queue, now: float) -> None:
+        """What changes by itself: retry ends, backoff ends, mail grows too old."""
+        if queue.retry_at is not None and queue.retry_at <= now:
+            queue.end_retry()
+        if queue.backoff_until is not None and queue.backoff_until <= now:
+            queue.leave_backoff(now, "its time is over (backoff-to-normal-after)")
+        if (queue.is_paused or queue.retry_at is not None) and len(queue.backlog):
+            expired = queue.backlog.take_expired(lambda r: queue.expires_at(r) <= now)
+            if expired:
+                self._actions.append(Expire(queue, expired))
+
+    def _use_idle(self, queue: Queue, now: float) -> None:
+        """Give idle connections work, newest first, and close those idle for too long."""
+        while queue.idle:
+            connection = queue.idle[-1]
+            closing = self._must_close(connection, now)
+            if closing:
+                self._close_idle(connection, closing)
+                continue
+            batch = self._take(queue, now)
+            if not batch:
+                break
+            self._unidle(connection)
+            connection.state = State.BUSY
+            connection.batch = batch
+            connection.messages += 1
+            self._actions.append(Assign(connection, batch))
+        while queue.idle and queue.idle[0].idle_until <= now:
+            self._close_idle(queue.idle[0], "connection-idle-timeout")
+
+    def _open(self, queue: Queue, now: float) -> None:
+        """Open connections while there is mail for more of them and every limit allows."""
+        backlog = queue.backlog
+        if not backlog.ready(now):
+            return
+        queue.blocked_by = None
+        wanted = backlog.ready_messages() - queue.opening
+        while wanted > 0 and self._may_open(queue, now):
+            source = queue.choose_source(now)
+            if source is None:
+                self._refuse(queue, "disable-source-ip", str(queue.key), queue.next_enabled())
+                return
+            queue.connect_rate.take(1, now)
+            queue.budget.slots.take()
+            self.total.take()
+            connection = Connection(queue, next(self._numbers), source, now)
+            queue.connections[connection.number] = connection
+            queue.opening += 1
+            self._actions.append(Open(connection))
+            wanted -= 1
+
+    def _may_open(self, queue: Queue, now: float) -> bool:
+        """Check every level from the queue outwards; the first that refuses is noted."""
+        if len(queue.connections) >= queue.pace.max_smtp_out:
+            self._refuse(queue, queue.directive("max-smtp-out"), str(queue.key), None)
+            return False
+        permitted = self._permitted(queue, now)
+        if permitted <= queue.opening:  # Those being opened will use what is left.
+            return False
+        if queue.connect_rate.available(now) <= 0:
+            until = queue.connect_rate.until(now)
+            self._refuse(queue, queue.directive("max-connect-rate"), str(queue.key), until)
+            return False
+        for slots in (queue.budget.slots, self.total):
+            if slots.is_exhausted:
+                self._refuse(queue, slots.directive, slots.scope, None)
+                slots.waiting[queue] = None
+                if slots.idle:
+                    self._close_idle(
+                        next(iter(slots.idle)), f"{slots.directive}: another queue waits"
+                    )
+                return False
+        return True
+
+    def _sleep(self, queue: Queue, now: float, *, resting: bool) -> None:
+        """Set the time at which the queue is looked at again if nothing happens."""
+        times = []
+        if queue.idle:
+            times.append(queue.idle[0].idle_until)
+        if queue.backoff_until is not None:
+            times.append(queue.backoff_until)
+        if queue.retry_at is not None:
+            times.append(queue.retry_at)
+        if resting:
+            if queue.recipients:
+                times.append(now + SWEEP_S)
+        elif (due := queue.backlog.next_due()) is not None:
+            times.append(due)
+        if queue.recipients or queue.connections or not self._is_forgettable(queue):
+            queue.empty_since = None
+        elif queue.empty_since is None:
+            queue.empty_since = now
+            times.append(now + KEEP_EMPTY_S)
+        elif queue.empty_since + KEEP_EMPTY_S <= now:
+            self._forget(queue)
+            return
+        else:
+            times.append(queue.empty_since + KEEP_EMPTY_S)
+        if times:
+            self._wake_at(queue, min(times))
+
+    def _is_forgettable(self, queue: Queue) -> bool:
+        """Whether nothing about an empty queue outlives it."""
+        rate = queue.pace.max_msg_rate
+        return (
+            not queue.is_paused
+            and queue.mode == "normal"
+            and not queue.disabled
+            and (rate is None or rate.per_s <= KEEP_EMPTY_S)
+        )
+
+    def _forget(self, queue: Queue) -> None:
+        del self.queues[queue.key]
+        queue.budget.slots.waiting.pop(queue, None)
+        self.total.waiting.pop(queue, None)
+        queue.wake_at = FOREVER
+
+    # Slots and sleep
+
+    def _wake_at(self, queue: Queue, at: float) -> None:
+        """Look at the queue again at that time, or before: an early look does no harm."""
+        if at < queue.wake_at:
+            queue.wake_at = at
+            heappush(self._heap, (at, next(self._order), queue))
+
+    def _offer(self, slots: Slots) -> None:
+        """A free slot wakes the queue that was refused first."""
+        if slots.waiting and slots.used < slots.ceiling:
+            queue = next(iter(slots.waiting))
+            del slots.waiting[queue]
+            self._dirty[queue] = None
+
+    def _give_back(self, connection: Connection) -> None:
+        queue = connection.queue
+        del queue.connections[connection.number]
+        queue.budget.slots.release()
+        self.total.release()
+        self._dirty[queue] = None
+        self._offer(queue.budget.slots)
+        self._offer(self.total)
+
+    def _unidle(self, connection: Connection) -> None:
+        queue = connection.queue
+        queue.idle.remove(connection)
+        del queue.budget.slots.idle[connection]
+        del self.total.idle[connection]
+
+    def _close_idle(self, connection: Connection, reason: str) -> None:
+        self._unidle(connection)
+        connection.state = State.CLOSING
+        self._actions.append(Close(connection, reason))
+
+    def _vmta_limits(self, name: str) -> tuple[int, "Rate | None"]:
+        vmta = self._configuration.vmta(name)
+        return (UNLIMITED, None) if vmta is None else (vmta.max_smtp_out, vmta.max_msg_rate)
