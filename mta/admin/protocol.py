@@ -63,7 +63,7 @@ def decode_request(line: bytes) -> Request:
     """The request of a line; UsageError if it is none."""
     try:
         document = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UsageError("the request is not JSON") from None
     match document:
         case {"command": str(command), "arguments": dict(arguments), "format": str(form)} if (
