@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.conftest import require, unavailable
+from tests.conftest import ROOT, require, unavailable
 from tests.e2e.netns import NamespaceError, Network
 
 
@@ -16,3 +16,18 @@ def network(tmp_path):
         unavailable(f"cannot make network namespaces: {error}")
     yield joined
     joined.close()
+
+
+@pytest.fixture
+async def site(network):
+    """The sending host of the example configurations, and a provider to send to."""
+    from tests.e2e.site import Site
+
+    async with Site.open(network) as opened:
+        yield opened
+
+
+@pytest.fixture
+def seeds():
+    """The three example configurations, verbatim."""
+    return ROOT / "tests/data/config/seed"
