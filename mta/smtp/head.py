@@ -1,0 +1,89 @@
+"""The header block a message leaves with: our Received field, added fields, fields removed.
+
+The stored content is never copied for it. A `Head` is what is sent instead of the first
+`skip` octets of the content; where nothing is removed, `skip` is 0 and the message's own
+header block follows as it came. RFC 5321 §4.4, RFC 3848; Guide: add-received-header,
+hide-message-source.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mta import ids
+from mta.model.message import Envelope
+
+PRODUCT = "Petrel"
+
+# One whole field with its folded lines; the name is filled in, lower or upper case.
+_FIELD = rb"(?im:^(?:%s)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*)"
+_NAME = re.compile(r"([\x21-\x39\x3b-\x7e]+)[ \t]*:")
+
+
+class Head(NamedTuple):
+    """`octets` go first, then the content from `skip` on."""
+
+    octets: bytes
+    skip: int
+
+
+def field_name(field: str) -> str:
+    """The name of `Name: value`; ValueError if it is no header field."""
+    match = _NAME.match(field)
+    if not match or "\r" in field or "\n" in field or "\0" in field:
+        raise ValueError('expected a header field such as "Precedence: bulk"')
+    return match[1]
+
+
+class HeadRules:
+    """What the configuration wants of every header block that leaves through one VMTA.
+
+    `added` are fields `Name: value`. A later one replaces an earlier one of its name, and
+    all replace fields of their name that the message came with.
+    """
+
+    __slots__ = ("_added", "_hide_received", "_host_name", "_received", "_replaced")
+
+    def __init__(
+        self, *, host_name: str, added: Sequence[str], add_received: bool, hide_received: bool
+    ) -> None:
+        self._host_name = host_name
+        self._received = add_received
+        self._hide_received = hide_received
+        fields = {field_name(field).lower(): field for field in added}
+        self._added = "".join(f"{field}\r\n" for field in fields.values()).encode()
+        names = [*fields, *(["received"] if hide_received else [])]
+        alternatives = b"|".join(re.escape(name.encode()) for name in names)
+        self._replaced = re.compile(_FIELD % alternatives) if names else None
+
+    @property
+    def reads_head(self) -> bool:
+        """Whether `render` needs the message's own header block."""
+        return self._replaced is not None
+
+    def render(self, envelope: Envelope, recipient: str, date: str, head: bytes | None) -> Head:
+        """The header block of one transaction.
+
+        `recipient` is named in the Received field; empty if there are several. `date` is
+        the time of reception (RFC 5322 form). `head` is the message's own header block;
+        None only if not `reads_head`.
+        """
+        octets = self._added
+        if self._received and envelope.add_received:
+            octets = self._received_field(envelope, recipient, date) + octets
+        if self._replaced is None or head is None or not self._replaced.search(head):
+            return Head(octets, 0)
+        return Head(octets + self._replaced.sub(b"", head), len(head))
+
+    def _received_field(self, envelope: Envelope, recipient: str, date: str) -> bytes:
+        source = ""
+        if not (self._hide_received or envelope.hide_source) and envelope.source_ip:
+            literal = (
+                f"IPv6:{envelope.source_ip}" if ":" in envelope.source_ip else envelope.source_ip
+            )
+            source = f"from {envelope.source_helo or literal} ([{literal}])\r\n\t"
+        addressee = f" for <{recipient}>" if recipient else ""
+        return (
+            f"Received: {source}by {self._host_name} ({PRODUCT}) with {envelope.with_protocol}"
+            f" id {ids.printed(envelope.message_id)}{addressee};\r\n\t{date}\r\n"
+        ).encode()

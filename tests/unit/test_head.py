@@ -1,0 +1,95 @@
+"""The header block that leaves: our Received field, added, replaced and removed fields."""
+
+from dataclasses import replace
+
+import pytest
+
+from mta.model.message import Envelope
+from mta.smtp.head import HeadRules, field_name
+
+DATE = "Tue, 24 Nov 2026 04:00:00 +0000"
+OWN = (
+    b"Received: from a by b;\r\n\tdate\r\n"
+    b"Subject: hello\r\n"
+    b"Precedence: list\r\n"
+    b"X-Received: not the same\r\n"
+    b"RECEIVED: from c\r\n by d\r\n"
+    b"\r\n"
+)
+ENVELOPE = Envelope(
+    message_id=0x40,
+    mail_from="a@example.org",
+    time_queued=0.0,
+    size=1000,
+    head_size=len(OWN),
+    source_helo="client.example.org",
+    source_ip="192.0.2.7",
+)
+
+
+def rules(*added, received=True, hide=False):
+    return HeadRules(
+        host_name="mta.example.com", added=added, add_received=received, hide_received=hide
+    )
+
+
+def test_a_received_field_goes_first_and_the_own_block_follows_uncopied():
+    head = rules().render(ENVELOPE, "b@example.net", DATE, None)
+    assert head.skip == 0
+    assert head.octets == (
+        b"Received: from client.example.org ([192.0.2.7])\r\n"
+        b"\tby mta.example.com (Petrel) with ESMTP id 0000000020 for <b@example.net>;\r\n"
+        b"\tTue, 24 Nov 2026 04:00:00 +0000\r\n"
+    )
+
+
+def test_several_recipients_are_not_named():
+    assert b" for <" not in rules().render(ENVELOPE, "", DATE, None).octets
+
+
+def test_a_hidden_source_is_not_in_the_received_field():
+    envelope = replace(ENVELOPE, hide_source=True)
+    assert b"192.0.2.7" not in rules().render(envelope, "", DATE, None).octets
+
+
+def test_a_source_or_vmta_that_adds_no_received_field_adds_none():
+    assert rules(received=False).render(ENVELOPE, "", DATE, None).octets == b""
+    envelope = replace(ENVELOPE, add_received=False)
+    assert rules().render(envelope, "", DATE, None).octets == b""
+
+
+def test_an_added_field_replaces_the_fields_of_its_name():
+    head = rules("Precedence: bulk", received=False).render(ENVELOPE, "", DATE, OWN)
+    assert head.skip == len(OWN)
+    assert head.octets.count(b"Precedence") == 1
+    assert head.octets.startswith(b"Precedence: bulk\r\n")
+    assert head.octets.endswith(b"\r\n\r\n")
+
+
+def test_an_added_field_the_message_does_not_have_copies_nothing():
+    head = rules("X-New: 1", received=False).render(ENVELOPE, "", DATE, OWN)
+    assert (head.octets, head.skip) == (b"X-New: 1\r\n", 0)
+
+
+def test_the_last_added_field_of_a_name_stands():
+    head = rules("X-New: 1", "x-new: 2", received=False).render(ENVELOPE, "", DATE, OWN)
+    assert head.octets == b"x-new: 2\r\n"
+
+
+def test_hide_received_removes_the_fields_it_came_with_folded_lines_and_all():
+    head = rules(received=False, hide=True).render(ENVELOPE, "", DATE, OWN)
+    assert head.octets == (
+        b"Subject: hello\r\nPrecedence: list\r\nX-Received: not the same\r\n\r\n"
+    )
+    assert head.skip == len(OWN)
+
+
+def test_hide_received_keeps_the_submitting_host_out_of_ours():
+    octets = rules(hide=True).render(ENVELOPE, "", DATE, OWN).octets
+    assert octets.startswith(b"Received: by mta.example.com (Petrel)")
+
+
+@pytest.mark.parametrize("bad", ["", "no colon", "a b: c", "X: y\r\nZ: 1", "X: \0"])
+def test_what_is_no_header_field_is_refused(bad):
+    with pytest.raises(ValueError, match="expected a header field"):
+        field_name(bad)
