@@ -44,8 +44,9 @@ class Envelope:
     """`hide-message-source` of the source: keep the client out of our Received field."""
     add_received: bool = True
     """`add-received-header` of the source."""
-    remove_received: bool = False
-    """`remove-received-headers` of the source."""
+    remove_fields: tuple[str, ...] = ()
+    """Names, lower case, of header fields of the content that are not sent on: those that
+    were instructions to us, and what the source says to remove."""
     acct_headers: dict[str, str] = field(default_factory=dict)
     """Header values that accounting files ask for, by lower-case name."""
 

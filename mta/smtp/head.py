@@ -15,6 +15,9 @@ from mta.model.message import Envelope
 
 PRODUCT = "Petrel"
 
+PATTERNS_MAX = 256
+"""Sets of removed names remembered; a few sources have a few each."""
+
 # One whole field with its folded lines; the name is filled in, lower or upper case.
 _FIELD = rb"(?im:^(?:%s)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*)"
 _NAME = re.compile(r"([\x21-\x39\x3b-\x7e]+)[ \t]*:")
@@ -42,7 +45,7 @@ class HeadRules:
     all replace fields of their name that the message came with.
     """
 
-    __slots__ = ("_added", "_hide_received", "_host_name", "_received", "_replaced")
+    __slots__ = ("_added", "_hide_received", "_host_name", "_names", "_patterns", "_received")
 
     def __init__(
         self, *, host_name: str, added: Sequence[str], add_received: bool, hide_received: bool
@@ -52,28 +55,39 @@ class HeadRules:
         self._hide_received = hide_received
         fields = {field_name(field).lower(): field for field in added}
         self._added = "".join(f"{field}\r\n" for field in fields.values()).encode()
-        names = [*fields, *(["received"] if hide_received else [])]
-        alternatives = b"|".join(re.escape(name.encode()) for name in names)
-        self._replaced = re.compile(_FIELD % alternatives) if names else None
+        self._names = (*fields, *(["received"] if hide_received else []))
+        self._patterns: dict[tuple[str, ...], re.Pattern[bytes] | None] = {}
 
-    @property
-    def reads_head(self) -> bool:
-        """Whether `render` needs the message's own header block."""
-        return self._replaced is not None
+    def pattern(self, envelope: Envelope) -> re.Pattern[bytes] | None:
+        """What matches the fields to be removed from this message's own header block.
 
-    def render(self, envelope: Envelope, recipient: str, date: str, head: bytes | None) -> Head:
+        None if there are none; then `render` needs no header block.
+        """
+        names = envelope.remove_fields
+        try:
+            return self._patterns[names]
+        except KeyError:
+            if len(self._patterns) >= PATTERNS_MAX:
+                self._patterns.clear()
+            alternatives = b"|".join(re.escape(n.encode()) for n in (*self._names, *names))
+            pattern = re.compile(_FIELD % alternatives) if alternatives else None
+            self._patterns[names] = pattern
+            return pattern
+
+    def render(self, envelope: Envelope, recipient: str, date: str, head: bytes) -> Head:
         """The header block of one transaction.
 
         `recipient` is named in the Received field; empty if there are several. `date` is
         the time of reception (RFC 5322 form). `head` is the message's own header block;
-        None only if not `reads_head`.
+        it may be empty if `pattern` is None.
         """
         octets = self._added
         if self._received and envelope.add_received:
             octets = self._received_field(envelope, recipient, date) + octets
-        if self._replaced is None or head is None or not self._replaced.search(head):
+        pattern = self.pattern(envelope)
+        if pattern is None or not pattern.search(head):
             return Head(octets, 0)
-        return Head(octets + self._replaced.sub(b"", head), len(head))
+        return Head(octets + pattern.sub(b"", head), len(head))
 
     def _received_field(self, envelope: Envelope, recipient: str, date: str) -> bytes:
         source = ""

@@ -34,7 +34,7 @@ def rules(*added, received=True, hide=False):
 
 
 def test_a_received_field_goes_first_and_the_own_block_follows_uncopied():
-    head = rules().render(ENVELOPE, "b@example.net", DATE, None)
+    head = rules().render(ENVELOPE, "b@example.net", DATE, b"")
     assert head.skip == 0
     assert head.octets == (
         b"Received: from client.example.org ([192.0.2.7])\r\n"
@@ -44,18 +44,18 @@ def test_a_received_field_goes_first_and_the_own_block_follows_uncopied():
 
 
 def test_several_recipients_are_not_named():
-    assert b" for <" not in rules().render(ENVELOPE, "", DATE, None).octets
+    assert b" for <" not in rules().render(ENVELOPE, "", DATE, b"").octets
 
 
 def test_a_hidden_source_is_not_in_the_received_field():
     envelope = replace(ENVELOPE, hide_source=True)
-    assert b"192.0.2.7" not in rules().render(envelope, "", DATE, None).octets
+    assert b"192.0.2.7" not in rules().render(envelope, "", DATE, b"").octets
 
 
 def test_a_source_or_vmta_that_adds_no_received_field_adds_none():
-    assert rules(received=False).render(ENVELOPE, "", DATE, None).octets == b""
+    assert rules(received=False).render(ENVELOPE, "", DATE, b"").octets == b""
     envelope = replace(ENVELOPE, add_received=False)
-    assert rules().render(envelope, "", DATE, None).octets == b""
+    assert rules().render(envelope, "", DATE, b"").octets == b""
 
 
 def test_an_added_field_replaces_the_fields_of_its_name():
@@ -82,6 +82,12 @@ def test_hide_received_removes_the_fields_it_came_with_folded_lines_and_all():
         b"Subject: hello\r\nPrecedence: list\r\nX-Received: not the same\r\n\r\n"
     )
     assert head.skip == len(OWN)
+
+
+def test_fields_that_were_instructions_to_us_are_not_sent():
+    envelope = replace(ENVELOPE, remove_fields=("precedence", "received"))
+    head = rules(received=False).render(envelope, "", DATE, OWN)
+    assert head.octets == b"Subject: hello\r\nX-Received: not the same\r\n\r\n"
 
 
 def test_hide_received_keeps_the_submitting_host_out_of_ours():
