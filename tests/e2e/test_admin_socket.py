@@ -24,7 +24,7 @@ class Asked:
         self.out: list[str] = []
         self.errors: list[str] = []
         request = Request(command=command, arguments=arguments, format=form)
-        self.exit = ask(path, request, out=self.out.append, error=self.errors.append, timeout_s=20)
+        self.exit = ask(path, request, out=self.out.append, error=self.errors.append)
 
     @property
     def text(self) -> str:

@@ -1,6 +1,5 @@
 """`complete.conf` does what it says: a route, a rate per queue, accounting in a directory."""
 
-import csv
 import re
 from collections import Counter
 
@@ -12,8 +11,15 @@ from tests.e2e.submission import Letter, letters
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 
-COMMON = ["type", "timeLogged", "timeQueued", "orig", "rcpt", "orcpt", "dsnAction", "dsnStatus", "dsnDiag", "dsnMta", "bounceCat", "srcType", "srcMta", "dlvType", "dlvSourceIp", "dlvDestinationIp", "dlvEsmtpAvailable", "dlvSize", "vmta", "jobId", "envId", "queue", "vmtaPool"]
-CONNECTION = ["timeConnected", "dlvTlsProtocol", "dlvTlsCipher", "msgsDelivered", "rcptsDelivered", "rcptsFailed", "bytesOut", "closeReason"]
+COMMON = (
+    "type,timeLogged,timeQueued,orig,rcpt,orcpt,dsnAction,dsnStatus,dsnDiag,dsnMta,bounceCat,"
+    "srcType,srcMta,dlvType,dlvSourceIp,dlvDestinationIp,dlvEsmtpAvailable,dlvSize,vmta,jobId,"
+    "envId,queue,vmtaPool"
+)
+CONNECTION = (
+    "timeConnected,dlvTlsProtocol,dlvTlsCipher,msgsDelivered,rcptsDelivered,rcptsFailed,bytesOut,"
+    "closeReason"
+)
 
 
 @pytest.fixture
@@ -92,9 +98,7 @@ async def test_accounting_files_have_the_kinds_asked_for(site, config):
     assert re.fullmatch(r"acct-\d{4}-\d\d-\d\d-0000\.csv", path.name)
     raw = path.read_bytes()
     assert raw.count(b"\r\n") == raw.count(b"\n") == 4, raw
-    header = next(csv.reader(raw.decode().splitlines()))
-    assert header[: len(COMMON)] == COMMON
-    assert [name for name in header if name in CONNECTION] == CONNECTION
+    assert raw.splitlines()[0].decode() == f"{COMMON},{CONNECTION}"
 
     (bounced,) = site.rows("b")
     assert bounced["rcpt"] == "nobody@nowhere.invalid"
