@@ -1,0 +1,282 @@
+"""From an accepted SMTP transaction to durable recipients in their queues.
+
+The order is fixed: read the header block, choose a VirtualMTA for each recipient, commit to
+the spool, tell the scheduler, answer 250. Nothing is in a queue that is not on disk.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from mta import address, clock, ids
+from mta.accounting import build
+from mta.daemon import partition
+from mta.errors import SpoolError, SpoolFullError
+from mta.model.message import Content, Envelope, FileContent, Recipient
+from mta.model.queue_key import QueueKey
+from mta.model.record import Record
+from mta.model.reply import Reply
+from mta.routing import relay, select
+from mta.smtp import header_block
+
+if TYPE_CHECKING:
+    from mta.config.configuration import Configuration
+    from mta.net.listener import Session
+    from mta.settings.source import SourceSettings
+    from mta.smtp.command import MailParameters, RcptParameters
+    from mta.spool.store import Spool
+
+X_VIRTUAL_MTA = b"x-virtual-mta"
+X_JOB = b"x-job"
+X_ENVID = b"x-envid"
+
+_RECEIVED = re.compile(rb"^Received[ \t]*:", re.IGNORECASE | re.MULTILINE)
+
+NOT_HERE = Reply(521, ("5.3.2 this host does not accept mail from you",))
+STOPPING = Reply(421, ("4.3.2 the service is stopping; try again in a minute",))
+NO_RELAYING = Reply(
+    550,
+    ("5.7.1 relaying denied: your address may not send mail through this host; ask its operator",),
+)
+TRY_LATER = Reply(
+    450,
+    ("4.7.1 relaying denied for now (relay-debug): your address may not send through this host",),
+)
+TOO_MANY_HOPS = Reply(554, ("5.4.6 the message has passed too many hosts; look for a mail loop",))
+DISK_FULL = Reply(452, ("4.3.1 the spool is full; try again later",))
+SPOOL_BROKEN = Reply(451, ("4.3.0 the message could not be stored; try again later",))
+
+
+class Inbox(Protocol):
+    """Where committed recipients go: the scheduler of this shard."""
+
+    def __call__(self, recipients: Sequence[Recipient], now: float) -> None: ...
+
+
+class Intake:
+    """The `Reception` of every listener of one shard."""
+
+    def __init__(
+        self,
+        configuration: "Configuration",
+        spool: "Spool",
+        *,
+        inbox: Inbox,
+        wanted_kinds: frozenset[str],
+        acct_headers: frozenset[bytes],
+        log: Callable[[str], None],
+        shards: int = 1,
+        shard: int = 0,
+    ) -> None:
+        self.configuration = configuration
+        self.is_stopping = False
+        self._spool = spool
+        self._inbox = inbox
+        self._log = log
+        self._shards = shards
+        self._shard = shard
+        self._turns = select.Turns()
+        self.wanted_kinds = wanted_kinds
+        self.acct_headers = acct_headers
+        self.messages = 0
+        self.recipients = 0
+        self.octets = 0
+
+    @property
+    def spill_directory(self) -> Path:
+        """Where listeners put content that is too large for memory."""
+        return self._spool.spill_directory
+
+    # Reception
+
+    def open_session(self, session: "Session") -> Reply | None:
+        """A Reply refuses the connection."""
+        if self.is_stopping:
+            return STOPPING
+        return None if session.source.smtp_service else NOT_HERE
+
+    def mail(self, session: "Session", mail: "MailParameters") -> Reply | None:
+        """A Reply refuses the sender."""
+        return STOPPING if self.is_stopping else None
+
+    def rcpt(
+        self, session: "Session", mail: "MailParameters", rcpt: "RcptParameters"
+    ) -> Reply | None:
+        """A Reply refuses the recipient."""
+        domain = address.domain_of(rcpt.address)
+        source = session.source
+        if relay.may_relay(
+            self.configuration,
+            source,
+            is_local_client=session.is_local,
+            source_matched=session.source_matched,
+            domain=domain,
+            address=rcpt.address,
+        ):
+            return None
+        return TRY_LATER if source.relay_debug else NO_RELAYING
+
+    def close_session(self, session: "Session") -> None:
+        """Nothing is held for a session."""
+
+    async def message(
+        self,
+        session: "Session",
+        mail: "MailParameters",
+        rcpts: Sequence["RcptParameters"],
+        content: Content,
+        head_size: int,
+        has_leading_dot: bool,  # noqa: FBT001 - the listener's call, by position
+        is_8bit: bool,  # noqa: FBT001
+    ) -> Reply:
+        """Take a message; 250 only after its commit."""
+        now = clock.now()
+        source = session.source
+        head = await _head_of(content, head_size)
+        if len(_RECEIVED.findall(head)) > source.max_message_hops:
+            return TOO_MANY_HOPS
+        processed = self._processed(session)
+        found = header_block.find(head, processed | self.acct_headers | _jobid_header(source))
+        envelope = Envelope(
+            message_id=self._spool.next_message_id(),
+            mail_from=mail.mail_from,
+            time_queued=now,
+            size=content.size if isinstance(content, FileContent) else len(content),
+            head_size=head_size,
+            has_leading_dot=has_leading_dot,
+            is_8bit=is_8bit,
+            is_smtputf8=mail.smtputf8,
+            ret=mail.ret,
+            env_id=mail.env_id or found.get(X_ENVID, ""),
+            job_id=_job_id(source, found),
+            source_helo=session.helo,
+            source_ip=session.peer_ip,
+            listener_ip=session.local_ip,
+            smtp_user=session.user,
+            with_protocol=session.with_protocol,
+            hide_source=source.hide_message_source,
+            add_received=source.add_received_header,
+            remove_fields=self._removed(source, processed, found),
+            acct_headers={
+                name.decode(): found[name] for name in self.acct_headers if name in found
+            },
+        )
+        routed = self._route(envelope, source, rcpts, found.get(X_VIRTUAL_MTA), now)
+        if isinstance(routed, Reply):
+            return routed
+        refusal = await self._commit(envelope, content, routed, now)
+        if refusal is not None:
+            return refusal
+        self.messages += 1
+        self.recipients += len(routed)
+        self.octets += envelope.size
+        self._inbox(routed, clock.now())
+        return Reply(250, (f"2.6.0 message received; id {ids.printed(envelope.message_id)}",))
+
+    async def _commit(
+        self, envelope: Envelope, content: Content, recipients: list[Recipient], now: float
+    ) -> Reply | None:
+        """Put a message on disk; a Reply if that could not be done."""
+        records: list[Record] = []
+        if "r" in self.wanted_kinds:
+            records = [build.receipt_record(recipient, now) for recipient in recipients]
+        try:
+            await self._spool.accept(envelope, content, recipients, records)
+        except SpoolFullError as error:
+            self._log(f"a message was refused with 452: {error}")
+            return DISK_FULL
+        except SpoolError as error:
+            self._log(f"a message was refused with 451: {error}")
+            return SPOOL_BROKEN
+        return None
+
+    def _route(
+        self,
+        envelope: Envelope,
+        source: "SourceSettings",
+        rcpts: Sequence["RcptParameters"],
+        x_virtual_mta: str | None,
+        now: float,
+    ) -> list[Recipient] | Reply:
+        """A queue for each recipient; a Reply if the VirtualMTA asked for does not exist."""
+        chosen: dict[str, select.Choice] = {}
+        recipients = []
+        for index, rcpt in enumerate(rcpts):
+            domain = address.domain_of(rcpt.address)
+            choice = chosen.get(domain)
+            if choice is None:
+                choice = chosen[domain] = select.choose(
+                    self.configuration, source, domain, x_virtual_mta, self._turns
+                )
+                if choice.error:
+                    return Reply(550, (f"5.5.0 {choice.error}",))
+            queue = QueueKey(domain, choice.vmta)
+            assert partition.owner(queue, self._shards) == self._shard, "handover is not in force"
+            recipients.append(
+                Recipient(
+                    recipient_id=ids.recipient_id(envelope.message_id, index),
+                    envelope=envelope,
+                    address=rcpt.address,
+                    queue=queue,
+                    due=now,
+                    pool=choice.pool,
+                    orcpt=rcpt.orcpt,
+                    notify=rcpt.notify,
+                )
+            )
+        return recipients
+
+    def _processed(self, session: "Session") -> frozenset[bytes]:
+        """The header fields that are instructions to us, from this source.
+
+        A client on this very host that no <source> speaks of is taken at its word.
+        """
+        source = session.source
+        trusted = session.is_local and not session.source_matched
+        names = set()
+        if source.process_x_virtual_mta or trusted:
+            names.add(X_VIRTUAL_MTA)
+        if source.process_x_job or trusted:
+            names.add(X_JOB)
+        if source.process_x_envid:
+            names.add(X_ENVID)
+        return frozenset(names)
+
+    def _removed(
+        self, source: "SourceSettings", processed: frozenset[bytes], found: dict[bytes, str]
+    ) -> tuple[str, ...]:
+        """Which of the message's own fields are not sent on."""
+        retained = set()
+        if source.retain_x_virtual_mta:
+            retained.add(X_VIRTUAL_MTA)
+        if source.retain_x_job:
+            retained.add(X_JOB)
+        names = [name.decode() for name in processed if name in found and name not in retained]
+        names += [name.lower() for name in source.remove_header]
+        if source.remove_received_headers:
+            names.append("received")
+        return tuple(sorted(names))
+
+
+def _jobid_header(source: "SourceSettings") -> frozenset[bytes]:
+    return frozenset([source.jobid_header.lower().encode()]) if source.jobid_header else frozenset()
+
+
+def _job_id(source: "SourceSettings", found: dict[bytes, str]) -> str:
+    """X-Job where it is processed, else the header that jobid-header names."""
+    if X_JOB in found:
+        return found[X_JOB]
+    return found.get(source.jobid_header.lower().encode(), "") if source.jobid_header else ""
+
+
+async def _head_of(content: Content, head_size: int) -> bytes:
+    if isinstance(content, bytes):
+        return content[:head_size]
+    return await asyncio.to_thread(_read_head, content.path, head_size)
+
+
+def _read_head(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(size)
