@@ -31,15 +31,15 @@ def ask(
     *,
     out: Callable[[str], None],
     error: Callable[[str], None],
-    timeout_s: float | None = ANSWER_TIMEOUT_S,
+    is_stream: bool = False,
 ) -> Exit:
     """Put one command to the daemon at path; NoDaemonError if nobody is there.
 
-    `out` and `error` get the texts as they come; `timeout_s` of None waits for ever.
+    `out` and `error` get the texts as they come; for those of a stream it waits for ever.
     """
     line = encode_request(request)
     with _connect(path) as connection:
-        connection.settimeout(timeout_s)
+        connection.settimeout(None if is_stream else ANSWER_TIMEOUT_S)
         # A daemon that refuses before it reads has still said why.
         with suppress(BrokenPipeError, ConnectionResetError):
             connection.sendall(line)
@@ -54,7 +54,9 @@ def ask(
                     else:
                         out(piece.out)
         except TimeoutError:
-            error(f"no answer for {timeout_s:.0f} seconds; the daemon may still carry it out")
+            error(
+                f"no answer for {ANSWER_TIMEOUT_S:.0f} seconds; the daemon may still carry it out"
+            )
             return Exit.UNKNOWN
         except (ConnectionError, ValueError):
             pass

@@ -38,6 +38,8 @@ class Parameter(Generic[T_co]):
     """What the option means without a value (`yes`); empty if it must have one."""
     takes_value: bool = True
     """Whether `--name=VALUE` is allowed; an option without is a plain flag."""
+    is_repeated: bool = False
+    """Whether it takes all further words; only the last argument of a local command."""
 
     @property
     def spelling(self) -> str:
@@ -80,7 +82,7 @@ Stream = Callable[[Operations, Arguments], AsyncIterator[str]]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class AdminCommand:
-    """One command. Exactly one of `run`, `stream` and `unavailable` is set."""
+    """One command. Exactly one of `run`, `stream`, `unavailable` and `local` is set."""
 
     words: str
     help: str

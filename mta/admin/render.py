@@ -9,8 +9,8 @@ line. `--json`: `{"data":…,"status":…,"message":…}`. A failure is `<fail>`
 import json
 import re
 from collections.abc import Iterator
+from html import escape
 from typing import Final, Literal
-from xml.sax.saxutils import escape
 
 from mta.admin import text
 from mta.admin.answers import Answer, Changed, CommandDone, ListAnswer
@@ -33,7 +33,7 @@ def render(answer: Answer, form: Format, *, done: str = "") -> str:
             lines = list(_dom("", tree(answer)))
             return "".join(f"{line}\n" for line in lines or [f'message="{_message(answer)}"'])
         case "xml":
-            said = escape(_CONTROL.sub(" ", _message(answer)))
+            said = escape(_CONTROL.sub(" ", _message(answer)), quote=False)
             success = f"<succ>{said}</succ>" if said else "<succ/>"
             nodes = tree(answer)
             data = f"<data>{''.join(_xml(nodes))}</data>" if nodes else ""
@@ -51,7 +51,7 @@ def render_failure(message: str, form: Format) -> str:
         case "text" | "dom":
             return ""
         case "xml":
-            return f"<rsp><fail>{escape(message)}</fail></rsp>\n"
+            return f"<rsp><fail>{escape(message, quote=False)}</fail></rsp>\n"
         case "json":
             return _print_json({"data": {}, "status": "error", "message": message})
 
@@ -91,7 +91,7 @@ def _xml(nodes: dict[str, Node]) -> Iterator[str]:
             case dict():
                 yield f"<{name}>{''.join(_xml(node))}</{name}>"
             case _:
-                value = escape(_scalar(node))
+                value = escape(_scalar(node), quote=False)
                 yield f"<{name}>{value}</{name}>" if value else f"<{name}/>"
 
 

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import signal
 import socket
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -278,3 +280,36 @@ async def test_a_server_that_dies_amid_an_answer_leaves_the_outcome_unknown(tmp_
         asked = await put(tmp_path / "control", "show version")
     assert (asked.exit, asked.text) == (Exit.UNKNOWN, "Queue")
     assert "middle of its answer" in asked.errors[0]
+
+
+async def typed(config: Path, *words: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "mta", "--config", str(config), *words,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+
+
+async def test_the_command_line_puts_commands_to_the_daemon_of_its_configuration(tmp_path):
+    (tmp_path / "pmta.conf").write_text("spool .\n")
+    operations = FakeOperations()
+    async with asyncio.timeout(60), AdminServer(tmp_path / "control", operations):
+        pause = await typed(tmp_path / "pmta.conf", "pause", "queue", "gmail.com/*")
+        assert await pause.communicate() == (b"Queue(s) paused.\n", b"")
+        refused = await typed(tmp_path / "pmta.conf", "--json", "pause", "queue", "x.example/*")
+        out, error = await refused.communicate()
+    assert pause.returncode == 0
+    assert operations.told == ["pause gmail.com/*", "pause x.example/*"]
+    assert refused.returncode == 1
+    assert json.loads(out)["message"] == error.decode().strip()
+
+
+async def test_ctrl_c_ends_a_trace_without_complaint(tmp_path):
+    (tmp_path / "pmta.conf").write_text("spool .\n")
+    operations = FakeOperations()
+    async with asyncio.timeout(60), AdminServer(tmp_path / "control", operations):
+        trace = await typed(tmp_path / "pmta.conf", "trace", "a.example/v1")
+        assert await trace.stdout.readline() == b"starting a.example/v1\n"
+        trace.send_signal(signal.SIGINT)
+        assert await trace.communicate() == (b"", b"")
+        await eventually(lambda: operations.traces_open == 0)
+    assert trace.returncode == 0

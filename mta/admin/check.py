@@ -1,0 +1,86 @@
+"""`mta check` and `mta test config`: what a start would say, without starting.
+
+`check` is about files, which may be meant for another host: what only this one lacks is
+a warning. `test config` is about this host, where the same stops the start.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mta.admin.files import DiskFiles
+from mta.admin.protocol import Exit
+from mta.config.load import Diagnostic, check_host, load
+from mta.net.local_addresses import local_addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found, for standard output, and how to end."""
+
+    text: str
+    exit: Exit
+
+
+def check(
+    files: Sequence[str],
+    *,
+    as_json: bool = False,
+    is_strict: bool = False,
+    is_for_this_host: bool = False,
+) -> Checked:
+    """Load each file by itself and tell everything found in it."""
+    found = {file: _diagnose(file, is_for_this_host=is_for_this_host) for file in files}
+    bad = {"error", "warning"} if is_strict else {"error"}
+    failed = {f for f, diagnostics in found.items() if any(d.severity in bad for d in diagnostics)}
+    text = _to_json(found, failed) if as_json else _to_text(found, failed)
+    return Checked(text, Exit.REFUSED if failed else Exit.DONE)
+
+
+def _diagnose(file: str, *, is_for_this_host: bool) -> list[Diagnostic]:
+    loaded = load(file, DiskFiles())
+    if loaded.configuration is None:
+        return list(loaded.diagnostics)
+    of_host = check_host(loaded.configuration, local_addresses())
+    if not is_for_this_host:
+        of_host = tuple(replace(d, severity="warning") for d in of_host)
+    return [*loaded.diagnostics, *of_host]
+
+
+def _to_text(found: dict[str, list[Diagnostic]], failed: set[str]) -> str:
+    lines = []
+    for file, diagnostics in found.items():
+        for diagnostic in diagnostics:
+            lines.append(str(diagnostic))
+            if diagnostic.line:
+                lines.append(f"    {diagnostic.line.strip()}")
+        counts = ", ".join(
+            f"{number} {severity}{'' if number == 1 else 's'}"
+            for severity in ("error", "warning", "note")
+            if (number := sum(d.severity == severity for d in diagnostics))
+        )
+        verdict = "cannot be used" if file in failed else "can be used"
+        lines.append(f"{file} {verdict}{f': {counts}' if counts else '.'}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _to_json(found: dict[str, list[Diagnostic]], failed: set[str]) -> str:
+    documents = [
+        {
+            "file": file,
+            "usable": file not in failed,
+            "diagnostics": [
+                {
+                    "severity": d.severity,
+                    "file": d.place.file,
+                    "line": d.place.line,
+                    "column": d.place.column,
+                    "message": d.message,
+                    "hint": d.hint,
+                }
+                for d in diagnostics
+            ],
+        }
+        for file, diagnostics in found.items()
+    ]
+    return json.dumps(documents, ensure_ascii=False, indent=2) + "\n"

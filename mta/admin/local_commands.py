@@ -1,0 +1,97 @@
+"""The commands that the command line carries out by itself, without asking a daemon.
+
+Declared like all others, so that help and reference page are derived; what they do is
+in `mta.cli`.
+"""
+
+from typing import Final
+
+from mta.admin import parameters as p
+from mta.admin.command import AdminCommand, Parameter
+
+
+def _parse_check_format(text: str) -> str:
+    if text not in ("text", "json"):
+        raise ValueError("expected text or json")
+    return text
+
+
+FILES: Final = Parameter(
+    name="files",
+    parse=p.parse_text,
+    default="",
+    metavar="FILE…",
+    is_option=False,
+    is_required=True,
+    is_repeated=True,
+    help="configuration files, each checked by itself",
+)
+CHECK_FORMAT: Final = Parameter(
+    name="format",
+    parse=_parse_check_format,
+    default="text",
+    metavar="text|json",
+    help="json is for machines: a list of what was found; default text",
+)
+STRICT: Final = Parameter(
+    name="strict",
+    parse=p.parse_yes_no,
+    default=False,
+    flag="yes",
+    takes_value=False,
+    help="end with 1 also if there are only warnings",
+)
+ONCE: Final = Parameter(
+    name="once",
+    parse=p.parse_yes_no,
+    default=False,
+    flag="yes",
+    takes_value=False,
+    help="end by itself: 0 if every recipient is accounted for, 1 if not",
+)
+SINK_OPTIONS: Final = Parameter(
+    name="options",
+    parse=p.parse_text,
+    default="",
+    metavar="OPTION…",
+    is_option=False,
+    is_repeated=True,
+    help="as `mta sink --help` lists them",
+)
+
+LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
+    AdminCommand(
+        words="run",
+        help="run the daemon in the foreground, until SIGTERM; SIGHUP reloads",
+        changes=True,
+        local=True,
+        example="run --config config/quickstart.conf",
+    ),
+    AdminCommand(
+        words="check",
+        help="say everything that is wrong with configuration files, each with its place; "
+        "what only this host lacks (a source address) is a warning",
+        parameters=(FILES, CHECK_FORMAT, STRICT),
+        local=True,
+        example="check /etc/pmta/config --strict",
+    ),
+    AdminCommand(
+        words="test config",
+        help="say whether the daemon would start on this host with its configuration",
+        local=True,
+        example="test config",
+    ),
+    AdminCommand(
+        words="sink",
+        help="a receiving MTA that plays mailbox providers, and counts what it received",
+        parameters=(SINK_OPTIONS,),
+        local=True,
+    ),
+    AdminCommand(
+        words="demo",
+        help="the daemon and a sink on this machine, with a few hundred messages to watch",
+        changes=True,
+        parameters=(ONCE,),
+        local=True,
+    ),
+)

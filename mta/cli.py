@@ -1,0 +1,324 @@
+"""The command line: `mta` and `pmta`, derived from the declarations of the admin commands.
+
+Words may be shortened while they stay unique. What a command needs is imported when it
+runs: operators call this in loops.
+"""
+# ruff: noqa: PLC0415 - see above
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self, cast
+
+import click
+
+import mta
+from mta.admin.command import AdminCommand, Parameter, UsageError, match_word
+from mta.admin.commands import COMMANDS, PRODUCT
+from mta.admin.local_commands import CHECK_FORMAT, FILES, LOCAL_COMMANDS, ONCE, STRICT
+from mta.admin.protocol import Exit, Request
+from mta.admin.render import Format, render_failure
+from mta.errors import PetrelError
+
+DEFAULT_CONFIG: Final = "/etc/pmta/config"
+INTERRUPTED: Final = 130
+"""What shells make of a program that SIGINT ended."""
+
+_FORM_NAMES: Final = {"dom": 'lines path="value"', "xml": "XML", "json": "JSON"}
+
+_EPILOG: Final = """\b
+Exit status:
+  0  done
+  1  refused or failed; the text on standard error says why
+  2  put wrongly, or no daemon answers: nothing was done
+  3  the daemon broke off: what was done is not known"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out what the command line says; the exit status."""
+    try:
+        code = _root().main(arguments, prog_name=_program(), standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`head`) has what it wanted. Nothing may be flushed to it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(Exit.REFUSED)
+    return code if isinstance(code, int) else int(Exit.DONE)
+
+
+def _program() -> str:
+    name = Path(sys.argv[0]).name
+    return name if name in ("mta", "pmta") else "mta"
+
+
+@dataclass(slots=True)
+class _Options:
+    """What may stand before a command as well as after it."""
+
+    config: str = DEFAULT_CONFIG
+    format: Format = "text"
+
+    @classmethod
+    def of(cls, context: click.Context) -> Self:
+        return context.find_root().ensure_object(cls)
+
+
+class _Words(click.Group):
+    """Commands of which the next word chooses one; a word may be shortened."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        name = cmd_name.lower()
+        shown = [word for word, command in self.commands.items() if not command.hidden]
+        if not any(word.startswith(name) for word in shown):
+            shown = [word for word in self.commands if word.startswith(name)] or shown
+        try:
+            return self.commands.get(name) or self.commands[match_word(name, shown)]
+        except UsageError as error:
+            raise click.UsageError(str(error), ctx) from None
+
+
+class _Command(click.Command):
+    """One admin command. A flag that may have a value has it only after `=`."""
+
+    declared: AdminCommand
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        flags = {
+            f"--{p.name.lower()}": p.flag
+            for p in self.declared.parameters
+            if p.flag and p.takes_value
+        }
+        given = [f"{a}={flags[a.lower()]}" if a.lower() in flags else a for a in args]
+        return super().parse_args(ctx, given)
+
+
+def _root() -> click.Group:
+    root = _Words(
+        name="mta",
+        help="A mail transfer agent for senders of large volumes. Words may be shortened "
+        "while they stay unique.",
+        epilog=_EPILOG,
+        params=_common_options(),
+        context_settings={
+            "help_option_names": ["-h", "--help"],
+            "max_content_width": 100,
+            "token_normalize_func": str.lower,
+        },
+    )
+    click.version_option(mta.__version__, message=f"{PRODUCT} v%(version)s")(root)
+    for command in (*LOCAL_COMMANDS, *COMMANDS):
+        for words in (command.words, *command.aliases):
+            _add(root, command, words.split())
+    return root
+
+
+def _add(root: click.Group, command: AdminCommand, words: list[str]) -> None:
+    group = root
+    for word in words[:-1]:
+        below = group.commands.get(word)
+        if below is None:
+            below = _Words(name=word, hidden=True, params=_common_options())
+            group.add_command(below)
+        if not isinstance(below, click.Group):
+            return  # `check spf` is seen to by `check`
+        if not command.unavailable:
+            below.hidden = False
+            below.short_help = ", ".join([*filter(None, [below.short_help]), words[-1]])
+        group = below
+    group.add_command(_command(command, words[-1]))
+
+
+def _command(declared: AdminCommand, word: str) -> _Command:
+    if declared.unavailable:
+        command = _Command(
+            name=word,
+            callback=click.pass_context(lambda context, **_: _refuse(context, declared)),
+            params=[*_common_options(), click.Argument(["words"], nargs=-1)],
+            help=f"Not available: {declared.unavailable}.",
+            hidden=True,
+            context_settings={"ignore_unknown_options": True},
+        )
+    else:
+        action = _LOCAL[declared.words] if declared.local else _ask
+        command = _Command(
+            name=word,
+            callback=click.pass_context(
+                lambda context, **values: action(context, declared, _given(values))
+            ),
+            params=[*_common_options(), *map(_param, declared.parameters)],
+            help=_help(declared),
+            epilog=f"Example: mta {declared.example}" if declared.example else None,
+        )
+    if declared.words == "sink":  # it knows its own options, --help among them
+        command.add_help_option = False
+        command.context_settings["ignore_unknown_options"] = True
+    command.declared = declared
+    return command
+
+
+def _help(declared: AdminCommand) -> str:
+    text = f"{declared.help[0].upper()}{declared.help[1:]}."
+    arguments = [p for p in declared.parameters if not p.is_option]
+    return "\n\n".join([text, *(f"{p.metavar}: {p.help}." for p in arguments)])
+
+
+def _param(parameter: Parameter[object]) -> click.Parameter:
+    if not parameter.is_option:
+        return click.Argument(
+            [_identifier(parameter)],
+            metavar=parameter.spelling,
+            required=parameter.is_required,
+            nargs=-1 if parameter.is_repeated else 1,
+        )
+    names = [_identifier(parameter), f"--{parameter.name}"]
+    if not parameter.takes_value:
+        return click.Option(names, flag_value=parameter.flag, help=parameter.help)
+    return click.Option(
+        names, metavar=parameter.metavar, required=parameter.is_required, help=parameter.help
+    )
+
+
+def _identifier(parameter: Parameter[object]) -> str:
+    return parameter.name.replace("-", "_")
+
+
+_Given = Mapping[str, str | tuple[str, ...]]
+"""By identifier, what was typed; nothing for what was not."""
+
+
+def _given(values: Mapping[str, object]) -> _Given:
+    given = {name: value for name, value in values.items() if value not in (None, ())}
+    return cast("_Given", given)
+
+
+def _common_options() -> list[click.Parameter]:
+    def note(context: click.Context, option: click.Parameter, value: str | None) -> None:
+        if value is not None and option.name is not None:
+            setattr(_Options.of(context), option.name, value)
+
+    config = click.Option(
+        ["config", "--config"],
+        metavar="FILE",
+        callback=note,
+        expose_value=False,
+        help=f"The daemon's configuration, by which it is found; default {DEFAULT_CONFIG}.",
+    )
+    forms = [
+        click.Option(
+            ["format", f"--{form}"],
+            flag_value=form,
+            callback=note,
+            expose_value=False,
+            help=f"Answer as {_FORM_NAMES[form]}.",
+        )
+        for form in _FORM_NAMES
+    ]
+    return [config, *forms]
+
+
+def _ask(context: click.Context, command: AdminCommand, given: _Given) -> int:
+    """Put the command to the daemon."""
+    from mta.admin.client import ask
+    from mta.admin.find_daemon import control_socket
+
+    options = _Options.of(context)
+    raw = {
+        p.name: str(given[_identifier(p)]) for p in command.parameters if _identifier(p) in given
+    }
+    request = Request(command=command.words, arguments=raw, format=options.format)
+    try:
+        command.arguments(raw)
+        return ask(
+            control_socket(Path(options.config)),
+            request,
+            out=_out,
+            error=_error,
+            is_stream=command.stream is not None,
+        )
+    except UsageError as error:
+        raise click.UsageError(str(error), context) from None
+    except PetrelError as error:
+        return _fail(context, str(error), Exit.USAGE)
+    except KeyboardInterrupt:
+        return int(Exit.DONE) if command.stream is not None else INTERRUPTED
+
+
+def _refuse(context: click.Context, command: AdminCommand) -> int:
+    return _fail(context, f"{command.words}: {command.unavailable}", Exit.REFUSED)
+
+
+def _fail(context: click.Context, text: str, code: Exit) -> int:
+    _out(render_failure(text, _Options.of(context).format))
+    _error(text)
+    return int(code)
+
+
+def _out(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _error(text: str) -> None:
+    sys.stdout.flush()
+    print(text, file=sys.stderr)
+
+
+def _run(context: click.Context, _command: AdminCommand, _given: _Given) -> int:
+    from mta.daemon.main import run
+
+    return run(_Options.of(context).config)
+
+
+def _check(context: click.Context, _command: AdminCommand, given: _Given) -> int:
+    files = given[FILES.name]
+    assert isinstance(files, tuple)
+    for command in COMMANDS:
+        if command.words == f"check {files[0]}" and not Path(files[0]).exists():
+            return _refuse(context, command)
+    try:
+        form = CHECK_FORMAT.parse(str(given.get(CHECK_FORMAT.name, _Options.of(context).format)))
+    except ValueError as error:
+        raise click.UsageError(f"--format: {error}", context) from None
+    from mta.admin.check import check
+
+    found = check(files, as_json=form == "json", is_strict=STRICT.name in given)
+    _out(found.text)
+    return int(found.exit)
+
+
+def _test_config(context: click.Context, _command: AdminCommand, _given: _Given) -> int:
+    from mta.admin.check import check
+
+    options = _Options.of(context)
+    found = check([options.config], as_json=options.format == "json", is_for_this_host=True)
+    _out(found.text)
+    return int(found.exit)
+
+
+def _sink(_context: click.Context, _command: AdminCommand, given: _Given) -> int:
+    from mta.sim.sink_command import run
+
+    return run(list(given.get("options", ())))
+
+
+def _demo(context: click.Context, _command: AdminCommand, given: _Given) -> int:
+    from mta.sim.demo import run
+
+    del context
+    return run(is_once=ONCE.name in given)
+
+
+_LOCAL: Final[Mapping[str, Callable[[click.Context, AdminCommand, _Given], int]]] = {
+    "run": _run,
+    "check": _check,
+    "test config": _test_config,
+    "sink": _sink,
+    "demo": _demo,
+}
