@@ -1,0 +1,214 @@
+"""Which hosts a queue's mail may go to, and in which order (RFC 5321 §5.1).
+
+    route configured (smtp-hosts)   its groups, in order; its hosts are used as they are
+    domain is an address literal    that address
+    otherwise                       MX by preference; without MX the domain's own address
+
+`plan` says what is known before the DNS is asked, `plan_mx` what the MX answer makes of it;
+addresses are looked up by whoever connects. Equal hosts take turns. A host that turns out
+to be this very host, or a loopback address, is never used unless it was configured.
+"""
+
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
+from typing import Final, NamedTuple, Protocol
+
+from mta.model.dns_answer import MxAnswer
+from mta.model.host import SMTP_PORT, Host
+from mta.model.route import RouteHost, RouteSpec
+
+MX_HOSTS_MAX: Final = 64
+"""Hosts of one plan; more MX records than that are somebody's mistake or attack."""
+
+
+class HostSettings(Protocol):
+    """What the choice of hosts depends on."""
+
+    @property
+    def smtp_hosts(self) -> RouteSpec: ...
+    @property
+    def default_smtp_port(self) -> int: ...
+    @property
+    def bounce_upon_no_mx(self) -> bool | int | None: ...
+
+
+class Plan(NamedTuple):
+    """Hosts to try: groups in order, the hosts of a group being equals.
+
+    Every host has its port. With `is_route` the configuration named them. With
+    `is_implicit` the one host is the domain itself, for want of MX records.
+    """
+
+    groups: tuple[tuple[RouteHost, ...], ...]
+    is_route: bool = False
+    is_implicit: bool = False
+
+    def ordered(self, turn: int) -> tuple[RouteHost, ...]:
+        """All hosts in the order to try them on the turn-th connection."""
+        hosts: list[RouteHost] = []
+        for group in self.groups:
+            start = turn % len(group)
+            hosts += group[start:]
+            hosts += group[:start]
+        return tuple(hosts)
+
+
+class Failure(NamedTuple):
+    """Why there is no host: for good (`bounce`) or for now.
+
+    `text` is for people; `status_text` replaces the usual words of the status where given.
+    """
+
+    status: str
+    text: str
+    status_text: str = ""
+    bounce: bool = True
+
+
+class Walk:
+    """One way through a plan, for one connection; the caller looks up and connects.
+
+    A host of the MX list that is this very host ends the way: what follows it is farther
+    from the mailbox than we are, and would send the mail back (RFC 5321 §5.1).
+    """
+
+    __slots__ = (
+        "_domain", "_from_mx", "_is_cut", "_left", "_looped", "_own", "_permanent", "_plan",
+        "_turn", "_used",
+    )  # fmt: skip
+
+    def __init__(self, domain: str, plan: Plan, own: Collection[str], turn: int = 0) -> None:
+        """`own` are the addresses of this host; successive turns rotate equal hosts."""
+        self._domain = domain
+        self._plan = plan
+        self._own = own
+        self._turn = turn
+        self._left = deque(plan.ordered(turn))
+        self._from_mx: set[RouteHost] = set()
+        self._is_cut = self._looped = False
+        self._used = False
+        self._permanent = True
+
+    def next(self) -> RouteHost | None:
+        """The next host whose addresses to look up (its MX with `lookup_mx`); None: no more."""
+        return None if self._is_cut or not self._left else self._left.popleft()
+
+    def expand(self, host: RouteHost, plan: Plan) -> None:
+        """Go through the MX hosts of a `lookup_mx` host next, on that host's port."""
+        hosts = [found._replace(port=host.port) for found in plan.ordered(self._turn)]
+        self._from_mx.update(hosts)
+        self._left.extendleft(reversed(hosts))
+
+    def addresses(self, host: RouteHost, ips: Sequence[str]) -> tuple[Host, ...]:
+        """Those addresses of host that mail may go to, in the order to try them."""
+        start = self._turn % len(ips) if ips else 0
+        port = SMTP_PORT if host.port is None else host.port
+        is_route = self._plan.is_route and host not in self._from_mx
+        hosts = []
+        for ip in (*ips[start:], *ips[:start]):
+            candidate = Host(host.name, ip, port)
+            if usable(candidate, self._own, is_route=is_route):
+                hosts.append(candidate)
+            else:
+                self._looped = True
+                self._is_cut = self._is_cut or not _is_here(ip)
+        if self._is_cut:
+            return ()
+        self._used = self._used or bool(hosts)
+        return tuple(hosts)
+
+    def unresolved(self, *, permanent: bool) -> None:
+        """The look-up of a host failed, for good or for now."""
+        self._permanent = self._permanent and permanent
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why no host had an address to use; None if one had."""
+        if self._used:
+            return None
+        domain = self._domain
+        if not self._permanent:
+            text = f"addresses of the mail hosts of {domain} could not be looked up"
+            return Failure("4.4.3", text, bounce=False)
+        if self._looped:
+            return Failure("5.4.6", f"mail for {domain} would come back to this host")
+        if self._plan.is_implicit:
+            return no_such_domain(domain)
+        return Failure("5.4.4", f"no mail host of {domain} has an address")
+
+
+def plan(domain: str, settings: HostSettings) -> Plan | Failure | None:
+    """The hosts for domain as far as no DNS is needed; None means to look up its MX."""
+    route = settings.smtp_hosts
+    port = settings.default_smtp_port
+    if route:
+        return Plan(tuple(_with_port(group, port) for group in route.groups), is_route=True)
+    if domain.startswith("["):
+        ip = literal_address(domain)
+        if ip is None:
+            return Failure("5.1.2", f"{domain} is not an address")
+        return Plan(((RouteHost(domain, port),),))
+    return None
+
+
+def plan_mx(domain: str, answer: MxAnswer, settings: HostSettings) -> Plan | Failure:
+    """The hosts for domain that its MX records name."""
+    if answer.is_null:
+        # RFC 7505 §4.1
+        return Failure("5.1.10", f"{domain} accepts no mail (null MX)")
+    if not answer.exists:
+        return no_such_domain(domain)
+    port = settings.default_smtp_port
+    if not answer.records:
+        if settings.bounce_upon_no_mx is True:
+            return Failure("5.4.4", f"{domain} has no MX record (bounce-upon-no-mx)")
+        return Plan(((RouteHost(domain, port),),), is_implicit=True)
+    groups: dict[int, dict[str, None]] = {}
+    for preference, name in sorted(answer.records)[:MX_HOSTS_MAX]:
+        groups.setdefault(preference, {})[name.lower().removesuffix(".")] = None
+    seen: set[str] = set()
+    ordered = []
+    for names in groups.values():
+        fresh = [name for name in names if name and name not in seen]
+        seen.update(fresh)
+        if fresh:
+            ordered.append(tuple(RouteHost(name, port) for name in fresh))
+    if not ordered:
+        return no_such_domain(domain)
+    return Plan(tuple(ordered))
+
+
+def usable(host: Host, own: Collection[str], *, is_route: bool) -> bool:
+    """Whether mail may go to an address; `own` are the addresses of this host."""
+    return is_route or not (_is_here(host.ip) or host.ip in own)
+
+
+def no_such_domain(domain: str) -> Failure:
+    """The DNS knows no such name, or no address of it."""
+    return Failure("5.1.2", f"{domain} does not exist", "bad destination system: no such domain")
+
+
+def literal_address(name: str) -> str | None:
+    """The address of `[192.0.2.1]`, `[IPv6:2001:db8::1]` or a bare address; else None."""
+    text = name.removeprefix("[").removesuffix("]")
+    if text[:5].lower() == "ipv6:":
+        text = text[5:]
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return None
+
+
+def _with_port(group: Iterable[RouteHost], port: int) -> tuple[RouteHost, ...]:
+    return tuple(host if host.port is not None else host._replace(port=port) for host in group)
+
+
+@lru_cache(4096)
+def _is_here(ip: str) -> bool:
+    """Whether an address never leads to another host: loopback, unspecified, multicast."""
+    address = ip_address(ip)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address.is_loopback or address.is_unspecified or address.is_multicast
