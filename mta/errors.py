@@ -36,13 +36,15 @@ class ResolveError(PetrelError):
     """A name that could not be resolved.
 
     `permanent` tells a name that does not exist (bounce) from a resolver that
-    does not answer (try later). `status` is the enhanced code to record.
+    does not answer (try later). `status` is the enhanced code to record, `status_text`
+    the words that go with it where they are not the usual ones.
     """
 
-    def __init__(self, text: str, *, permanent: bool, status: str) -> None:
+    def __init__(self, text: str, *, permanent: bool, status: str, status_text: str = "") -> None:
         super().__init__(text)
         self.permanent = permanent
         self.status = status
+        self.status_text = status_text
 
 
 class TransportError(PetrelError):

@@ -7,21 +7,23 @@ the spool, tell the scheduler, answer 250. Nothing is in a queue that is not on 
 import asyncio
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from mta import address, clock, ids
 from mta.accounting import build
+from mta.admin.traffic import TrafficCounters
 from mta.daemon import partition
 from mta.errors import SpoolError, SpoolFullError
 from mta.model.message import Content, Envelope, FileContent, Recipient
 from mta.model.queue_key import QueueKey
-from mta.model.record import Record
 from mta.model.reply import Reply
-from mta.routing import relay, select
+from mta.routing import pool, relay, select
 from mta.smtp import header_block
 
 if TYPE_CHECKING:
+    from mta.model.record import Record
     from mta.config.configuration import Configuration
     from mta.net.listener import Session
     from mta.settings.source import SourceSettings
@@ -66,6 +68,7 @@ class Intake:
         inbox: Inbox,
         wanted_kinds: frozenset[str],
         acct_headers: frozenset[bytes],
+        traffic: TrafficCounters,
         log: Callable[[str], None],
         shards: int = 1,
         shard: int = 0,
@@ -74,15 +77,14 @@ class Intake:
         self.is_stopping = False
         self._spool = spool
         self._inbox = inbox
+        self._traffic = traffic
         self._log = log
         self._shards = shards
         self._shard = shard
-        self._turns = select.Turns()
+        self._turns = pool.Turns()
+        self._trusted: tuple[SourceSettings, SourceSettings] | None = None
         self.wanted_kinds = wanted_kinds
         self.acct_headers = acct_headers
-        self.messages = 0
-        self.recipients = 0
-        self.octets = 0
 
     @property
     def spill_directory(self) -> Path:
@@ -92,7 +94,13 @@ class Intake:
     # Reception
 
     def open_session(self, session: "Session") -> Reply | None:
-        """A Reply refuses the connection."""
+        """A Reply refuses the connection.
+
+        A client on this very host that no <source> speaks of is taken at its word about
+        VirtualMTAs and jobs.
+        """
+        if session.is_local and not session.source_matched:
+            session.source = self._trusting(session.source)
         if self.is_stopping:
             return STOPPING
         return None if session.source.smtp_service else NOT_HERE
@@ -137,7 +145,7 @@ class Intake:
         head = await _head_of(content, head_size)
         if len(_RECEIVED.findall(head)) > source.max_message_hops:
             return TOO_MANY_HOPS
-        processed = self._processed(session)
+        processed = _processed(source)
         found = header_block.find(head, processed | self.acct_headers | _jobid_header(source))
         envelope = Envelope(
             message_id=self._spool.next_message_id(),
@@ -169,9 +177,9 @@ class Intake:
         refusal = await self._commit(envelope, content, routed, now)
         if refusal is not None:
             return refusal
-        self.messages += 1
-        self.recipients += len(routed)
-        self.octets += envelope.size
+        self._traffic.in_messages += 1
+        self._traffic.in_recipients += len(routed)
+        self._traffic.in_octets += envelope.size
         self._inbox(routed, clock.now())
         return Reply(250, (f"2.6.0 message received; id {ids.printed(envelope.message_id)}",))
 
@@ -211,7 +219,7 @@ class Intake:
                     self.configuration, source, domain, x_virtual_mta, self._turns
                 )
                 if choice.error:
-                    return Reply(550, (f"5.5.0 {choice.error}",))
+                    return Reply(550, (choice.error,))
             queue = QueueKey(domain, choice.vmta)
             assert partition.owner(queue, self._shards) == self._shard, "handover is not in force"
             recipients.append(
@@ -228,21 +236,11 @@ class Intake:
             )
         return recipients
 
-    def _processed(self, session: "Session") -> frozenset[bytes]:
-        """The header fields that are instructions to us, from this source.
-
-        A client on this very host that no <source> speaks of is taken at its word.
-        """
-        source = session.source
-        trusted = session.is_local and not session.source_matched
-        names = set()
-        if source.process_x_virtual_mta or trusted:
-            names.add(X_VIRTUAL_MTA)
-        if source.process_x_job or trusted:
-            names.add(X_JOB)
-        if source.process_x_envid:
-            names.add(X_ENVID)
-        return frozenset(names)
+    def _trusting(self, source: "SourceSettings") -> "SourceSettings":
+        if self._trusted is None or self._trusted[0] is not source:
+            trusted = replace(source, process_x_virtual_mta=True, process_x_job=True)
+            self._trusted = (source, trusted)
+        return self._trusted[1]
 
     def _removed(
         self, source: "SourceSettings", processed: frozenset[bytes], found: dict[bytes, str]
@@ -280,3 +278,15 @@ async def _head_of(content: Content, head_size: int) -> bytes:
 def _read_head(path: Path, size: int) -> bytes:
     with path.open("rb") as file:
         return file.read(size)
+
+
+def _processed(source: "SourceSettings") -> frozenset[bytes]:
+    """The header fields that are instructions to us, from this source."""
+    names = set()
+    if source.process_x_virtual_mta:
+        names.add(X_VIRTUAL_MTA)
+    if source.process_x_job:
+        names.add(X_JOB)
+    if source.process_x_envid:
+        names.add(X_ENVID)
+    return frozenset(names)

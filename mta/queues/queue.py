@@ -54,8 +54,8 @@ class Connection:
     """One outbound connection, from the decision to open it until its slot is back."""
 
     __slots__ = (
-        "batch", "host", "idle_until", "messages", "number", "opened_at",
-        "queue", "source", "state",
+        "batch", "host", "idle_until", "messages", "messages_delivered", "number", "opened_at",
+        "queue", "recipients_delivered", "recipients_failed", "source", "state",
     )  # fmt: skip
 
     def __init__(self, queue: "Queue", number: int, source: Source, now: float) -> None:
@@ -66,6 +66,9 @@ class Connection:
         self.state = State.OPENING
         self.messages = 0
         """Transactions given to it."""
+        self.messages_delivered = 0
+        self.recipients_delivered = 0
+        self.recipients_failed = 0
         self.idle_until = 0.0
         self.host = ""
         """The name of the MX or route host it goes to, once known."""
@@ -86,7 +89,7 @@ class Queue:
 
     __slots__ = (
         "backlog", "backoff_until", "blocked_by", "blocked_until", "budget", "connect_rate",
-        "connections", "disabled", "empty_since", "epoch", "events", "idle", "is_held", "is_paused",
+        "connections", "disabled", "empty_since", "epoch", "events", "frozen", "idle", "is_held", "is_paused",
         "key", "ladder", "mode", "mode_reason", "mode_since", "msg_rate", "octets", "opening",
         "pace", "recipients", "retry_at", "retry_reason", "rules", "settings", "skipped", "sources",
         "turn", "wake_at",
@@ -115,6 +118,8 @@ class Queue:
         self.retry_reason = ""
         self.is_held = False
         self.is_paused = False
+        self.frozen = 0
+        """How many are going through the queue in the spool, such as a `delete`."""
         self.mode = NORMAL
         self.mode_since: float | None = None
         self.mode_reason = ""
@@ -248,6 +253,11 @@ class Queue:
     def retry_recipient_at(self, recipient: Recipient, now: float) -> float:
         """When a deferred recipient is tried again; never later than it expires."""
         return min(now + self.settings.retry_recipients_after, self.expires_at(recipient))
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether no connection may be opened, whatever is due."""
+        return self.is_paused or self.retry_at is not None or self.frozen > 0
 
     @property
     def in_flight(self) -> int:

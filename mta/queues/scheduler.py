@@ -392,6 +392,8 @@ class Scheduler:
             return "paused"
         if queue.is_held:
             return "retrying"
+        if queue.frozen:
+            return "bounce-queue"
         if connection.messages >= settings.max_msg_per_connection:
             return "max-msg-per-connection"
         if len(queue.connections) > queue.pace.max_smtp_out and queue.too_many():
@@ -458,7 +460,7 @@ class Scheduler:
             )
             self._actions.append(ReadPage(queue, after, PAGE_RECIPIENTS))
         self._use_idle(queue, now)
-        resting = self._is_stopping or queue.is_paused or queue.retry_at is not None
+        resting = queue.is_resting or self._is_stopping
         if not resting:
             self._open(queue, now)
         self._offer(queue.budget.slots)
@@ -471,7 +473,7 @@ class Scheduler:
             queue.end_retry()
         if queue.backoff_until is not None and queue.backoff_until <= now:
             queue.leave_backoff(now, "its time is over (backoff-to-normal-after)")
-        if (queue.is_paused or queue.retry_at is not None) and len(queue.backlog):
+        if queue.is_resting and not queue.frozen and len(queue.backlog):
             expired = queue.backlog.take_expired(lambda r: queue.expires_at(r) <= now)
             if expired:
                 self._actions.append(Expire(queue, expired))

@@ -1,0 +1,604 @@
+"""Carries out what the scheduler decides: one task for each outbound connection.
+
+A task connects, then asks for batch after batch until it is told to close. What became of
+a batch goes to the spool, with its accounting records, in one transaction that the task
+does not wait for; how many such may be outstanding is bounded, as they are what a crash
+would deliver twice.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from mta import clock
+from mta.accounting import build
+from mta.bounces import local
+from mta.errors import ResolveError, SpoolError
+from mta.model.attempt import Attempt
+from mta.model.outcome import NO_VERDICT, Bounced, Deferred, Delivered
+from mta.net.connector import ConnectFailed, open_dialogue
+from mta.queues import replies
+from mta.queues.scheduler import (
+    Action,
+    Assign,
+    BounceQueue,
+    Close,
+    Expire,
+    Open,
+    ReadPage,
+    SaveQueue,
+    Scheduler,
+)
+from mta.smtp.client import Transaction
+
+if TYPE_CHECKING:
+    from mta.accounting.categories import Categories
+    from mta.admin.traffic import TrafficCounters
+    from mta.daemon.heads import Heads
+    from mta.daemon.hosts import HostFinder
+    from mta.model.message import Content, Recipient
+    from mta.model.record import Record
+    from mta.model.reply import Reply
+    from mta.net.dialogue import Dialogue
+    from mta.queues.queue import Connection, Queue
+    from mta.spool.store import Spool
+
+UNSETTLED_MAX = 256
+"""Transactions whose outcome is known but not on disk yet: what a crash can double beyond
+those in flight. At 5,000 messages a second it is 50 ms of work."""
+BOUNCE_PAGE = 500
+"""Recipients read at once when a whole queue is bounced."""
+UNREADABLE_RETRY_S = 600
+"""When a message whose content cannot be read is tried again."""
+DISCARD = Attempt(delivery_type="discard")
+NO_ATTEMPT = Attempt()
+
+
+class Context(Protocol):
+    """What of the shard delivery depends on; a reload changes some of it."""
+
+    heads: "Heads"
+    hosts: "HostFinder"
+    categories: "Categories"
+    wanted_kinds: frozenset[str]
+
+    def log(self, text: str) -> None: ...
+
+    def has_vmta(self, name: str) -> bool: ...
+
+    def trace_of(self, queue: "Queue") -> Callable[[str], None] | None:
+        """Where the lines of the queue's connections go, if anybody wants them."""
+
+
+class _Line:
+    """A connection's task as its scheduler's actions reach it while it is idle."""
+
+    __slots__ = ("connection", "dialogue", "waiter")
+
+    def __init__(self, connection: "Connection", dialogue: "Dialogue") -> None:
+        self.connection = connection
+        self.dialogue = dialogue
+        self.waiter: asyncio.Future[list[Recipient] | Close] | None = None
+
+
+class Delivery:
+    """The tasks of all outbound connections of one shard."""
+
+    def __init__(
+        self,
+        context: Context,
+        scheduler: Scheduler,
+        spool: "Spool",
+        traffic: "TrafficCounters",
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self.connections_top = 0
+        self._context = context
+        self._scheduler = scheduler
+        self._spool = spool
+        self._traffic = traffic
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+        self._lines: dict[int, _Line] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._unsettled: deque[asyncio.Future[None]] = deque()
+        self._kicked = False
+        self._alarm: asyncio.TimerHandle | None = None
+
+    # Deciding and doing
+
+    def kick(self) -> None:
+        """Something happened: decide before the loop waits again."""
+        if not self._kicked:
+            self._kicked = True
+            self._loop.call_soon(self._run)
+
+    def arrive(self, recipients: Sequence["Recipient"], now: float) -> None:
+        """Recipients whose message is on disk."""
+        self._scheduler.arrive(recipients, now)
+        self.kick()
+
+    def _run(self) -> None:
+        self._kicked = False
+        now = clock.now()
+        scheduler = self._scheduler
+        for action in scheduler.run(now):
+            self._perform(action, now)
+        if scheduler.has_decisions:
+            self.kick()
+        at = scheduler.next_wake()
+        if at is None:
+            return
+        if self._alarm is not None:
+            if self._alarm.when() <= self._loop.time() + max(0.0, at - now):
+                return
+            self._alarm.cancel()
+        self._alarm = self._loop.call_later(max(0.0, at - now), self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self.kick()
+
+    def _perform(self, action: Action, now: float) -> None:
+        match action:
+            case Assign(connection, batch):
+                self._give(connection, batch)
+            case Close(connection):
+                self._give(connection, action)
+            case Open(connection):
+                self._start(self._live(connection))
+                self.connections_top = max(self.connections_top, self._scheduler.total.used)
+            case ReadPage(queue, after, limit):
+                self._start(self._read_page(queue, after, limit))
+            case Expire(queue, recipients):
+                self.bounce(queue, recipients, local.EXPIRED, now)
+            case BounceQueue(queue, reply):
+                self._start(self._bounce_queue(queue, replies.bounce_of_queue(reply)))
+            case SaveQueue(queue):
+                self._settling(
+                    self._spool.save_queue(
+                        queue.key, paused=queue.is_paused, retry_position=queue.ladder.position
+                    )
+                )
+
+    def _start(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = self._tasks.create_task(coroutine)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def stop(self, within_s: float) -> None:
+        """Let transactions in flight finish, at most that long; then break off."""
+        self._scheduler.stop()
+        self._run()
+        if self._running:
+            await asyncio.wait(self._running, timeout=within_s)
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running)
+        if self._alarm is not None:
+            self._alarm.cancel()
+        while self._unsettled:
+            await self._oldest_settled()
+
+    # One connection
+
+    async def _live(self, connection: "Connection") -> None:
+        """From the decision to open it to its slot coming back."""
+        queue = connection.queue
+        number = connection.number
+        dialogue: Dialogue | None = None
+        reason, failure = "", ""
+        try:
+            if queue.settings.type == "discard":
+                self._scheduler.connected(connection, "")
+                self._discard(connection)
+                return
+            if not self._context.has_vmta(queue.key.vmta):
+                self._scheduler.connected(connection, "")
+                self._bounce_due(connection, local.no_such_vmta(queue.key.vmta))
+                return
+            dialogue = await self._connect(connection)
+            if dialogue is None:
+                return
+            line = self._lines[number] = _Line(connection, dialogue)
+            reason, failure = await self._converse(line)
+        except Exception as error:  # noqa: BLE001 - a bug here must not stop other mail
+            reason = failure = f"internal error: {error!r}"
+            self._context.log(f"{queue.key}: {failure}")
+        except asyncio.CancelledError:
+            reason = "stopping"
+            raise
+        finally:
+            self._lines.pop(number, None)
+            if connection.number in queue.connections:
+                self._hang_up(connection, dialogue, reason, failure)
+            self.kick()
+
+    async def _connect(self, connection: "Connection") -> "Dialogue | None":
+        """Try the queue's hosts in order; None after telling the scheduler of the failure."""
+        queue = connection.queue
+        source = connection.source
+        attempts_left = queue.settings.mx_connection_attempts
+        problem: ConnectFailed | None = None
+        try:
+            async for host in self._context.hosts.find(queue, source.ip):
+                if queue.skipped.get(host.name, 0) > clock.now():
+                    continue
+                if not attempts_left:
+                    break
+                attempts_left -= 1
+                try:
+                    dialogue = await open_dialogue(
+                        host,
+                        source.ip,
+                        source.helo,
+                        queue.settings,
+                        trace=self._context.trace_of(queue),
+                    )
+                except ConnectFailed as error:
+                    problem = error
+                    if self._judge_host(connection, host.name, error):
+                        break
+                    continue
+                self._scheduler.connected(connection, host.name)
+                return dialogue
+        except ResolveError as error:
+            self._unresolved(connection, error)
+            return None
+        self._unreachable(connection, problem)
+        return None
+
+    def _judge_host(self, connection: "Connection", host: str, error: ConnectFailed) -> bool:
+        """What a host's refusal means; True if no other host is to be tried."""
+        if error.reply is None:
+            return False
+        queue = connection.queue
+        judged = replies.judge(error.reply, error.stage, queue.settings, queue.rules)
+        if judged.verdict is NO_VERDICT:
+            return False
+        connection.host = host
+        self._scheduler.apply(connection, judged.verdict, error.reply, clock.now())
+        verdict = judged.verdict
+        return verdict.bounce_queue or verdict.defer_queue or verdict.disable_source_ip
+
+    def _unresolved(self, connection: "Connection", error: ResolveError) -> None:
+        """No host: bounce where there never will be one, retry where DNS did not answer."""
+        queue = connection.queue
+        now = clock.now()
+        if not error.permanent:
+            self._record_queue_failure(connection, Deferred(error.status, ""), NO_ATTEMPT, now)
+            after = queue.settings.retry_after_dns_error
+            self._scheduler.failed(connection, str(error), now, after=after)
+            return
+        self._scheduler.connected(connection, "")
+        self._bounce_due(connection, Bounced(error.status, "", error.status_text))
+
+    def _unreachable(self, connection: "Connection", problem: ConnectFailed | None) -> None:
+        now = clock.now()
+        if problem is None:
+            reason = "every host is passed over (skip-mx)"
+            self._scheduler.failed(connection, reason, now)
+            return
+        deferred = replies.failure_of(problem.stage, problem.reply)
+        self._record_queue_failure(connection, deferred, problem.attempt, now)
+        self._scheduler.failed(connection, problem.text, now)
+
+    def _record_queue_failure(
+        self, connection: "Connection", deferred: Deferred, attempt: Attempt, now: float
+    ) -> None:
+        queue = connection.queue
+        if self._wants("tq", queue):
+            record = build.transient_queue_record(queue.key, deferred, attempt, now)
+            self._settle((), (), [record])
+
+    async def _converse(self, line: _Line) -> tuple[str, str]:
+        """Deliver batches until told to close; why it ended, and whether the queue failed."""
+        scheduler = self._scheduler
+        connection, dialogue = line.connection, line.dialogue
+        dialogue.on_lost = lambda: self._lost_idle(line)
+        step = scheduler.next_batch(connection, clock.now())
+        while True:
+            if step is None:
+                line.waiter = self._loop.create_future()
+                step = await line.waiter
+                line.waiter = None
+            if isinstance(step, Close):
+                return step.reason, ""
+            ended, failure = await self._transact(line, step)
+            if ended:
+                return ended, failure
+            if len(self._unsettled) > UNSETTLED_MAX:
+                await self._oldest_settled()
+            step = scheduler.next_batch(connection, clock.now())
+            if scheduler.has_decisions:
+                self.kick()
+
+    def _give(self, connection: "Connection", step: "list[Recipient] | Close") -> None:
+        line = self._lines[connection.number]
+        assert line.waiter is not None
+        if not line.waiter.done():
+            line.waiter.set_result(step)
+
+    def _lost_idle(self, line: _Line) -> None:
+        """The peer closed a connection that had nothing to do."""
+        if line.waiter is not None and not line.waiter.done():
+            line.waiter.set_result(Close(line.connection, "closed by the remote host"))
+            self._hang_up(line.connection, line.dialogue, "closed by the remote host", "")
+            self.kick()
+
+    def _hang_up(
+        self, connection: "Connection", dialogue: "Dialogue | None", reason: str, failure: str
+    ) -> None:
+        """The connection is over: its record, its slot, and QUIT if the peer still listens."""
+        now = clock.now()
+        queue = connection.queue
+        if dialogue is not None:
+            if self._wants("c", queue):
+                self._settle((), (), [self._connection_record(connection, dialogue, reason, now)])
+            if dialogue.usable and not failure:
+                self._start(_quit(dialogue))
+            else:
+                dialogue.abort()
+        if connection.batch:
+            batch, connection.batch = connection.batch, []
+            self._scheduler.finish(connection, done=(), deferred=(), untried=batch, now=now)
+        self._scheduler.closed(connection, now, failure=failure)
+
+    def _connection_record(
+        self, connection: "Connection", dialogue: "Dialogue", reason: str, now: float
+    ) -> "Record":
+        return build.connection_record(
+            connection.queue.key,
+            dialogue.attempt,
+            connected_at=connection.opened_at,
+            now=now,
+            messages=connection.messages_delivered,
+            recipients_delivered=connection.recipients_delivered,
+            recipients_failed=connection.recipients_failed,
+            octets=dialogue.octets_out,
+            reason=reason,
+        )
+
+    # One batch
+
+    async def _transact(self, line: _Line, batch: "list[Recipient]") -> tuple[str, str]:
+        """Deliver one batch; why the connection has to end, and whether the queue failed."""
+        connection, dialogue = line.connection, line.dialogue
+        queue = connection.queue
+        envelope = batch[0].envelope
+        try:
+            content = await self._spool.content(envelope)
+        except SpoolError as error:
+            self._put_off(connection, batch, str(error))
+            return "", ""
+        heads = self._context.heads
+        address = batch[0].address if len(batch) == 1 else ""
+        own = (
+            await _own_head(content, envelope) if heads.needs_own(queue.key.vmta, envelope) else b""
+        )
+        head = heads.render(queue.key.vmta, envelope, address, own)
+        result = await dialogue.transact(
+            Transaction(envelope, tuple(batch), head.octets, content, head.skip)
+        )
+        concluded = replies.conclude(result, queue.settings, queue.rules)
+        self._conclude(connection, dialogue, batch, concluded)
+        if concluded.failure:
+            # A peer may close a connection it served before, and nobody has failed.
+            was_stale = result.mail is None and connection.messages > 1
+            return concluded.failure, "" if was_stale else concluded.failure
+        if concluded.verdict.close_connection:
+            return concluded.verdict.pattern or "closed after a reply", ""
+        return ("", "") if dialogue.usable else ("closed by the remote host", "")
+
+    def _conclude(
+        self,
+        connection: "Connection",
+        dialogue: "Dialogue",
+        batch: "list[Recipient]",
+        concluded: replies.Concluded,
+    ) -> None:
+        """Record what became of each recipient, on disk and in the queue."""
+        now = clock.now()
+        queue = connection.queue
+        attempt = dialogue.attempt
+        done: list[Recipient] = []
+        deferred: list[Recipient] = []
+        untried: list[Recipient] = []
+        records: list[Record] = []
+        delivered = 0
+        for recipient, outcome in zip(batch, concluded.outcomes, strict=True):
+            match outcome:
+                case Delivered():
+                    delivered += 1
+                    done.append(recipient)
+                    if self._wants("d", queue):
+                        records.append(build.delivery_record(recipient, outcome, attempt, now))
+                case Bounced():
+                    done.append(recipient)
+                    if self._wants("b", queue):
+                        records.append(self._bounce_record(recipient, outcome, attempt, now))
+                case Deferred():
+                    recipient.attempts += 1
+                    recipient.last_reply = outcome.diagnostic
+                    recipient.due = queue.retry_recipient_at(recipient, now)
+                    deferred.append(recipient)
+                    if self._wants("t", queue):
+                        records.append(self._transient_record(recipient, outcome, attempt, now))
+                case None:
+                    untried.append(recipient)
+        if done or deferred:
+            self._settle(done, deferred, records)
+        scheduler = self._scheduler
+        scheduler.finish(connection, done=done, deferred=deferred, untried=untried, now=now)
+        connection.recipients_failed += len(done) - delivered + len(deferred)
+        if delivered:
+            connection.messages_delivered += 1
+            connection.recipients_delivered += delivered
+            self._traffic.out_messages += 1
+            self._traffic.out_recipients += delivered
+            self._traffic.out_octets += batch[0].envelope.size * delivered
+            scheduler.delivered(queue, now)
+        if concluded.verdict is not NO_VERDICT and concluded.reply is not None:
+            scheduler.apply(connection, concluded.verdict, concluded.reply, now)
+
+    def _put_off(self, connection: "Connection", batch: "list[Recipient]", why: str) -> None:
+        """The content cannot be read: the disk's trouble, not the recipient's."""
+        now = clock.now()
+        self._context.log(f"cannot read a message for {connection.queue.key}: {why}")
+        for recipient in batch:
+            recipient.due = now + UNREADABLE_RETRY_S
+            recipient.last_reply = why
+        self._settle((), batch, ())
+        self._scheduler.finish(connection, done=(), deferred=batch, untried=(), now=now)
+
+    def _discard(self, connection: "Connection") -> None:
+        """`type discard`: mail goes nowhere, and is accounted as delivered or bounced."""
+        queue = connection.queue
+        now = clock.now()
+        while isinstance(batch := self._scheduler.next_batch(connection, now), list):
+            records = []
+            for recipient in batch:
+                if queue.settings.discard_as_bounce:
+                    bounced = Bounced("5.0.0", "x-pmta;discarded")
+                    if self._wants("b", queue):
+                        records.append(self._bounce_record(recipient, bounced, DISCARD, now))
+                elif self._wants("d", queue):
+                    delivered = Delivered("2.0.0", "x-pmta;discarded")
+                    records.append(build.delivery_record(recipient, delivered, DISCARD, now))
+            self._settle(batch, (), records)
+            self._scheduler.finish(connection, done=batch, deferred=(), untried=(), now=now)
+        self._scheduler.closed(connection, now)
+
+    # Giving up
+
+    def bounce(
+        self,
+        queue: "Queue",
+        recipients: "Sequence[Recipient]",
+        outcome: Bounced,
+        now: float,
+        *,
+        accounting: bool = True,
+    ) -> None:
+        """Bounce recipients that are in no transaction."""
+        records: list[Record] = []
+        if accounting and self._wants("b", queue):
+            records = [self._bounce_record(r, outcome, NO_ATTEMPT, now) for r in recipients]
+        self._settle(recipients, (), records)
+        self._scheduler.settled(queue, recipients)
+
+    def _bounce_due(self, connection: "Connection", outcome: Bounced) -> None:
+        """Bounce what a connection would have delivered; then it is over."""
+        now = clock.now()
+        while isinstance(batch := self._scheduler.next_batch(connection, now), list):
+            connection.batch = []
+            self.bounce(connection.queue, batch, outcome, now)
+        self._scheduler.closed(connection, now)
+
+    async def _bounce_queue(self, queue: "Queue", outcome: Bounced) -> None:
+        """Bounce everything a queue holds that is in no transaction this moment."""
+        if queue.frozen:
+            return  # Another reply said the same a moment ago, or an operator is at it.
+        async with self.frozen([queue]) as busy:
+            await self._bounce_pages(queue, outcome, busy)
+
+    async def _bounce_pages(self, queue: "Queue", outcome: Bounced, busy: set[int]) -> None:
+        after = None
+        while True:
+            page = await self._spool.due(queue.key, after, BOUNCE_PAGE)
+            recipients = [r for r in page.recipients if r.recipient_id not in busy]
+            self.bounce(queue, recipients, outcome, clock.now())
+            if page.is_last or not page.recipients:
+                return
+            last = page.recipients[-1]
+            after = (last.due, last.recipient_id)
+
+    @asynccontextmanager
+    async def frozen(self, queues: "Sequence[Queue]") -> AsyncIterator[set[int]]:
+        """Nothing is taken from these queues meanwhile; afterwards they are read again.
+
+        Gives the ids of their recipients that are in a transaction and not to be touched.
+        """
+        for queue in queues:
+            queue.frozen += 1
+        try:
+            yield {r.recipient_id for q in queues for c in q.connections.values() for r in c.batch}
+        finally:
+            for queue in queues:
+                queue.frozen -= 1
+                self._scheduler.reread(queue)
+            self.kick()
+
+    async def _read_page(self, queue: "Queue", after: tuple[float, int] | None, limit: int) -> None:
+        try:
+            page = await self._spool.due(queue.key, after, limit)
+        except SpoolError as error:
+            self._context.log(f"cannot read queue {queue.key}: {error}")
+            self._scheduler.page_read(queue, None, is_last=False, now=clock.now())
+        else:
+            self._scheduler.page_read(queue, page.recipients, is_last=page.is_last, now=clock.now())
+        self.kick()
+
+    # Records
+
+    def _wants(self, kind: str, queue: "Queue") -> bool:
+        return (
+            kind in self._context.wanted_kinds and kind not in queue.settings.disable_acct_records
+        )
+
+    def _bounce_record(
+        self, recipient: "Recipient", outcome: Bounced, attempt: Attempt, now: float
+    ) -> "Record":
+        category = self._context.categories.category(outcome.status, outcome.diagnostic)
+        return build.bounce_record(recipient, outcome, attempt, now, category=category)
+
+    def _transient_record(
+        self, recipient: "Recipient", outcome: Deferred, attempt: Attempt, now: float
+    ) -> "Record":
+        category = self._context.categories.category(outcome.status, outcome.diagnostic)
+        return build.transient_record(recipient, outcome, attempt, now, category=category)
+
+    def _settle(
+        self,
+        done: "Sequence[Recipient]",
+        deferred: "Sequence[Recipient]",
+        records: "Sequence[Record]",
+    ) -> None:
+        self._settling(self._spool.settle(done, deferred, records))
+
+    def _settling(self, settled: "asyncio.Future[None]") -> None:
+        unsettled = self._unsettled
+        unsettled.append(settled)
+        while unsettled and unsettled[0].done():
+            self._check_settled(unsettled.popleft())
+
+    async def _oldest_settled(self) -> None:
+        oldest = self._unsettled.popleft()
+        await asyncio.wait([oldest])
+        self._check_settled(oldest)
+
+    def _check_settled(self, settled: "asyncio.Future[None]") -> None:
+        """What the spool could not write it will deliver again; that is for the log."""
+        error = settled.exception()
+        if error is not None:
+            self._context.log(f"an outcome could not be written and may be repeated: {error}")
+
+
+async def _quit(dialogue: "Dialogue") -> None:
+    await dialogue.quit()
+
+
+async def _own_head(content: "Content", envelope: "Envelope") -> bytes:
+    """The header block a message came with."""
+    if isinstance(content, bytes):
+        return content[: envelope.head_size]
+    return await asyncio.to_thread(_read, content.path, envelope.head_size)
+
+
+def _read(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(size)
