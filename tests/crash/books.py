@@ -1,0 +1,150 @@
+"""Three books kept by three parties, and what it takes for them to agree.
+
+The injector knows what was answered 250, the sink what it took, the accounting files
+what the daemon says became of it. An id names one message to one recipient; times are
+epoch seconds. A daemon that is killed may not have heard the sink's answer, and will then
+deliver again: only such receipts may be double, only a few, and only late ones.
+"""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+
+class Receipt(NamedTuple):
+    """The sink answered 250 to the content of a message."""
+
+    id: str
+    time: float
+
+
+class Life(NamedTuple):
+    """One life of the daemon; the last one is not killed but stopped."""
+
+    began: float
+    ended: float
+    how: str
+
+
+@dataclass(frozen=True)
+class Balance:
+    """What reconciliation found; all but the first two groups must be empty."""
+
+    lives: Sequence[Life]
+    accepted: int
+    delivered: int
+    bounced: int
+    unanswered: int
+    """Not answered 250 before a kill, and carried through all the same."""
+    doubled: Sequence[int]
+    """Receipts that repeated one of the life, per life."""
+    lost: Collection[str]
+    """Answered 250, and neither taken by the sink nor accounted as bounced."""
+    unaccounted: Collection[str]
+    """Taken by the sink or answered 250, without a row."""
+    accounted_twice: Collection[str]
+    invented: Collection[str]
+    """Accounted as delivered, and never taken by the sink."""
+    contradicted: Collection[str]
+    """Accounted as bounced, and taken by the sink."""
+    doubled_early: Collection[str]
+    """Delivered again though the first receipt was no longer in flight at a kill."""
+
+    def problems(self, in_flight_max: int) -> list[str]:
+        """What is wrong, in words; `in_flight_max` bounds what one kill may double."""
+        kinds = ("lost", "unaccounted", "accounted_twice", "invented", "contradicted")
+        found = [
+            f"{kind}: {len(ids)}, such as {sorted(ids)[:3]}"
+            for kind in (*kinds, "doubled_early")
+            if (ids := getattr(self, kind))
+        ]
+        return found + [
+            f"kill {number} doubled {count}, and at most {in_flight_max} were in flight"
+            for number, count in enumerate(self.doubled, 1)
+            if count > in_flight_max
+        ]
+
+    def table(self) -> str:
+        """For people."""
+        rows = [
+            ("kills", len(self.lives) - 1),
+            ("answered 250", self.accepted),
+            ("carried through unanswered", self.unanswered),
+            ("accounted delivered", self.delivered),
+            ("accounted bounced", self.bounced),
+            ("lost", len(self.lost)),
+            ("doubled", sum(self.doubled)),
+            ("doubled by the worst kill", max(self.doubled, default=0)),
+            ("without a row", len(self.unaccounted)),
+            ("with two rows", len(self.accounted_twice)),
+            ("rows the sink denies", len(self.invented) + len(self.contradicted)),
+        ]
+        lines = [f"  {what:28} {count:>7}" for what, count in rows]
+        return "\n".join(
+            [
+                f"  {'killed at':28} {'seconds':>7} {'doubled':>7}",
+                *(
+                    f"  {life.how:28} {life.ended - life.began:7.2f} {doubled:>7}"
+                    for life, doubled in zip(self.lives, self.doubled, strict=True)
+                ),
+                "",
+                *lines,
+            ]
+        )
+
+
+def reconcile(
+    *,
+    accepted: Collection[str],
+    receipts: Iterable[Receipt],
+    rows: Iterable[tuple[str, str]],
+    lives: Sequence[Life],
+    settled_within_s: float,
+) -> Balance:
+    """Compare the books when all queues are empty; `rows` are (type `d` or `b`, id).
+
+    A receipt older than `settled_within_s` at a kill must have been settled.
+    """
+    by_id: dict[str, list[float]] = {}
+    for receipt in sorted(receipts, key=lambda r: r.time):
+        by_id.setdefault(receipt.id, []).append(receipt.time)
+    doubled, early = _doubled(by_id, lives, settled_within_s)
+
+    listed = list(rows)
+    outcomes = Counter(name for _, name in listed)
+    delivered = {name for kind, name in listed if kind == "d"}
+    bounced = {name for kind, name in listed if kind == "b"}
+    return Balance(
+        lives=lives,
+        accepted=len(accepted),
+        delivered=len(delivered),
+        bounced=len(bounced),
+        unanswered=len((by_id.keys() | bounced) - set(accepted)),
+        doubled=doubled,
+        lost=set(accepted) - by_id.keys() - bounced,
+        unaccounted=(by_id.keys() | set(accepted)) - outcomes.keys(),
+        accounted_twice={name for name, count in outcomes.items() if count > 1},
+        invented=delivered - by_id.keys(),
+        contradicted=bounced & by_id.keys(),
+        doubled_early=early,
+    )
+
+
+def _doubled(
+    by_id: dict[str, list[float]], lives: Sequence[Life], settled_within_s: float
+) -> tuple[list[int], set[str]]:
+    """How many receipts each life left to be repeated, and which it should not have."""
+    begins = [life.began for life in lives]
+    doubled = [0] * len(lives)
+    early = set()
+    for name, times in by_id.items():
+        for time, again in pairwise(times):
+            life = max(bisect_right(begins, time) - 1, 0)
+            doubled[life] += 1
+            is_same_life = bisect_right(begins, again) - 1 <= life
+            if is_same_life or time < lives[life].ended - settled_within_s:
+                early.add(name)
+    return doubled, early
