@@ -18,7 +18,7 @@ import mta
 from mta.admin.command import AdminCommand, Parameter, UsageError, match_word
 from mta.admin.commands import COMMANDS, PRODUCT
 from mta.admin.local_commands import CHECK_FORMAT, FILES, LOCAL_COMMANDS, ONCE, STRICT
-from mta.admin.protocol import Exit, Request
+from mta.admin.protocol import EXIT_MEANINGS, Exit, Request
 from mta.admin.render import Format, render_failure
 from mta.errors import PetrelError
 
@@ -28,12 +28,9 @@ INTERRUPTED: Final = 130
 
 _FORM_NAMES: Final = {"dom": 'lines path="value"', "xml": "XML", "json": "JSON"}
 
-_EPILOG: Final = """\b
-Exit status:
-  0  done
-  1  refused or failed; the text on standard error says why
-  2  put wrongly, or no daemon answers: nothing was done
-  3  the daemon broke off: what was done is not known"""
+_EPILOG: Final = "\b\nExit status:\n" + "\n".join(
+    f"  {code}  {meaning}" for code, meaning in EXIT_MEANINGS.items()
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

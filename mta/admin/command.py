@@ -117,7 +117,8 @@ class AdminCommand:
 
 
 def _bracketed(parameter: Parameter[object]) -> str:
-    return f"[{parameter.spelling}]" if parameter.is_option else parameter.spelling
+    is_optional = parameter.is_option and not parameter.is_required
+    return f"[{parameter.spelling}]" if is_optional else parameter.spelling
 
 
 def merged(

@@ -278,7 +278,8 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
     ),
     AdminCommand(
         words="delete",
-        help="give up queued recipients; they are accounted as bounced",
+        help="give up queued recipients, which are accounted as bounced; "
+        "it needs a condition besides --older-than",
         changes=True,
         parameters=(*p.FILTER, p.DSN, p.NO_ACCOUNTING),
         check=_check_delete,
@@ -340,7 +341,7 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
     _refused("show jobs", "jobs have no queue of their own; use `list --jobId=ID`"),
     _refused("show disabled sources", "`explain QUEUE` shows which source addresses are disabled"),
     _refused("show vmta-settings", "use `show settings DOMAIN/VMTA`, which has them first"),
-    _refused("show license", "there is no license to show: the program is free of them"),
+    _refused("show license", "Petrel needs no license"),
     _refused("show precache", "the DNS cache fills as mail comes; nothing is fetched ahead"),
     _refused("show registration", "there is no management console to register with"),
     _refused("register", "there is no management console to register with"),

@@ -8,18 +8,15 @@ errors, and the whole configuration is loaded only where no line names one.
 from collections.abc import Iterator
 from glob import glob
 from pathlib import Path
-from typing import Final
 
 from mta.admin.socket_path import NAME
 from mta.errors import PetrelError
-
-INCLUDE_DEPTH_MAX: Final = 16
 
 
 def control_socket(config: Path) -> Path:
     """The path of the control socket; PetrelError if the file does not tell."""
     try:
-        directory = next(_spools(config, config.parent, 0), None)
+        directory = next(_spools(config, config.parent, set()), None)
     except OSError as error:
         raise PetrelError(
             f"cannot read {config}: {error.strerror}; name the configuration with --config"
@@ -27,17 +24,19 @@ def control_socket(config: Path) -> Path:
     return (directory or _default_spool(config)) / NAME
 
 
-def _spools(file: Path, base: Path, depth: int) -> Iterator[Path]:
+def _spools(file: Path, base: Path, seen: set[Path]) -> Iterator[Path]:
+    seen.add(file)
     for line in file.read_text("utf-8", "replace").splitlines():
         word, *others = line.strip().removeprefix("<").split(None, 1) or [""]
         rest = others[0] if others else ""
         match word.lower():
             case "spool":
                 yield base / _value(rest)
-            case "include" if depth < INCLUDE_DEPTH_MAX:
+            case "include":
                 pattern = base / _value(rest)
-                for included in sorted(glob(str(pattern))):  # noqa: PTH207 - may be absolute
-                    yield from _spools(Path(included), base, depth + 1)
+                for name in sorted(glob(str(pattern))):  # noqa: PTH207 - may be absolute
+                    if Path(name) not in seen:
+                        yield from _spools(Path(name), base, seen)
 
 
 def _value(text: str) -> str:

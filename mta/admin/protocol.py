@@ -31,15 +31,20 @@ PIECE_OCTETS_MAX: Final = 12 * PIECE_CHARACTERS + 64
 
 
 class Exit(enum.IntEnum):
-    """How a command ends, for scripts."""
+    """How a command ends, for scripts; `EXIT_MEANINGS` says it to people."""
 
     DONE = 0
     REFUSED = 1
-    """Understood and not done, or done and failed; the text says why."""
     USAGE = 2
-    """Put wrongly, or no daemon to put it to: nothing was done."""
     UNKNOWN = 3
-    """The daemon broke off before the answer was complete: what was done is not known."""
+
+
+EXIT_MEANINGS: Final = {
+    Exit.DONE: "done",
+    Exit.REFUSED: "refused or failed; the text on standard error says why",
+    Exit.USAGE: "put wrongly, or no daemon answers: nothing was done",
+    Exit.UNKNOWN: "the daemon broke off its answer: what was done is not known",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
