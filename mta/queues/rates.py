@@ -57,10 +57,11 @@ class RollingRate:
 
     def take(self, count: int, now: float) -> None:
         """Take some of what is available now; there is no `await` since it was asked for."""
-        if self._limit == UNLIMITED:
+        if self._limit == UNLIMITED or not count:
             return
-        assert 0 <= count <= self.available(now)
         at = self._advance(now)
+        self._forget(at)
+        assert 0 < count <= self._limit - self._used
         chunks = self._chunks
         if chunks and at - chunks[-1].first <= self._span:
             newest = chunks[-1]

@@ -101,6 +101,11 @@ class Walk:
         self._from_mx.update(hosts)
         self._left.extendleft(reversed(hosts))
 
+    def literal(self, host: RouteHost) -> str | None:
+        """The address a host is given by, where that is allowed: not in an MX record."""
+        is_named = self._plan.is_route and host not in self._from_mx
+        return literal_address(host.name) if is_named or host.name.startswith("[") else None
+
     def addresses(self, host: RouteHost, ips: Sequence[str]) -> tuple[Host, ...]:
         """Those addresses of host that mail may go to, in the order to try them."""
         start = self._turn % len(ips) if ips else 0
@@ -132,6 +137,9 @@ class Walk:
         if not self._permanent:
             text = f"addresses of the mail hosts of {domain} could not be looked up"
             return Failure("4.4.3", text, bounce=False)
+        if self._plan.is_route:
+            # What the operator named will be put right by the operator.
+            return Failure("4.4.4", f"no host of the route for {domain} works", bounce=False)
         if self._looped:
             return Failure("5.4.6", f"mail for {domain} would come back to this host")
         if self._plan.is_implicit:
