@@ -1,0 +1,84 @@
+"""A daemon on 127.0.0.1 that delivers everything to one port of 127.0.0.1."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from tests.e2e.daemon import Daemon, accounting_rows, free_port
+from tests.e2e.netns import Namespace
+from tests.e2e.submission import Letter, submit
+
+ADDRESS = "127.0.0.1"
+
+
+class Loopback:
+    """A configuration that tests add lines to, the daemon it is for, and its accounting.
+
+    Retries come after a second. `port` is where the provider listens, now or later.
+    """
+
+    def __init__(self, directory: Path, port: int, namespace: Namespace | None = None) -> None:
+        self.directory = directory
+        self.provider_port = port
+        self.address = (ADDRESS, free_port())
+        self.namespace = namespace
+        self.spool = directory / "spool"
+        self.log = directory / "log"
+        self._acct = directory / "acct"
+        self._acct.mkdir(exist_ok=True)
+        self.configure()
+        self.daemon = Daemon(directory / "petrel.conf", self.address, namespace)
+
+    def configure(
+        self,
+        *,
+        top: str = "",
+        domain: str = "max-smtp-out 5",
+        listener: str = "",
+        acct: str = "records d,b,t,connection",
+    ) -> None:
+        """Write the file; each text holds lines for its section, `top` for none."""
+        (self.directory / "petrel.conf").write_text(
+            f"""host-name mta.sender.example
+postmaster postmaster@sender.example
+log-file {self.log}
+{top}
+<smtp-listener {":".join(map(str, self.address))}>
+{listener}
+</smtp-listener>
+<spool {self.spool}>
+</spool>
+<acct-file {self._acct}/acct.csv>
+{acct}
+</acct-file>
+<domain *>
+smtp-hosts [{ADDRESS}]:{self.provider_port}
+retry-after 1s
+retry-recipients-after 1s
+{domain}
+</domain>
+"""
+        )
+
+    @contextlib.asynccontextmanager
+    async def running(self, **environment: str) -> AsyncIterator[Daemon]:
+        """The daemon, started; stopped cleanly if it still runs at the end."""
+        try:
+            await self.daemon.start(**environment)
+            yield self.daemon
+            if self.daemon.is_running:
+                assert await self.daemon.stop() == 0, self.daemon.said()
+        finally:
+            self.daemon.kill()
+
+    async def submit(self, *messages: Letter) -> None:
+        await submit(self.address, messages, self.daemon.inside())
+
+    def rows(self, kinds: str = "") -> list[dict[str, str]]:
+        """Accounting rows in the order written."""
+        return accounting_rows(self._acct, kinds)
+
+    def told(self) -> str:
+        """The log and what it printed."""
+        logged = self.log.read_text() if self.log.exists() else ""
+        return logged + self.daemon.said()

@@ -1,0 +1,86 @@
+"""A full disk loses nothing, is answered 452, and is got over without help."""
+
+import aiosmtplib
+import pytest
+from mta.sim.provider import Provider
+
+from tests.conftest import require, unavailable
+from tests.e2e.daemon import free_port, until
+from tests.e2e.loopback import ADDRESS, Loopback
+from tests.e2e.netns import Namespace, NamespaceError
+from tests.e2e.submission import Letter, letters
+
+pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+
+DISK = "12m"
+
+
+@pytest.fixture
+async def small_disk(tmp_path):
+    """A daemon whose spool stands on a file system of its own, in a namespace of its own."""
+    require("root", "unshare", "nsenter", "setpriv", "ip")
+    try:
+        namespace = Namespace()
+    except NamespaceError as error:
+        unavailable(f"cannot make a mount namespace: {error}")
+    with namespace.inside():
+        port = free_port()
+    loopback = Loopback(tmp_path, port, namespace)
+    loopback.spool.mkdir()
+    namespace.mount_memory(loopback.spool, DISK)
+    yield loopback
+    loopback.daemon.kill()
+    namespace.close()
+
+
+def provider(loopback):
+    with loopback.daemon.inside():
+        return Provider(host=ADDRESS, port=loopback.provider_port)
+
+
+def fill(loopback):
+    """Leave not one block free."""
+    ballast = loopback.spool / "ballast"
+    loopback.namespace.run("sh", "-c", f"cat /dev/zero >{ballast} 2>/dev/null || true")
+
+
+def free(loopback):
+    loopback.namespace.run("rm", str(loopback.spool / "ballast"))
+
+
+async def refusal(loopback, letter):
+    with pytest.raises(aiosmtplib.SMTPResponseException) as refused:
+        await loopback.submit(letter)
+    return refused.value
+
+
+async def test_a_full_disk_is_answered_452_and_mail_flows_again_after_it(small_disk):
+    async with small_disk.running() as daemon:
+        with daemon.inside():
+            sink = await Provider(host=ADDRESS, port=small_disk.provider_port).__aenter__()
+        await small_disk.submit(Letter("before@example.com"))
+        fill(small_disk)
+        for body in ("Small.\r\n", "Larger.\r\n" * 100_000):
+            said = await refusal(small_disk, Letter("during@example.com", body=body))
+            assert (said.code, said.message[:5]) == (452, "4.3.1")
+        assert daemon.is_running
+        free(small_disk)
+        await small_disk.submit(Letter("after@example.com"))
+        await until(lambda: len(sink.journal) >= 2, 20)
+        await sink.__aexit__(None, None, None)
+    assert [r.rcpt for r in sink.journal] == ["before@example.com", "after@example.com"]
+    assert [r["rcpt"] for r in small_disk.rows("d")] == ["before@example.com", "after@example.com"]
+
+
+async def test_mail_already_accepted_outlives_a_full_disk(small_disk):
+    async with small_disk.running() as daemon:
+        await small_disk.submit(*letters(20, "example.com"))
+        fill(small_disk)
+        with daemon.inside():
+            sink = await Provider(host=ADDRESS, port=small_disk.provider_port).__aenter__()
+        await until(lambda: sink.journal, 20)
+        free(small_disk)
+        await until(lambda: len({r["rcpt"] for r in small_disk.rows("d")}) == 20, 30)
+        await sink.__aexit__(None, None, None)
+    assert {r.rcpt for r in sink.journal} == {letter.rcpt for letter in letters(20, "example.com")}
+    assert len(small_disk.rows("d,b")) == 20
