@@ -39,9 +39,8 @@ if TYPE_CHECKING:
     from mta.admin.traffic import TrafficCounters
     from mta.daemon.heads import Heads
     from mta.daemon.hosts import HostFinder
-    from mta.model.message import Content, Recipient
+    from mta.model.message import Content, Envelope, Recipient
     from mta.model.record import Record
-    from mta.model.reply import Reply
     from mta.net.dialogue import Dialogue
     from mta.queues.queue import Connection, Queue
     from mta.spool.store import Spool
@@ -206,7 +205,7 @@ class Delivery:
                 return
             line = self._lines[number] = _Line(connection, dialogue)
             reason, failure = await self._converse(line)
-        except Exception as error:  # noqa: BLE001 - a bug here must not stop other mail
+        except Exception as error:
             reason = failure = f"internal error: {error!r}"
             self._context.log(f"{queue.key}: {failure}")
         except asyncio.CancelledError:

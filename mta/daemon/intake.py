@@ -23,8 +23,8 @@ from mta.routing import pool, relay, select
 from mta.smtp import header_block
 
 if TYPE_CHECKING:
-    from mta.model.record import Record
     from mta.config.configuration import Configuration
+    from mta.model.record import Record
     from mta.net.listener import Session
     from mta.settings.source import SourceSettings
     from mta.smtp.command import MailParameters, RcptParameters
@@ -90,6 +90,17 @@ class Intake:
     def spill_directory(self) -> Path:
         """Where listeners put content that is too large for memory."""
         return self._spool.spill_directory
+
+    def follow(
+        self,
+        configuration: "Configuration",
+        wanted_kinds: frozenset[str],
+        acct_headers: frozenset[bytes],
+    ) -> None:
+        """Take a new configuration for the messages to come."""
+        self.configuration = configuration
+        self.wanted_kinds = wanted_kinds
+        self.acct_headers = acct_headers
 
     # Reception
 

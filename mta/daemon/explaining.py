@@ -1,0 +1,189 @@
+"""Why a queue does or does not move, from its state alone."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mta import units
+from mta.admin.answers import Event, Explanation, LimitUse, Setting
+from mta.errors import ResolveError
+from mta.model.refusal import Refusal
+
+if TYPE_CHECKING:
+    from mta.config.configuration import Configuration
+    from mta.daemon.hosts import HostFinder
+    from mta.queues.queue import Queue
+    from mta.queues.rates import RollingRate
+    from mta.queues.scheduler import Scheduler
+
+HOSTS_SHOWN_MAX = 20
+
+
+def refusal(queue: "Queue", configuration: "Configuration", now: float) -> Refusal | None:
+    """The one thing that keeps a queue from moving now; None if nothing does."""
+    scope = str(queue.key)
+    if not queue.recipients:
+        return None
+    if queue.is_paused:
+        return Refusal("paused", scope, None, "an operator; see `resume queue`")
+    if queue.retry_at is not None:
+        return _refusal(queue.directive("retry-after"), scope, queue.retry_at, queue, configuration)
+    waiting = queue.recipients - queue.in_flight
+    if waiting <= 0:
+        return None
+    if not queue.backlog.ready(now) and queue.backlog.is_complete:
+        due = queue.backlog.next_due()
+        return _refusal("retry-recipients-after", scope, due, queue, configuration)
+    if queue.blocked_by is None or (queue.blocked_until is not None and queue.blocked_until <= now):
+        return None
+    directive, scope = queue.blocked_by
+    return _refusal(directive, scope, queue.blocked_until, queue, configuration)
+
+
+def _refusal(
+    directive: str, scope: str, until: float | None, queue: "Queue", configuration: "Configuration"
+) -> Refusal:
+    return Refusal(directive, scope, until, _place(directive, scope, queue, configuration))
+
+
+def _place(directive: str, scope: str, queue: "Queue", configuration: "Configuration") -> str:
+    """Where a limit is written, as `file:line`; empty for a default."""
+    if scope == "total":
+        places = configuration.root_places
+    elif scope == queue.key.vmta:
+        places = configuration.vmta_places(scope)
+        # In the dialect of simple files a VirtualMTA's cap is spelled max-msg-rate.
+        if directive == "max-smtp-msg-rate" and places.get(directive) is None:
+            directive = "max-msg-rate"
+    else:
+        places = configuration.domain_places(queue.key)
+        if directive.startswith("backoff-") and places.get(directive) is None:
+            directive = directive.removeprefix("backoff-")
+    place = places.get(directive)
+    return str(place) if place else ""
+
+
+def explain(
+    queue: "Queue", scheduler: "Scheduler", configuration: "Configuration", now: float
+) -> Explanation:
+    """Everything known of a queue without asking disk or network."""
+    why = refusal(queue, configuration, now)
+    next_at, next_event = _next(queue, why, now)
+    is_backoff = queue.mode == "backoff"
+    return Explanation(
+        now=now,
+        queue=queue.key,
+        recipients=queue.recipients,
+        recipients_due=queue.backlog.ready(now) if queue.backlog.is_complete else None,
+        octets=queue.octets,
+        connections=len(queue.connections),
+        in_flight=queue.in_flight,
+        mode="backoff" if is_backoff else "normal",
+        mode_since=queue.mode_since,
+        mode_until=queue.backoff_until,
+        mode_reason=queue.mode_reason,
+        pace="paused" if queue.is_paused else "retrying" if queue.retry_at is not None else "ready",
+        pace_until=queue.retry_at,
+        pace_reason="an operator paused it" if queue.is_paused else queue.retry_reason,
+        limits=_limits(queue, scheduler, configuration, now),
+        refusal=why,
+        next_at=next_at,
+        next_event=next_event,
+        sources=tuple(_source(queue, source.ip, source.helo) for source in queue.sources),
+        events=tuple(Event(e.time, e.text, e.kind) for e in queue.events),
+    )
+
+
+def with_settings(
+    explanation: Explanation, *, settings: tuple[Setting, ...], hosts: tuple[str, ...]
+) -> Explanation:
+    """The explanation, with what had to be looked up for it."""
+    return replace(explanation, settings=settings, hosts=hosts)
+
+
+async def hosts(queue: "Queue", finder: "HostFinder") -> tuple[str, ...]:
+    """The hosts the next connection would try, in order; or why there are none."""
+    found = []
+    try:
+        async for host in finder.find(queue, queue.sources[0].ip):
+            skipped = queue.skipped.get(host.name)
+            found.append(f"{host} (passed over by skip-mx)" if skipped else str(host))
+            if len(found) >= HOSTS_SHOWN_MAX:
+                break
+    except ResolveError as error:
+        return (str(error),)
+    return tuple(found)
+
+
+def _next(queue: "Queue", why: Refusal | None, now: float) -> tuple[float | None, str]:
+    if not queue.recipients:
+        return None, "mail arrives"
+    if why is None:
+        return now, "it is moving"
+    if why.until is not None:
+        return why.until, f"{why.directive} lets the next through"
+    return None, {
+        "paused": "an operator resumes it",
+        "disable-source-ip": "a source address is enabled again",
+    }.get(why.directive, f"a connection of {why.scope} ends")
+
+
+def _source(queue: "Queue", ip: str, helo: str) -> str:
+    text = f"{ip or 'chosen by the system'} {helo}"
+    if ip not in queue.disabled:
+        return text
+    until = queue.disabled[ip]
+    return f"{text} (disabled)" if until is None else f"{text} (disabled until {until:.0f})"
+
+
+def _limits(
+    queue: "Queue", scheduler: "Scheduler", configuration: "Configuration", now: float
+) -> tuple[LimitUse, ...]:
+    key = str(queue.key)
+    budget = queue.budget
+    open_now = len(queue.connections)
+    rows = [
+        (queue.directive("max-smtp-out"), key, open_now, queue.pace.max_smtp_out),
+        ("max-smtp-out", budget.name, budget.slots.used, budget.slots.ceiling),
+        ("total-max-smtp-out", "total", scheduler.total.used, scheduler.total.ceiling),
+    ]
+    uses = [
+        LimitUse(
+            directive=directive,
+            scope=scope,
+            used=str(used),
+            ceiling=_count(ceiling),
+            place=_place(directive, scope, queue, configuration),
+            is_exhausted=used >= ceiling,
+        )
+        for directive, scope, used, ceiling in rows
+    ]
+    rates = [
+        (queue.directive("max-msg-rate"), key, queue.msg_rate),
+        (queue.directive("max-connect-rate"), key, queue.connect_rate),
+        ("max-smtp-msg-rate", budget.name, budget.msg_rate),
+    ]
+    uses += [
+        _rate(directive, scope, rate, _place(directive, scope, queue, configuration), now)
+        for directive, scope, rate in rates
+    ]
+    return tuple(uses)
+
+
+def _rate(directive: str, scope: str, rate: "RollingRate", place: str, now: float) -> LimitUse:
+    ceiling = rate.rate
+    if ceiling is None:
+        return LimitUse(directive=directive, scope=scope, used="", ceiling="unlimited", place=place)
+    available = rate.available(now)
+    return LimitUse(
+        directive=directive,
+        scope=scope,
+        used=str(ceiling.limit - available),
+        ceiling=str(ceiling),
+        place=place,
+        binds_until=None if available > 0 else rate.until(now),
+        is_exhausted=available <= 0,
+    )
+
+
+def _count(number: int) -> str:
+    return "unlimited" if number == units.UNLIMITED else str(number)

@@ -1,0 +1,439 @@
+"""What operators can ask of one shard and tell it: `mta.admin.operations` made real."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from itertools import groupby
+from typing import TYPE_CHECKING, Literal
+
+from mta import clock, ids
+from mta.admin.answers import (
+    EXPLAINED_RECIPIENTS_MAX,
+    Changed,
+    Connections,
+    DomainRow,
+    DomainsAnswer,
+    Event,
+    Explanation,
+    Hidden,
+    ListAnswer,
+    ListedRecipient,
+    MessageExplanation,
+    Mode,
+    QueueRow,
+    QueuesAnswer,
+    QueueTotals,
+    RecipientExplanation,
+    ReloadAnswer,
+    Setting,
+    SettingsAnswer,
+    StatusAnswer,
+    VmtaRow,
+    VmtasAnswer,
+)
+from mta.admin.operations import (
+    CommandRefusedError,
+    DomainQuery,
+    QueueQuery,
+    RecipientFilter,
+    Sort,
+)
+from mta.admin.pattern import QueuePattern, wildcard
+from mta.bounces import local
+from mta.daemon import explaining
+from mta.daemon.loading import load_checked
+from mta.errors import ConfigError
+from mta.model.queue_key import QueueKey
+
+if TYPE_CHECKING:
+    from mta.config.configuration import Configuration, Explained
+    from mta.daemon.log import Log
+    from mta.daemon.shard import Shard
+    from mta.model.message import Recipient
+    from mta.queues.queue import Queue
+
+DELETE_PAGE = 1000
+"""Recipients deleted at once."""
+
+
+class ShardOperations:
+    """The `Operations` of one shard."""
+
+    def __init__(
+        self, shard: "Shard", config_path: str, log: "Log", stopping: asyncio.Event
+    ) -> None:
+        self._shard = shard
+        self._config_path = config_path
+        self._log = log
+        self._stopping = stopping
+
+    # Reads
+
+    async def status(self) -> StatusAnswer:
+        shard = self._shard
+        queues = shard.scheduler.queues.values()
+        root = shard.configuration.root
+        counts = await shard.spool.counts()
+        kinds: dict[str, list[Queue]] = {}
+        for queue in queues:
+            if queue.recipients:
+                kinds.setdefault(queue.settings.type, []).append(queue)
+        traffic = shard.traffic
+        return StatusAnswer(
+            now=clock.now(),
+            started=shard.started,
+            host_name=root.host_name,
+            is_stopping=shard.is_stopping,
+            total=traffic.total(),
+            last_hour=traffic.last_hour(),
+            top_hour=traffic.top_hour(),
+            last_minute=traffic.last_minute(),
+            top_minute=traffic.top_minute(),
+            inbound=Connections(
+                active=sum(listener.connections for listener in shard.listeners),
+                top=max((listener.connections_top for listener in shard.listeners), default=0),
+                maximum=root.total_max_smtp_in,
+            ),
+            outbound=Connections(
+                active=shard.scheduler.total.used,
+                top=shard.delivery.connections_top,
+                maximum=shard.scheduler.total.ceiling,
+            ),
+            names_cached=shard.resolver.names_cached,
+            names_pending=shard.resolver.names_pending,
+            queues={
+                kind: QueueTotals(
+                    sum(q.recipients for q in group),
+                    len({q.key.domain for q in group}),
+                    sum(q.octets for q in group),
+                )
+                for kind, group in kinds.items()
+            },
+            spool_messages=counts.messages,
+            spool_recipients=counts.recipients,
+        )
+
+    async def queues(self, query: QueueQuery) -> QueuesAnswer:
+        everything = self._shard.scheduler.queues.values()
+        matching = [
+            queue
+            for queue in everything
+            if (queue.recipients or queue.is_paused or queue.connections or queue.mode != "normal")
+            and query.pattern.matches(queue.key)
+            and (query.connected is None or query.connected == bool(queue.connections))
+            and (query.paused is None or query.paused == queue.is_paused)
+            and (query.mode is None or query.mode == queue.mode)
+        ]
+        order: Callable[[Queue], tuple[int, str]] = {
+            "name": lambda queue: (0, str(queue.key)),
+            "rcpt": lambda queue: (-queue.recipients, str(queue.key)),
+            "size": lambda queue: (-queue.octets, str(queue.key)),
+        }[query.sort]
+        chosen = sorted(matching, key=order)[: query.max_items]
+        now = clock.now()
+        return QueuesAnswer(
+            rows=tuple(self._row(queue, now, all_events=query.errors) for queue in chosen),
+            matching=len(matching),
+            total_recipients=sum(queue.recipients for queue in everything),
+            total_queues=sum(queue.recipients > 0 for queue in everything),
+        )
+
+    def _row(self, queue: "Queue", now: float, *, all_events: bool) -> QueueRow:
+        events = _events(queue)
+        return QueueRow(
+            key=queue.key,
+            recipients=queue.recipients,
+            octets=queue.octets,
+            connections=len(queue.connections),
+            mode="backoff" if queue.mode == "backoff" else "normal",
+            is_paused=queue.is_paused,
+            retry_at=queue.retry_at,
+            events=events if all_events else events[:1],
+            refusal=explaining.refusal(queue, self._shard.configuration, now),
+        )
+
+    async def domains(self, query: DomainQuery) -> DomainsAnswer:
+        domain = wildcard(query.domain or "*")
+        vmta = wildcard(query.vmta or "*")
+        rows = []
+        by_domain: dict[str, list[Queue]] = {}
+        for queue in self._shard.scheduler.queues.values():
+            if domain.fullmatch(queue.key.domain) and vmta.fullmatch(queue.key.vmta):
+                by_domain.setdefault(queue.key.domain, []).append(queue)
+        for name, group in by_domain.items():
+            connections = sum(len(queue.connections) for queue in group)
+            recipients = sum(queue.recipients for queue in group)
+            if not (recipients or connections) or query.connected not in (None, connections > 0):
+                continue
+            events = sorted((e for q in group for e in _events(q)), key=lambda e: -e.time)
+            row = DomainRow(
+                domain=name,
+                recipients=recipients,
+                octets=sum(queue.octets for queue in group),
+                connections=connections,
+                events=tuple(events if query.errors else events[:1]),
+            )
+            rows.append(row)
+        order: Callable[[DomainRow], tuple[int, str]] = {
+            "name": lambda row: (0, row.domain),
+            "rcpt": lambda row: (-row.recipients, row.domain),
+            "size": lambda row: (-row.octets, row.domain),
+        }[query.sort]
+        rows.sort(key=order)
+        return DomainsAnswer(tuple(rows[: query.max_items]), len(rows))
+
+    async def vmtas(self, *, sort: Sort, max_items: int) -> VmtasAnswer:
+        rows = []
+        by_vmta: dict[str, list[Queue]] = {}
+        for queue in self._shard.scheduler.queues.values():
+            by_vmta.setdefault(queue.key.vmta, []).append(queue)
+        names = dict.fromkeys([*self._shard.configuration.vmta_names(), *by_vmta])
+        for name in names:
+            group = by_vmta.get(name, [])
+            row = VmtaRow(
+                name=name,
+                domains=len({queue.key.domain for queue in group if queue.recipients}),
+                recipients=sum(queue.recipients for queue in group),
+                octets=sum(queue.octets for queue in group),
+                connections=sum(len(queue.connections) for queue in group),
+            )
+            rows.append(row)
+        order: Callable[[VmtaRow], tuple[int, str]] = {
+            "name": lambda row: (0, row.name),
+            "rcpt": lambda row: (-row.recipients, row.name),
+            "size": lambda row: (-row.octets, row.name),
+        }[sort]
+        rows.sort(key=order)
+        total = sum(row.recipients for row in rows)
+        return VmtasAnswer(tuple(rows[:max_items]), len(rows), total)
+
+    async def settings(self, queue: QueueKey) -> SettingsAnswer:
+        self._check_vmta(queue)
+        configuration = self._shard.configuration
+        return SettingsAnswer(
+            queue,
+            _settings(configuration.explain_vmta(queue.vmta)),
+            _settings(configuration.explain(queue)),
+        )
+
+    async def explain_queue(self, queue: QueueKey) -> Explanation:
+        self._check_vmta(queue)
+        shard = self._shard
+        now = clock.now()
+        known = shard.scheduler.queues.get(queue) or shard.scheduler.queue(queue, now)
+        answer = explaining.explain(known, shard.scheduler, shard.configuration, now)
+        return explaining.with_settings(
+            answer,
+            settings=_settings(shard.configuration.explain(queue)),
+            hosts=await explaining.hosts(known, shard.hosts),
+        )
+
+    async def explain_message(self, message_id: int) -> MessageExplanation:
+        found = await self._shard.spool.message(message_id)
+        if found is None or not found[1]:
+            raise CommandRefusedError(
+                f"no recipient of message {ids.printed(message_id)} is queued; "
+                "what became of it stands in the accounting files"
+            )
+        envelope, recipients = found
+        now = clock.now()
+        queues = {r.queue: await self.explain_queue(r.queue) for r in recipients[:100]}
+        ages = [
+            envelope.time_queued + age
+            for key in queues
+            if (age := self._shard.configuration.domain(key).bounce_after) is not None
+        ]
+        flying = {
+            r.recipient_id
+            for key in queues
+            for c in self._shard.scheduler.queue(key, now).connections.values()
+            for r in c.batch
+        }
+        return MessageExplanation(
+            now=now,
+            message_id=message_id,
+            mail_from=envelope.mail_from,
+            time_queued=envelope.time_queued,
+            size=envelope.size,
+            job_id=envelope.job_id,
+            env_id=envelope.env_id,
+            bounce_at=min(ages, default=None),
+            recipients=tuple(
+                RecipientExplanation(
+                    address=r.address,
+                    queue=r.queue,
+                    attempts=r.attempts,
+                    due=r.due,
+                    last_reply=r.last_reply,
+                    is_in_flight=r.recipient_id in flying,
+                )
+                for r in recipients[:EXPLAINED_RECIPIENTS_MAX]
+            ),
+            recipients_total=len(recipients),
+            queues=tuple(queues.values()),
+        )
+
+    async def list_recipients(self, recipients: RecipientFilter, *, limit: int) -> ListAnswer:
+        found = await self._shard.spool.find(recipients, limit + 1)
+        rows = tuple(
+            ListedRecipient(
+                queue=r.queue,
+                mail_from=r.envelope.mail_from,
+                address=r.address,
+                message_id=r.envelope.message_id,
+                time_queued=r.envelope.time_queued,
+                due=r.due,
+                attempts=r.attempts,
+                last_reply=r.last_reply,
+                job_id=r.envelope.job_id,
+                env_id=r.envelope.env_id,
+                size=r.envelope.size,
+            )
+            for r in found[:limit]
+        )
+        keys = {row.queue for row in rows}
+        known = self._shard.scheduler.queues
+        busy = sum(key in known and known[key].in_flight > 0 for key in keys)
+        return ListAnswer(rows, has_more=len(found) > limit, busy_queues=busy)
+
+    def trace(self, pattern: QueuePattern) -> AsyncIterator[str]:
+        return self._shard.traces.watch(pattern)
+
+    # Writes
+
+    async def pause(self, pattern: QueuePattern, *, paused: bool) -> Changed:
+        verb = "paused" if paused else "resumed"
+        return self._change(
+            pattern,
+            lambda queue: self._shard.scheduler.pause(queue, paused=paused),
+            f"{verb} by an operator",
+            make=paused,
+        )
+
+    async def set_mode(self, pattern: QueuePattern, mode: Mode) -> Changed:
+        now = clock.now()
+        return self._change(
+            pattern,
+            lambda queue: self._shard.scheduler.set_mode(queue, mode, now),
+            f"set to {mode} mode by an operator",
+            make=True,
+        )
+
+    async def schedule(self, pattern: QueuePattern, *, recipients: bool) -> Changed:
+        now = clock.now()
+        scheduler = self._shard.scheduler
+        return self._change(
+            pattern,
+            lambda queue: scheduler.schedule(queue, now, recipients=recipients) is not None,
+            "scheduled by an operator",
+            make=False,
+        )
+
+    def _change(
+        self, pattern: QueuePattern, change: "Callable[[Queue], bool]", text: str, *, make: bool
+    ) -> Changed:
+        scheduler = self._shard.scheduler
+        if make and pattern.is_exact:
+            self._check_vmta(pattern.key)
+            scheduler.queue(pattern.key, clock.now())
+        matching = [queue for queue in scheduler.queues.values() if pattern.matches(queue.key)]
+        changed = [queue for queue in matching if change(queue)]
+        for queue in changed:
+            self._log.write(f"queue {queue.key} {text}")
+        self._shard.delivery.kick()
+        return Changed(len(changed), len(matching))
+
+    async def delete(self, recipients: RecipientFilter, *, dsn: bool, accounting: bool) -> Changed:
+        if dsn:
+            raise CommandRefusedError("bounce messages are not sent yet; delete without --dsn")
+        shard = self._shard
+        queues = [
+            queue
+            for queue in shard.scheduler.queues.values()
+            if recipients.queue is None or recipients.queue.matches(queue.key)
+        ]
+        count = matching = 0
+        async with shard.delivery.frozen(queues) as busy:
+            while True:
+                found = await shard.spool.find(recipients, DELETE_PAGE + len(busy))
+                free = [r for r in found if r.recipient_id not in busy]
+                count += len(free)
+                self._bounce(free, accounting=accounting)
+                if len(found) < DELETE_PAGE + len(busy):
+                    matching = count + len(found) - len(free)
+                    break
+        self._log.write(f"{count} recipients deleted by an operator")
+        return Changed(count, matching)
+
+    def _bounce(self, recipients: "list[Recipient]", *, accounting: bool) -> None:
+        now = clock.now()
+        ordered = sorted(recipients, key=lambda r: r.queue)
+        for key, group in groupby(ordered, key=lambda r: r.queue):
+            queue = self._shard.scheduler.queue(key, now)
+            self._shard.delivery.bounce(
+                queue, list(group), local.DELETED, now, accounting=accounting
+            )
+
+    async def reload(self) -> ReloadAnswer:
+        before = self._shard.configuration
+        try:
+            configuration, remarks = await asyncio.to_thread(load_checked, self._config_path)
+        except ConfigError as error:
+            lines = [str(diagnostic) for diagnostic in error.args[0]]
+            text = "configuration not reloaded; the old one stays in force"
+            raise CommandRefusedError("\n".join([text, *lines])) from None
+        self._shard.reload(configuration)
+        restart = _needs_restart(before, configuration)
+        self._log.write("configuration reloaded")
+        for line in (*remarks, *restart):
+            self._log.write(line)
+        return ReloadAnswer(remarks=tuple(remarks), needs_restart=restart)
+
+    async def rotate(self, what: Literal["acct", "log"], file: str = "") -> None:
+        if what == "log":
+            self._log.rotate()
+        else:
+            self._shard.accounting.rotate(file)
+
+    async def clear_dns_cache(self, domain: str) -> None:
+        self._shard.resolver.clear(domain)
+
+    async def reset_counters(self) -> None:
+        self._shard.traffic.reset()
+
+    async def stop(self) -> None:
+        self._stopping.set()
+
+    def _check_vmta(self, queue: QueueKey) -> None:
+        if not self._shard.has_vmta(queue.vmta):
+            raise CommandRefusedError(
+                f'there is no VirtualMTA "{queue.vmta}"; `show vmtas` lists those there are'
+            )
+
+
+def _events(queue: "Queue") -> tuple[Event, ...]:
+    return tuple(Event(event.time, event.text, event.kind) for event in queue.events)
+
+
+def _settings(explained: "Iterable[Explained]") -> tuple[Setting, ...]:
+    return tuple(
+        Setting(
+            directive=one.directive,
+            value=one.value_text,
+            place=str(one.place) if one.place else "",
+            hides=tuple(Hidden(value, str(place) if place else "") for value, place in one.hides),
+            note=one.note,
+        )
+        for one in explained
+    )
+
+
+def _needs_restart(old: "Configuration", new: "Configuration") -> tuple[str, ...]:
+    """What changed and takes effect only at the next start."""
+    parts = []
+    if [(x.address, x.port) for x in old.listeners] != [(x.address, x.port) for x in new.listeners]:
+        parts.append("smtp-listener")
+    if [s.directory for s in old.spools] != [s.directory for s in new.spools]:
+        parts.append("spool")
+    if old.root.log_file != new.root.log_file:
+        parts.append("log-file")
+    return tuple(f"a changed {part} takes effect at the next start" for part in parts)

@@ -1,0 +1,170 @@
+"""One shard: its listeners, its spool, the queues it owns, and their connections.
+
+The parts know nothing of each other; here they are put together, in the order in which a
+start must go: spool, accounting (what a crash left half written), queues, and only then
+the listeners. A stop goes the other way.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from mta import clock
+from mta.accounting.writer import AccountingWriter
+from mta.admin.traffic import TrafficCounters
+from mta.bounces.categories import Categories
+from mta.bounces.default_patterns import DEFAULT_PATTERNS
+from mta.daemon.delivery import Delivery
+from mta.daemon.heads import Heads
+from mta.daemon.hosts import HostFinder
+from mta.daemon.intake import Intake
+from mta.daemon.traces import Traces
+from mta.net.listener import ListenerHandle, serve
+from mta.net.local_addresses import local_addresses
+from mta.net.resolver import Resolver
+from mta.queues.scheduler import Scheduler
+from mta.spool.store import Spool
+
+if TYPE_CHECKING:
+    from mta.config.configuration import Configuration
+    from mta.daemon.log import Log
+    from mta.queues.queue import Queue
+
+STOP_WITHIN_S = 20
+"""How long a stop lets transactions in flight finish, in and out. Service managers wait
+ninety seconds before they kill."""
+SAMPLE_S = 1.0
+
+
+class Shard:
+    """Everything of one process that has to do with mail; made by `start`."""
+
+    def __init__(self, configuration: "Configuration", log: "Log") -> None:
+        self.configuration = configuration
+        self.traffic = TrafficCounters()
+        self.traces = Traces()
+        self.started = clock.now()
+        self.own = local_addresses()
+        self.listeners: list[ListenerHandle] = []
+        self.is_stopping = False
+        self._log = log
+        self.spool: Spool
+        self.scheduler: Scheduler
+        self.delivery: Delivery
+        self.intake: Intake
+        self.accounting: AccountingWriter
+        self.resolver = Resolver()
+        self._follow()
+
+    def _follow(self) -> None:
+        """Make what is derived from the configuration."""
+        configuration = self.configuration
+        self.heads = Heads(configuration)
+        self.hosts = HostFinder(self.resolver, self.own)
+        patterns = [
+            (text, category) for text, category, _ in configuration.bounce_category_patterns
+        ]
+        self.categories = Categories(patterns or DEFAULT_PATTERNS)
+        self.wanted_kinds = frozenset(
+            kind for file in configuration.acct_files for kind in file.records
+        )
+
+    # What delivery asks of its surroundings
+
+    def log(self, text: str) -> None:
+        """One line of the log."""
+        self._log.write(text)
+
+    def has_vmta(self, name: str) -> bool:
+        """Whether a VirtualMTA is in the configuration."""
+        return self.configuration.vmta(name) is not None
+
+    def trace_of(self, queue: "Queue") -> Callable[[str], None] | None:
+        """Where the lines of a new connection of the queue go, if anybody wants them."""
+        return self.traces.sink_of(queue.key)
+
+    # Life
+
+    async def run(self, stack: AsyncExitStack, tasks: asyncio.TaskGroup) -> None:
+        """Open everything; returns when mail is served. The stack closes it again."""
+        configuration = self.configuration
+        root = configuration.root
+        spool_settings = configuration.spools[0]
+        self.spool = Spool.open(
+            spool_settings.directory,
+            sync_create=root.sync_msg_create,
+            sync_update=root.sync_msg_update,
+            min_free=spool_settings.min_free_space,
+        )
+        stack.push_async_callback(self.spool.close)
+        self.accounting = AccountingWriter(self.spool, configuration.acct_files, log=self.log)
+        await self.accounting.start()
+        stack.push_async_callback(self.accounting.stop)
+        self.scheduler = Scheduler(configuration, self.own)
+        self.delivery = Delivery(self, self.scheduler, self.spool, self.traffic, tasks)
+        await self._restore()
+        self.intake = Intake(
+            configuration,
+            self.spool,
+            inbox=self.delivery.arrive,
+            wanted_kinds=self.wanted_kinds,
+            acct_headers=acct_headers(configuration),
+            traffic=self.traffic,
+            log=self.log,
+        )
+        for settings in configuration.listeners:
+            handle = await serve(configuration, settings, self.intake, self.own)
+            self.listeners.append(handle)
+        tasks.create_task(self._sample())
+        self.delivery.kick()
+
+    async def _restore(self) -> None:
+        now = clock.now()
+        for state in await self.spool.queues():
+            self.scheduler.restore(
+                state.key,
+                recipients=state.recipients,
+                octets=state.octets,
+                paused=state.paused,
+                retry_position=state.retry_position,
+                now=now,
+            )
+
+    def reload(self, configuration: "Configuration") -> None:
+        """Let a new configuration be in force for all that happens from now on."""
+        self.configuration = configuration
+        self.own = local_addresses()
+        self._follow()
+        self.intake.follow(configuration, self.wanted_kinds, acct_headers(configuration))
+        self.accounting.reload(configuration.acct_files)
+        self.scheduler.reload(configuration, self.own, clock.now())
+        for listener in self.listeners:
+            listener.reload(configuration)
+        self.delivery.kick()
+
+    async def stop(self) -> None:
+        """Take no more mail, let transactions in flight finish within a bound."""
+        self.is_stopping = True
+        self.intake.is_stopping = True
+        for listener in self.listeners:
+            listener.close()
+        async with asyncio.TaskGroup() as closing:
+            for listener in self.listeners:
+                closing.create_task(listener.wait_closed(STOP_WITHIN_S))
+            closing.create_task(self.delivery.stop(STOP_WITHIN_S))
+
+    async def _sample(self) -> None:
+        while not self.is_stopping:
+            self.traffic.sample(clock.now())
+            await asyncio.sleep(SAMPLE_S)
+
+
+def acct_headers(configuration: "Configuration") -> frozenset[bytes]:
+    """Names, lower case, of the message headers that accounting files have columns for."""
+    names = set()
+    for file in configuration.acct_files:
+        for _, items in file.record_fields:
+            names.update(i[7:] for i in items if i.lower().startswith("header_"))
+        names.update(header.removeprefix("header_") for _, header, _ in file.map_header_to_field)
+    return frozenset(name.lower().encode() for name in names)
