@@ -1,0 +1,264 @@
+"""A command asks every shard, and what they answer becomes one answer."""
+
+import asyncio
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mta import ids
+from mta.admin import merge
+from mta.admin import parameters as p
+from mta.admin.answers import (
+    Connections,
+    DomainRow,
+    DomainsAnswer,
+    Explanation,
+    ListAnswer,
+    QueueTotals,
+    StatusAnswer,
+    Traffic,
+    TrafficPeriod,
+    VmtaRow,
+    VmtasAnswer,
+)
+from mta.admin.command import UsageError, find_command, match_word
+from mta.admin.commands import COMMANDS
+from mta.admin.fake import MESSAGE_ID, FakeOperations
+from mta.admin.operations import CommandRefusedError, DomainQuery
+from mta.admin.pattern import QueuePattern
+from mta.admin.protocol import (
+    Exit,
+    Piece,
+    Request,
+    decode_piece,
+    decode_request,
+    encode_piece,
+    encode_request,
+)
+from mta.admin.render import FORMATS, render
+from mta.admin.traffic import TrafficCounters
+from mta.model.queue_key import QueueKey
+
+
+def run(words: str, shards: list[FakeOperations], **raw: str) -> str:
+    command = find_command(COMMANDS, words)
+    assert command.run is not None
+    answer = asyncio.run(command.run(shards, command.arguments(raw)))
+    return render(answer, "text", done=command.done)
+
+
+@pytest.fixture
+def shards() -> list[FakeOperations]:
+    return [FakeOperations(["a.example/v1", "b.example/v1"]), FakeOperations(["c.example/v2"])]
+
+
+def test_queues_of_all_shards_are_one_sorted_list(shards):
+    text = run("show topqueues", shards)
+    assert text.index("a.example") < text.index("b.example") < text.index("c.example")
+    assert text.endswith("3 of 3 matching queues.\n")
+    assert run("show queues", shards, maxitems="2").endswith("2 of 3 matching queues.\n")
+
+
+def test_a_change_reaches_every_shard_and_is_summed(shards):
+    text = run("schedule", shards, queues="*/*", **{"retry-recipients": "yes"})
+    assert text == "0 of 3 matching queues scheduled.\n"
+    assert [s.told for s in shards] == [["schedule */* recipients=True"]] * 2
+    assert run("set queue", shards, queues="*/v2", mode="backoff") == (
+        "Mode of 1 of 1 matching queues changed.\n"
+    )
+
+
+def test_a_change_that_matches_nothing_is_refused(shards):
+    with pytest.raises(CommandRefusedError, match=r"no queue matches x\.example/\{default\}"):
+        run("pause queue", shards, queues="x.example")
+
+
+def test_what_one_shard_knows_is_explained_though_another_does_not(shards):
+    assert "c.example/v2" in run("explain", shards, subject="c.example/v2")
+    assert "max-smtp-out 20" in run("show settings", shards, queue="c.example/v2")
+    with pytest.raises(CommandRefusedError, match="no VirtualMTA"):
+        run("explain", shards, subject="c.example/v3")
+
+
+def test_a_message_is_explained_by_its_printed_number(shards):
+    assert "From        news@example.com" in run(
+        "explain", shards, subject=ids.printed(MESSAGE_ID).upper()
+    )
+    with pytest.raises(CommandRefusedError, match="is queued"):
+        run("explain", shards, subject=ids.printed(MESSAGE_ID + 64))
+
+
+@pytest.mark.parametrize(
+    ("words", "raw", "text", "told"),
+    [
+        ("pause queue", {"queues": "a.example/*"}, "Queue(s) paused.", "pause a.example/*"),
+        ("resume queue", {"queues": "*/*"}, "Queue(s) resumed.", "resume */*"),
+        ("reload", {}, "Configuration reloaded.", "reload"),
+        ("rotate acct", {}, "Accounting file rotated.", "rotate acct"),
+        ("rotate acct", {"file": "a.csv"}, "Accounting file rotated.", "rotate acct a.csv"),
+        ("rotate log", {}, "Logging file rotated.", "rotate log"),
+        ("clear dnscache", {"domain": "*"}, "DNS cache cleared.", "clear *"),
+        ("clear dnscache", {"domain": "a.b"}, "Cleared a.b from DNS cache.", "clear a.b"),
+        ("reset counters", {}, "Traffic counters reset.", "reset"),
+        ("stop", {}, "Stopping.", "stop"),
+        (
+            "delete",
+            {"queue": "a.example/*", "dsn": "yes", "no-accounting": "yes"},
+            "40 of 40 matching recipients deleted.",
+            "delete a.example/* dsn=True accounting=False",
+        ),
+    ],
+)
+def test_commands_say_what_powermta_says(shards, words, raw, text, told):
+    assert run(words, shards, **raw) == f"{text}\n"
+    assert all(shard.told == [told] for shard in shards)
+
+
+def test_traffic_and_connections_of_shards_add_up():
+    one = StatusAnswer(
+        now=10,
+        started=5,
+        host_name="h",
+        total=TrafficPeriod(Traffic(1, 2, 3), Traffic(4, 5, 6)),
+        outbound=Connections(1, 2, 3),
+        queues={"smtp": QueueTotals(1, 1, 1)},
+    )
+    merged = merge.merge_status([one, one])
+    assert merged.total == TrafficPeriod(Traffic(2, 4, 6), Traffic(8, 10, 12))
+    assert merged.outbound == Connections(2, 4, 6)
+    assert merged.queues["smtp"] == QueueTotals(2, 2, 2)
+    assert merged.started == 5
+
+
+def test_rows_of_one_domain_or_vmta_add_up():
+    domain = DomainsAnswer((DomainRow(domain="a", recipients=2, octets=3, connections=1),), 1)
+    (row,) = merge.merge_domains([domain, domain], DomainQuery()).rows
+    assert (row.recipients, row.octets, row.connections) == (4, 6, 2)
+    vmta = VmtasAnswer((VmtaRow(name="v", recipients=2),), 1, 5)
+    answer = merge.merge_vmtas([vmta, vmta], "name", 20)
+    assert (answer.rows[0].recipients, answer.total_recipients) == (4, 10)
+
+
+def test_the_explanation_of_the_owner_wins():
+    key = QueueKey("a", "v")
+    stranger = Explanation(now=1, queue=key, recipients=0)
+    owner = Explanation(now=1, queue=key, recipients=3)
+    assert merge.merge_explanations([stranger, owner]) is owner
+
+
+def test_a_merged_list_says_that_it_was_cut():
+    asked = FakeOperations()
+    listed = asyncio.run(asked.list_recipients(p_filter(), limit=30))
+    merged = merge.merge_lists([ListAnswer(listed.rows), listed], 40)
+    assert (len(merged.rows), merged.has_more) == (40, True)
+
+
+def p_filter():
+    from mta.admin.operations import RecipientFilter
+
+    return RecipientFilter()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matching", "other"),
+    [
+        ("gmail.com/*", "gmail.com/v1", "mail.gmail.com/v1"),
+        ("*/V1", "gmail.com/v1", "gmail.com/v2"),
+        ("*.gmail.com/v?", "x.gmail.com/v1", "gmail.com/v1"),
+        ("gmail.com", "gmail.com/{default}", "gmail.com/v1"),
+        ("g.ail.com/*", "g.ail.com/v1", "gmail.com/v1"),
+        ("[192.0.2.1]/*", "[192.0.2.1]/v1", "1/v1"),
+    ],
+)
+def test_a_pattern_matches_names_whole_and_only_stars_are_wild(pattern, matching, other):
+    parsed = QueuePattern.parse(pattern)
+    assert parsed.matches(QueueKey.parse(matching))
+    assert not parsed.matches(QueueKey.parse(other))
+
+
+def test_a_listing_of_a_bare_domain_means_all_its_queues():
+    assert str(p.parse_listing("Gmail.com")) == "gmail.com/*"
+    assert str(QueuePattern.parse("Gmail.com")) == "gmail.com/{default}"
+
+
+@pytest.mark.parametrize(
+    ("words", "raw", "said"),
+    [
+        ("show queues", {"maxitems": "10001"}, "expected a number from 1 to 10000"),
+        ("show queues", {"maxitems": "٣"}, "expected a number"),
+        ("show queues", {"sort": "size2"}, "expected name, rcpt or size"),
+        ("show queues", {"paused": "maybe"}, "expected yes or no"),
+        ("show queues", {"no": "1"}, "unknown argument 'no'"),
+        ("show queues", {"queues": "a/"}, "expected a queue such as"),
+        ("explain", {"subject": "*/*"}, "without wildcards"),
+        ("explain", {}, "QUEUE-OR-MESSAGE is missing"),
+        ("list", {"orig": "a\nb"}, "without control characters"),
+        ("list", {"older-than": "5 days"}, "expected an interval"),
+        ("delete", {"older-than": "2h"}, "delete needs"),
+    ],
+)
+def test_wrong_arguments_say_what_was_expected(words, raw, said):
+    with pytest.raises(UsageError, match=said):
+        find_command(COMMANDS, words).arguments(raw)
+
+
+def test_a_shortened_word_must_be_the_beginning_of_one_only():
+    words = ["queues", "topqueues", "topdomains", "set", "settings"]
+    assert match_word("Q", words) == "queues"
+    assert match_word("set", words) == "set"
+    with pytest.raises(UsageError, match="'top' may be topdomains or topqueues"):
+        match_word("top", words)
+    with pytest.raises(UsageError, match="no command 'x' here"):
+        match_word("x", words)
+
+
+_texts = st.text(st.characters(codec="utf-8"), max_size=100)
+
+
+@given(_texts, st.dictionaries(_texts, _texts, max_size=5), st.sampled_from(FORMATS))
+def test_a_request_crosses_the_socket_as_it_is(command, arguments, form):
+    request = Request(command=command, arguments=arguments, format=form)
+    line = encode_request(request)
+    assert line.count(b"\n") == 1
+    assert decode_request(line) == request
+
+
+@given(st.one_of(st.builds(Piece, out=st.text()), st.builds(Piece, exit=st.sampled_from(Exit))))
+def test_a_piece_crosses_the_socket_as_it_is(piece):
+    line = encode_piece(piece)
+    assert line.count(b"\n") == 1
+    assert decode_piece(line) == piece
+
+
+@given(st.binary(max_size=200))
+def test_any_line_is_a_request_or_a_usage_error(line):
+    with contextlib.suppress(UsageError):
+        decode_request(line)
+
+
+def test_a_request_too_long_is_refused_before_it_is_sent():
+    with pytest.raises(UsageError, match="longer than"):
+        encode_request(Request(command="list", arguments={"rcpt": "x" * 70000}))
+
+
+def test_the_last_minute_slides_and_the_top_stays():
+    counters = TrafficCounters()
+    for second in range(200):
+        counters.sample(second)
+        counters.out_messages += 10 if second < 100 else 1
+    assert counters.total.outbound.messages == 1100
+    assert counters.last_minute.outbound.messages == pytest.approx(60, abs=2)
+    assert counters.top_minute.outbound.messages == pytest.approx(600, abs=10)
+    counters.reset()
+    counters.sample(200)
+    assert counters.total == counters.top_hour == TrafficPeriod()
+
+
+def test_traffic_of_days_takes_no_more_memory():
+    counters = TrafficCounters()
+    for second in range(20000):
+        counters.sample(second)
+    assert len(counters._minute.samples) <= 62
+    assert len(counters._hour.samples) <= 62
