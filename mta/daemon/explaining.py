@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mta.queues.queue import Queue
     from mta.queues.rates import RollingRate
     from mta.queues.scheduler import Scheduler
+    from mta.units import Rate
 
 HOSTS_SHOWN_MAX = 20
 
@@ -158,19 +159,30 @@ def _limits(
         for directive, scope, used, ceiling in rows
     ]
     rates = [
-        (queue.directive("max-msg-rate"), key, queue.msg_rate),
-        (queue.directive("max-connect-rate"), key, queue.connect_rate),
-        ("max-smtp-msg-rate", budget.name, budget.msg_rate),
+        (queue.directive("max-msg-rate"), key, queue.msg_rate, queue.pace.max_msg_rate),
+        (
+            queue.directive("max-connect-rate"),
+            key,
+            queue.connect_rate,
+            queue.pace.max_connect_rate,
+        ),
+        ("max-smtp-msg-rate", budget.name, budget.msg_rate, budget.max_msg_rate),
     ]
     uses += [
-        _rate(directive, scope, rate, _place(directive, scope, queue, configuration), now)
-        for directive, scope, rate in rates
+        _rate(directive, scope, rate, ceiling, _place(directive, scope, queue, configuration), now)
+        for directive, scope, rate, ceiling in rates
     ]
     return tuple(uses)
 
 
-def _rate(directive: str, scope: str, rate: "RollingRate", place: str, now: float) -> LimitUse:
-    ceiling = rate.rate
+def _rate(
+    directive: str,
+    scope: str,
+    rate: "RollingRate",
+    ceiling: "Rate | None",
+    place: str,
+    now: float,
+) -> LimitUse:
     if ceiling is None:
         return LimitUse(directive=directive, scope=scope, used="", ceiling="unlimited", place=place)
     available = rate.available(now)

@@ -45,14 +45,16 @@ class Slots:
 class VmtaBudget:
     """What all queues of one VirtualMTA share."""
 
-    __slots__ = ("msg_rate", "name", "slots")
+    __slots__ = ("max_msg_rate", "msg_rate", "name", "slots")
 
     def __init__(self, name: str, *, max_smtp_out: int, max_msg_rate: Rate | None) -> None:
         self.name = name
         self.slots = Slots("max-smtp-out", name, max_smtp_out)
+        self.max_msg_rate = max_msg_rate
         self.msg_rate = RollingRate(max_msg_rate)
 
     def resize(self, *, max_smtp_out: int, max_msg_rate: Rate | None, now: float) -> None:
         """Follow a new configuration; what is in use stays until it is given back."""
         self.slots.ceiling = max_smtp_out
+        self.max_msg_rate = max_msg_rate
         self.msg_rate.resize(max_msg_rate, now)

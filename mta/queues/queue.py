@@ -89,7 +89,8 @@ class Queue:
 
     __slots__ = (
         "backlog", "backoff_until", "blocked_by", "blocked_until", "budget", "connect_rate",
-        "connections", "disabled", "empty_since", "epoch", "events", "frozen", "idle", "is_held", "is_paused",
+        "connections", "disabled", "empty_since", "epoch", "events", "frozen", "idle", "is_held",
+        "is_paused",
         "key", "ladder", "mode", "mode_reason", "mode_since", "msg_rate", "octets", "opening",
         "pace", "recipients", "retry_at", "retry_reason", "rules", "settings", "skipped", "sources",
         "turn", "wake_at",
