@@ -1,0 +1,71 @@
+"""What the writer is asked to do: plain values, handed from the loop to its thread."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
+    import sqlite3
+
+    from mta.model.message import Content, Envelope, Recipient
+    from mta.model.queue_key import QueueKey
+    from mta.model.record import Record
+
+
+@dataclass(slots=True, eq=False)
+class Accept:
+    """A message and its recipients."""
+
+    future: "asyncio.Future[None]"
+    envelope: "Envelope"
+    content: "Content"
+    recipients: "Sequence[Recipient]"
+    records: "Sequence[Record]"
+
+
+@dataclass(slots=True, eq=False)
+class Settle:
+    """Recipients that are done with, and recipients to be tried again.
+
+    `deferred` are (due, attempts, last reply, id), taken when the operation was made.
+    """
+
+    future: "asyncio.Future[None]"
+    done: list[int]
+    deferred: list[tuple[float, int, str, int]]
+    records: "Sequence[Record]"
+
+
+@dataclass(slots=True, eq=False)
+class Execute:
+    """Any other change, inside the transaction."""
+
+    future: "asyncio.Future[None]"
+    change: "Callable[[sqlite3.Connection], None]"
+
+
+@dataclass(slots=True, eq=False)
+class Read:
+    """A question, answered after everything asked before it is committed."""
+
+    future: "asyncio.Future[Any]"
+    question: "Callable[[sqlite3.Connection], Any]"
+
+
+@dataclass(slots=True, eq=False)
+class QueueState:
+    """A queue as the spool knows it at start."""
+
+    key: "QueueKey"
+    recipients: int
+    octets: int
+    paused: bool
+    retry_position: int
+
+
+Operation = Accept | Settle | Execute | Read
+
+ContentPath = Callable[[int], Path]
+"""Where the content of a message is, if it is a file."""

@@ -1,0 +1,57 @@
+"""Which queued recipients an operator means, and the SQL that finds them."""
+
+import sqlite3
+from dataclasses import dataclass
+
+from mta.model.message import Envelope, Recipient
+from mta.spool import schema
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientQuery:
+    """All given conditions must hold. Texts may hold `*` and `?`; case does not count.
+
+    Empty is any; `mail_from="<>"` is the null sender. `queued_before` is epoch seconds.
+    """
+
+    domain: str = ""
+    vmta: str = ""
+    mail_from: str = ""
+    address: str = ""
+    job_id: str = ""
+    env_id: str = ""
+    queued_before: float | None = None
+
+
+def find_rows(connection: sqlite3.Connection, query: RecipientQuery, limit: int) -> list[Recipient]:
+    """Up to limit recipients that match, by queue and due."""
+    conditions = ["1"]
+    values: list[str | float] = []
+
+    def matches(column: str, pattern: str) -> None:
+        if pattern and pattern != "*":
+            conditions.append(f"lower({column}) GLOB ?")
+            # GLOB knows one thing more than operators do: character classes.
+            values.append(pattern.lower().replace("[", "[[]"))
+
+    matches("domain", query.domain)
+    matches("vmta", query.vmta)
+    matches("address", query.address)
+    if query.mail_from == "<>":
+        conditions.append("json_extract(envelope, '$.mail_from') = ''")
+    else:
+        matches("json_extract(envelope, '$.mail_from')", query.mail_from)
+    matches("COALESCE(json_extract(envelope, '$.job_id'), '')", query.job_id)
+    matches("COALESCE(json_extract(envelope, '$.env_id'), '')", query.env_id)
+    if query.queued_before is not None:
+        conditions.append("json_extract(envelope, '$.time_queued') <= ?")
+        values.append(query.queued_before)
+    rows = connection.execute(
+        f"SELECT {schema.RECIPIENT_COLUMNS} FROM recipient"  # noqa: S608 - values are bound
+        " JOIN queue ON queue.id = recipient.queue"
+        " JOIN message ON message.id = recipient.id >> 16"
+        f" WHERE {' AND '.join(conditions)} ORDER BY recipient.queue, due, recipient.id LIMIT ?",
+        (*values, limit),
+    )
+    envelopes: dict[int, Envelope] = {}
+    return [schema.recipient_of(row, envelopes) for row in rows]

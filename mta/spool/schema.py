@@ -1,0 +1,128 @@
+"""The tables of a spool database, and how rows become values and back.
+
+message     envelope (JSON of what differs from the defaults) and content; content is
+            NULL where it is a file
+recipient   who still waits. The index on (queue, due, id) is the order of delivery
+queue       names of queues, small numbers for them, and what of them outlives a restart
+record      accounting records not yet in their files: one row for each commit
+position    how far each accounting file is good
+counter     the next block of message ids
+"""
+
+import json
+import sqlite3
+from dataclasses import MISSING, fields
+from typing import Any, Final
+
+from mta.errors import SpoolError
+from mta.model.message import Envelope, Recipient
+from mta.model.queue_key import QueueKey
+from mta.model.record import Record
+
+VERSION: Final = 1
+PAGE_OCTETS: Final = 8192
+"""A 5 KB message fits a page, so it is written as one."""
+WAL_PAGES: Final = 4000
+"""Pages in the log before they go to the database: messages that come and go meanwhile
+never do. About 32 MB."""
+CACHE_KIB: Final = 64 << 10
+
+TABLES: Final = """
+CREATE TABLE message (id INTEGER PRIMARY KEY, envelope TEXT NOT NULL, content BLOB);
+CREATE TABLE recipient (
+    id INTEGER PRIMARY KEY, queue INTEGER NOT NULL, due REAL NOT NULL, size INTEGER NOT NULL,
+    address TEXT NOT NULL, pool TEXT NOT NULL, orcpt TEXT NOT NULL, notify TEXT NOT NULL,
+    attempts INTEGER NOT NULL, last_reply TEXT NOT NULL
+);
+CREATE INDEX recipient_due ON recipient (queue, due, id, size);
+CREATE TABLE queue (
+    id INTEGER PRIMARY KEY, domain TEXT NOT NULL, vmta TEXT NOT NULL,
+    paused INTEGER NOT NULL DEFAULT 0, retry_position INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (domain, vmta)
+);
+CREATE TABLE record (id INTEGER PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE position (name TEXT PRIMARY KEY, file TEXT NOT NULL, octets INTEGER NOT NULL);
+CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+"""
+
+RECIPIENT_COLUMNS: Final = (
+    "recipient.id, address, due, pool, orcpt, notify, attempts, last_reply, envelope, domain, vmta"
+)
+
+_DEFAULTS: Final[dict[str, Any]] = {
+    field.name: field.default if field.default is not MISSING else {}
+    for field in fields(Envelope)
+    if field.default is not MISSING or field.default_factory is not MISSING
+}
+_REQUIRED: Final = tuple(f.name for f in fields(Envelope) if f.name not in _DEFAULTS)
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """An open connection, the tables made if there are none; SpoolError if it is no spool."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute(f"PRAGMA page_size={PAGE_OCTETS}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
+        connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if not version:
+            connection.executescript(f"BEGIN;{TABLES}PRAGMA user_version={VERSION};COMMIT;")
+        elif version != VERSION:
+            raise SpoolError(f"{path} was written by another version ({version}) of the program")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise SpoolError(
+            f"{path} cannot be opened: {error}; if it is damaged, move it away and recover it "
+            "with `sqlite3 FILE .recover`"
+        ) from error
+    return connection
+
+
+def envelope_text(envelope: Envelope) -> str:
+    """An envelope as stored."""
+    values = {name: getattr(envelope, name) for name in _REQUIRED}
+    for name, default in _DEFAULTS.items():
+        value = getattr(envelope, name)
+        if value != default:
+            values[name] = value
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+
+def envelope_of(text: str) -> Envelope:
+    """The envelope stored as text."""
+    values = json.loads(text)
+    if "remove_fields" in values:
+        values["remove_fields"] = tuple(values["remove_fields"])
+    return Envelope(**values)
+
+
+def recipient_of(row: tuple[Any, ...], envelopes: dict[int, Envelope]) -> Recipient:
+    """The recipient of a row of RECIPIENT_COLUMNS; envelopes shares those of one message."""
+    number, address, due, pool, orcpt, notify, attempts, last_reply, text, domain, vmta = row
+    envelope = envelopes.get(number >> 16)
+    if envelope is None:
+        envelope = envelopes[number >> 16] = envelope_of(text)
+    return Recipient(
+        recipient_id=number,
+        envelope=envelope,
+        address=address,
+        queue=QueueKey(domain, vmta),
+        due=due,
+        pool=pool,
+        orcpt=orcpt,
+        notify=notify,
+        attempts=attempts,
+        last_reply=last_reply,
+    )
+
+
+def records_text(records: list[Record]) -> str:
+    """Records of one commit as stored."""
+    return json.dumps(records, ensure_ascii=False, separators=(",", ":"))
+
+
+def records_of(text: str) -> list[Record]:
+    """The records stored as text."""
+    return [Record(kind, values) for kind, values in json.loads(text)]

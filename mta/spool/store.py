@@ -1,0 +1,425 @@
+"""The spool: what survives a crash. One database for each shard, one process on it.
+
+Everything is asked on the event loop's thread and done by the writer's, in the order it was
+asked. A message is accepted, and an outcome settled, when its future is done, not before.
+"""
+
+import asyncio
+import fcntl
+import os
+import shutil
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+
+from mta import ids
+from mta.errors import SpoolError
+from mta.model.message import Content, Envelope, FileContent, Recipient
+from mta.model.queue_key import QueueKey
+from mta.model.record import Record
+from mta.spool import schema
+from mta.spool.operations import Accept, Execute, QueueState, Read, Settle
+from mta.spool.query import RecipientQuery, find_rows
+from mta.spool.writer import Results, Writer
+
+ID_BLOCK: Final = 10_000
+"""Message ids reserved at once; a crash skips what is left of them."""
+CACHE_OCTETS: Final = 64 << 20
+"""Content kept in memory from acceptance to delivery, so that it is not read back."""
+
+T = TypeVar("T")
+Records = Callable[[int, Sequence[Record]], None]
+"""Called on the loop after a commit: the outbox row's id, and the records in it."""
+
+
+class Page(NamedTuple):
+    """Recipients of a queue in the order they are due."""
+
+    recipients: list[Recipient]
+    is_last: bool
+    """Whether the queue holds no more after these."""
+
+
+class Counts(NamedTuple):
+    """How much waits."""
+
+    messages: int
+    recipients: int
+
+
+class Spool:
+    """Made by `open`. All methods are for the thread of the event loop."""
+
+    def __init__(
+        self, directory: Path, shard: int, lock: int, connection: sqlite3.Connection
+    ) -> None:
+        self.directory = directory
+        self.spill_directory = directory / "incoming"
+        self.on_records: Records | None = None
+        self.log: Callable[[str], None] = lambda _: None
+        self._shard = shard
+        self._lock = lock
+        self._path = directory / "spool.db"
+        self._content_directory = directory / "content"
+        self._loop = asyncio.get_running_loop()
+        self._cache: OrderedDict[int, tuple[bytes, int]] = OrderedDict()
+        self._cached_octets = 0
+        self._min_free = 0
+        self._reserving: asyncio.Future[None] | None = None
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="spool-reader")
+        row = connection.execute("SELECT value FROM counter WHERE name = 'message'").fetchone()
+        self._next_counter = self._reserved = row[0] if row else 1
+        self._recover(connection)
+        self._connection = connection
+        self._writer: Writer
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        *,
+        shard: int = 0,
+        sync_create: bool = True,
+        sync_update: bool = True,
+        min_free: int = 0,
+        log: Callable[[str], None] = lambda _: None,
+    ) -> "Spool":
+        """Open the spool in directory, made if there is none.
+
+        `sync_create` and `sync_update` say whether new messages and outcomes are synced
+        before they count; `min_free` are octets of the disk never used. SpoolError if the
+        directory cannot be used, or another process uses it.
+        """
+        try:
+            for part in (directory, directory / "incoming", directory / "content"):
+                part.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise SpoolError(
+                f"the spool directory {directory} cannot be made: {error.strerror}"
+            ) from error
+        lock = _take_lock(directory / "lock")
+        try:
+            connection = schema.connect(str(directory / "spool.db"))
+        except SpoolError:
+            os.close(lock)
+            raise
+        spool = cls(directory, shard, lock, connection)
+        spool.log = log
+        spool._min_free = min_free
+        spool._writer = Writer(
+            connection,
+            content_path=spool._content_path,
+            post=spool._post_from_writer,
+            log=spool._log_from_writer,  # noqa: SLF001
+            sync_create=sync_create,
+            sync_update=sync_update,
+            has_room=spool._has_room,
+        )
+        return spool
+
+    async def close(self) -> None:
+        """Finish what was asked, and let another process have the spool."""
+        await asyncio.to_thread(self._writer.close)
+        self._reader.shutdown()
+        os.close(self._lock)
+
+    # Messages
+
+    def next_message_id(self) -> int:
+        """An id that no message of this spool had or will have."""
+        if self._next_counter >= self._reserved:
+            self._reserved = self._next_counter + ID_BLOCK
+            reserved = self._reserved
+
+            def reserve(connection: sqlite3.Connection) -> None:
+                connection.execute(
+                    "INSERT INTO counter VALUES ('message', ?)"
+                    " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                    (reserved,),
+                )
+
+            # Committed with, or before, the first message that has an id of the block.
+            self._reserving = self._change(reserve)
+        self._next_counter += 1
+        return ids.message_id(self._next_counter - 1, self._shard)
+
+    async def accept(
+        self,
+        envelope: Envelope,
+        content: Content,
+        recipients: Sequence[Recipient],
+        records: Sequence[Record] = (),
+    ) -> None:
+        """Store a message; it is on disk when this returns.
+
+        Content that is a file is moved into the spool. SpoolFullError, SpoolError.
+        """
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._writer.put(Accept(future, envelope, content, recipients, records))
+        await future
+        if isinstance(content, bytes):
+            self._keep(envelope.message_id, content, len(recipients))
+
+    def settle(
+        self,
+        done: Sequence[Recipient],
+        deferred: Sequence[Recipient],
+        records: Sequence[Record],
+    ) -> "asyncio.Future[None]":
+        """Forget those done, note the new due of those deferred, with the records of it.
+
+        The future is done when that is on disk. A message goes with its last recipient.
+        """
+        future: asyncio.Future[None] = self._loop.create_future()
+        numbers = [recipient.recipient_id for recipient in done]
+        rows = [(r.due, r.attempts, r.last_reply, r.recipient_id) for r in deferred]
+        self._writer.put(Settle(future, numbers, rows, records))
+        for number in numbers:
+            self._release(number >> ids.RECIPIENT_BITS)
+        return future
+
+    async def content(self, envelope: Envelope) -> Content:
+        """The content of a message that has recipients; SpoolError if it cannot be read."""
+        kept = self._cache.get(envelope.message_id)
+        if kept is not None:
+            return kept[0]
+        number = envelope.message_id
+        found = await self._ask(
+            lambda connection: connection.execute(
+                "SELECT content FROM message WHERE id = ?", (number,)
+            ).fetchone()
+        )
+        if found is None:
+            raise SpoolError(f"message {ids.printed(number)} is not in the spool")
+        if found[0] is not None:
+            return bytes(found[0])
+        path = self._content_path(number)
+        if not path.exists():
+            raise SpoolError(f"the content of message {ids.printed(number)} is missing: {path}")
+        return FileContent(path, envelope.size)
+
+    # Queues
+
+    async def due(self, key: QueueKey, after: tuple[float, int] | None, limit: int) -> Page:
+        """The recipients of a queue that come after `(due, recipient_id)`, in that order."""
+        after_due, after_id = after if after is not None else (-1e300, -1)
+
+        def question(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
+            return connection.execute(
+                f"SELECT {schema.RECIPIENT_COLUMNS} FROM recipient"  # noqa: S608 - a constant
+                " JOIN queue ON queue.id = recipient.queue"
+                " JOIN message ON message.id = recipient.id >> 16"
+                " WHERE recipient.queue = (SELECT id FROM queue WHERE domain = ? AND vmta = ?)"
+                " AND (due, recipient.id) > (?, ?) ORDER BY due, recipient.id LIMIT ?",
+                (*key, after_due, after_id, limit + 1),
+            ).fetchall()
+
+        rows = await self._ask(question)
+        envelopes: dict[int, Envelope] = {}
+        recipients = [schema.recipient_of(row, envelopes) for row in rows[:limit]]
+        return Page(recipients, is_last=len(rows) <= limit)
+
+    async def queues(self) -> list[QueueState]:
+        """Every queue that has recipients, or of which something is remembered."""
+
+        def question(connection: sqlite3.Connection) -> list[QueueState]:
+            rows = connection.execute(
+                "SELECT domain, vmta, COALESCE(waiting, 0), COALESCE(octets, 0), paused,"
+                " retry_position FROM queue LEFT JOIN (SELECT queue, COUNT(*) AS waiting,"
+                " SUM(size) AS octets FROM recipient INDEXED BY recipient_due GROUP BY queue)"
+                " ON queue = queue.id WHERE waiting OR paused OR retry_position"
+            )
+            return [
+                QueueState(QueueKey(domain, vmta), waiting, octets, bool(paused), position)
+                for domain, vmta, waiting, octets, paused, position in rows
+            ]
+
+        return await self._ask(question)
+
+    def save_queue(
+        self, key: QueueKey, *, paused: bool, retry_position: int
+    ) -> "asyncio.Future[None]":
+        """Remember over restarts whether a queue is paused and where its retries stand."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "INSERT INTO queue (domain, vmta, paused, retry_position) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (domain, vmta) DO UPDATE SET paused = excluded.paused,"
+                " retry_position = excluded.retry_position",
+                (*key, paused, retry_position),
+            )
+
+        return self._change(change)
+
+    # For operators
+
+    async def find(self, query: RecipientQuery, limit: int) -> list[Recipient]:
+        """Up to limit recipients that wait and match, everything settled before left out."""
+        return await self._look(lambda connection: find_rows(connection, query, limit))
+
+    async def message(self, message_id: int) -> tuple[Envelope, list[Recipient]] | None:
+        """A message and those of its recipients that wait; None if there is no such."""
+        first = ids.recipient_id(message_id, 0)
+        last = ids.recipient_id(message_id, ids.RECIPIENTS_MAX - 1)
+
+        def question(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
+            return connection.execute(
+                f"SELECT {schema.RECIPIENT_COLUMNS} FROM recipient"  # noqa: S608 - a constant
+                " JOIN queue ON queue.id = recipient.queue"
+                " JOIN message ON message.id = recipient.id >> 16"
+                " WHERE recipient.id BETWEEN ? AND ? ORDER BY recipient.id",
+                (first, last),
+            ).fetchall()
+
+        rows = await self._ask(question)
+        if not rows:
+            return None
+        envelopes: dict[int, Envelope] = {}
+        recipients = [schema.recipient_of(row, envelopes) for row in rows]
+        return recipients[0].envelope, recipients
+
+    async def counts(self) -> Counts:
+        """How many messages and recipients wait."""
+
+        def question(connection: sqlite3.Connection) -> Counts:
+            (messages,) = connection.execute("SELECT COUNT(*) FROM message").fetchone()
+            (recipients,) = connection.execute("SELECT COUNT(*) FROM recipient").fetchone()
+            return Counts(messages, recipients)
+
+        return await self._look(question)
+
+    # The outbox of accounting
+
+    async def pending_records(self) -> list[tuple[int, list[Record]]]:
+        """Outbox rows, oldest first: what a stop or a crash left unwritten."""
+
+        def question(connection: sqlite3.Connection) -> list[tuple[int, list[Record]]]:
+            rows = connection.execute("SELECT id, body FROM record ORDER BY id").fetchall()
+            return [(number, schema.records_of(body)) for number, body in rows]
+
+        return await self._ask(question)
+
+    async def positions(self) -> dict[str, tuple[str, int]]:
+        """By accounting file as configured: the file written last, and its good octets."""
+        return await self._ask(
+            lambda connection: {
+                name: (file, octets)
+                for name, file, octets in connection.execute(
+                    "SELECT name, file, octets FROM position"
+                )
+            }
+        )
+
+    def save_positions(
+        self, upto: int, positions: dict[str, tuple[str, int]]
+    ) -> "asyncio.Future[None]":
+        """Accounting files are good up to these octets; outbox rows up to `upto` are done."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM record WHERE id <= ?", (upto,))
+            connection.executemany(
+                "INSERT INTO position VALUES (?, ?, ?) ON CONFLICT (name)"
+                " DO UPDATE SET file = excluded.file, octets = excluded.octets",
+                [(name, file, octets) for name, (file, octets) in positions.items()],
+            )
+
+        return self._change(change)
+
+    # Within
+
+    def _change(self, change: Callable[[sqlite3.Connection], None]) -> "asyncio.Future[None]":
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._writer.put(Execute(future, change))
+        return future
+
+    async def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._writer.put(Read(future, question))
+        return await future
+
+    async def _look(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """As `_ask`, beside the writer: for what may take long."""
+        await self._ask(lambda _: None)
+
+        def look() -> T:
+            connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
+            try:
+                return question(connection)
+            except sqlite3.Error as error:
+                raise SpoolError(f"the spool cannot be read: {error}") from error
+            finally:
+                connection.close()
+
+        return await self._loop.run_in_executor(self._reader, look)
+
+    def _log_from_writer(self, text: str) -> None:
+        self._loop.call_soon_threadsafe(self.log, text)
+
+    def _post_from_writer(self, results: Results, row: int, records: list[Record]) -> None:
+        self._loop.call_soon_threadsafe(self._post, results, row, records)
+
+    def _post(self, results: Results, row: int, records: list[Record]) -> None:
+        for future, value, error in results:
+            if future.done():  # its waiter was cancelled
+                continue
+            if error is None:
+                future.set_result(value)
+            else:
+                future.set_exception(error)
+        if records and self.on_records is not None:
+            self.on_records(row, records)
+
+    def _keep(self, message_id: int, content: bytes, recipients: int) -> None:
+        self._cache[message_id] = (content, recipients)
+        self._cached_octets += len(content)
+        while self._cached_octets > CACHE_OCTETS:
+            _, (dropped, _) = self._cache.popitem(last=False)
+            self._cached_octets -= len(dropped)
+
+    def _release(self, message_id: int) -> None:
+        kept = self._cache.get(message_id)
+        if kept is None:
+            return
+        content, recipients = kept
+        if recipients > 1:
+            self._cache[message_id] = (content, recipients - 1)
+        else:
+            del self._cache[message_id]
+            self._cached_octets -= len(content)
+
+    def _content_path(self, message_id: int) -> Path:
+        return self._content_directory / f"{message_id & 255:02x}" / ids.printed(message_id)
+
+    def _has_room(self) -> bool:
+        if not self._min_free:
+            return True
+        return shutil.disk_usage(self.directory).free >= self._min_free
+
+    def _recover(self, connection: sqlite3.Connection) -> None:
+        """Remove files that belong to nothing: a crash came before their commit, or after."""
+        for path in self.spill_directory.iterdir():
+            path.unlink()
+        for path in self._content_directory.glob("*/*"):
+            number = ids.parse_printed(path.name)
+            row = connection.execute("SELECT 1 FROM message WHERE id = ?", (number,)).fetchone()
+            if row is None:
+                path.unlink()
+
+
+def _take_lock(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        raise SpoolError(
+            f"the spool {path.parent} is in use by process {holder or 'unknown'}; "
+            "stop that one first, or give this one a spool of its own"
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor

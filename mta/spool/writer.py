@@ -1,0 +1,297 @@
+"""The one thread that writes: a queue of operations into one transaction, one sync.
+
+While a commit waits for the disk the next operations gather, so the batch grows with the
+load by itself. Rows go in many to a statement: each step of SQLite gives up the
+interpreter lock, and taking it back from a busy event loop is what a step costs most.
+
+A batch that fails is rolled back. New messages in it are refused. Outcomes are not: a
+recipient that was delivered is delivered, so they are tried again until the disk takes
+them, and everything behind them waits.
+"""
+
+import json
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mta import failpoints
+from mta.errors import SpoolError, SpoolFullError
+from mta.model.message import FileContent
+from mta.model.record import Record
+from mta.spool import schema
+from mta.spool.operations import Accept, ContentPath, Execute, Operation, Read, Settle
+
+if TYPE_CHECKING:
+    import asyncio
+
+BATCH_MAX: Final = 512
+"""Operations in one transaction; a sync is cheap long before that."""
+CHUNKS: Final = (32, 16, 8, 4, 2, 1)
+"""Rows in one statement. Few sizes, so that the statements stay prepared."""
+RETRY_S: Final = 1.0
+"""How often outcomes are tried again on a disk that does not take them."""
+
+Write = Accept | Settle | Execute
+Results = list[tuple["asyncio.Future[Any]", Any, BaseException | None]]
+
+
+class Writer:
+    """Owns the connection; everything here but `put` and `close` runs in its thread."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        content_path: ContentPath,
+        post: Callable[[Results, int, list[Record]], None],
+        log: Callable[[str], None],
+        sync_create: bool,
+        sync_update: bool,
+        has_room: Callable[[], bool],
+    ) -> None:
+        self._connection = connection
+        self._content_path = content_path
+        self._post = post
+        self._log = log
+        self._sync_create = sync_create
+        self._sync_update = sync_update
+        self._has_room = has_room
+        self._synchronous = "FULL"
+        self._operations: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
+        self._queues = self._read_queues()
+        (last,) = connection.execute("SELECT MAX(id) FROM record").fetchone()
+        self._record_id: int = last or 0
+        self._statements: dict[tuple[str, int], str] = {}
+        self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
+        self._thread.start()
+
+    def put(self, operation: Operation) -> None:
+        """Have an operation done, after all put before it."""
+        self._operations.put(operation)
+
+    def close(self) -> None:
+        """Do all that was put, then end. Blocks."""
+        self._operations.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        is_open = True
+        while is_open:
+            batch: list[Operation] = []
+            operation = self._operations.get()
+            while operation is not None:
+                batch.append(operation)
+                if len(batch) >= BATCH_MAX or self._operations.empty():
+                    break
+                operation = self._operations.get()
+            is_open = operation is not None
+            if batch:
+                self._do(batch)
+        self._connection.close()
+
+    def _do(self, batch: list[Operation]) -> None:
+        results: Results = []
+        writes: list[Write] = [o for o in batch if not isinstance(o, Read)]
+        records: list[Record] = []
+        if writes:
+            records = self._write(writes, results)
+        for operation in batch:
+            if isinstance(operation, Read):
+                results.append(self._read(operation))
+        self._post(results, self._record_id, records)
+
+    def _read(self, operation: Read) -> tuple["asyncio.Future[Any]", Any, BaseException | None]:
+        try:
+            return operation.future, operation.question(self._connection), None
+        except (sqlite3.Error, ValueError, KeyError, OSError) as error:
+            return operation.future, None, SpoolError(f"the spool cannot be read: {error}")
+
+    def _write(self, writes: list[Write], results: Results) -> list[Record]:
+        """Commit; results of all, and the records that are now in the outbox."""
+        if not self._has_room():
+            full = SpoolFullError("the disk has less room than min-free-space keeps free")
+            writes = self._refuse(writes, full, results)
+        complained = False
+        while writes:
+            try:
+                records = self._transact(writes)
+            except (sqlite3.Error, OSError) as error:
+                self._roll_back()
+                refusal = _spool_error(error)
+                remaining = self._refuse(writes, refusal, results)
+                if len(remaining) == len(writes):
+                    if not complained:
+                        self._log(f"outcomes wait for the disk: {error}")
+                        complained = True
+                    time.sleep(RETRY_S)
+                writes = remaining
+                continue
+            results += [(write.future, None, None) for write in writes]
+            return records
+        return []
+
+    def _refuse(self, writes: list[Write], error: SpoolError, results: Results) -> list[Write]:
+        """Fail the messages among the writes; the others remain."""
+        for write in writes:
+            if isinstance(write, Accept):
+                results.append((write.future, None, error))
+                if isinstance(write.content, FileContent):
+                    self._content_path(write.envelope.message_id).unlink(missing_ok=True)
+        return [write for write in writes if not isinstance(write, Accept)]
+
+    def _roll_back(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            self._queues = self._read_queues()
+        except sqlite3.Error as error:
+            self._log(f"the spool could not be rolled back: {error}")
+
+    def _transact(self, writes: list[Write]) -> list[Record]:
+        accepts = [write for write in writes if isinstance(write, Accept)]
+        settles = [write for write in writes if isinstance(write, Settle)]
+        self._choose_sync(bool(accepts), bool(settles) or len(writes) > len(accepts))
+        records = [record for accept in accepts for record in accept.records]
+        records += [record for settle in settles for record in settle.records]
+        for accept in accepts:
+            if isinstance(accept.content, FileContent):
+                self._keep_file(accept.content.path, accept.envelope.message_id)
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        for write in writes:
+            if isinstance(write, Execute):
+                write.change(connection)
+        if accepts:
+            self._insert(accepts)
+        gone = self._settle(settles) if settles else []
+        if records:
+            connection.execute(
+                "INSERT INTO record VALUES (?, ?)",
+                (self._record_id + 1, schema.records_text(records)),
+            )
+        failpoints.reach("spool.before-commit" if accepts else "settle.before-commit")
+        connection.execute("COMMIT")
+        failpoints.reach("spool.after-commit" if accepts else "settle.after-commit")
+        if records:
+            self._record_id += 1
+        for message_id in gone:
+            self._content_path(message_id).unlink(missing_ok=True)
+        return records
+
+    def _choose_sync(self, creates: bool, updates: bool) -> None:  # noqa: FBT001 - private
+        wanted = "FULL"
+        if not ((creates and self._sync_create) or (updates and self._sync_update)):
+            wanted = "NORMAL"
+        if wanted != self._synchronous:
+            self._connection.execute(f"PRAGMA synchronous={wanted}")
+            self._synchronous = wanted
+
+    def _keep_file(self, path: Path, message_id: int) -> None:
+        """Move content that is a file into the spool, and sync it and its directory."""
+        kept = self._content_path(message_id)
+        if not kept.exists():
+            kept.parent.mkdir(exist_ok=True)
+            path.rename(kept)
+        if self._sync_create:
+            _sync(kept)
+            _sync(kept.parent)
+        failpoints.reach("spool.content-written")
+
+    def _insert(self, accepts: Sequence[Accept]) -> None:
+        self._insert_rows(
+            "message",
+            3,
+            [
+                (
+                    accept.envelope.message_id,
+                    schema.envelope_text(accept.envelope),
+                    accept.content if isinstance(accept.content, bytes) else None,
+                )
+                for accept in accepts
+            ],
+        )
+        self._insert_rows(
+            "recipient",
+            10,
+            [
+                (
+                    r.recipient_id, self._queue_number(r.queue), r.due, accept.envelope.size,
+                    r.address, r.pool, r.orcpt, r.notify, r.attempts, r.last_reply,
+                )
+                for accept in accepts
+                for r in accept.recipients
+            ],
+        )  # fmt: skip
+
+    def _insert_rows(self, table: str, width: int, rows: Sequence[tuple[Any, ...]]) -> None:
+        start = 0
+        for chunk in CHUNKS:
+            while len(rows) - start >= chunk:
+                statement = self._statements.get((table, chunk))
+                if statement is None:
+                    values = ",".join([f"({','.join('?' * width)})"] * chunk)
+                    statement = f"INSERT INTO {table} VALUES {values}"  # noqa: S608 - constants
+                    self._statements[table, chunk] = statement
+                values_flat = [value for row in rows[start : start + chunk] for value in row]
+                self._connection.execute(statement, values_flat)
+                start += chunk
+
+    def _read_queues(self) -> dict[tuple[str, str], int]:
+        rows = self._connection.execute("SELECT id, domain, vmta FROM queue")
+        return {(domain, vmta): number for number, domain, vmta in rows}
+
+    def _queue_number(self, key: tuple[str, str]) -> int:
+        number = self._queues.get(key)
+        if number is None:
+            cursor = self._connection.execute(
+                "INSERT INTO queue (domain, vmta) VALUES (?, ?)"
+                " ON CONFLICT (domain, vmta) DO UPDATE SET domain = domain RETURNING id",
+                key,
+            )
+            number = self._queues[key] = cursor.fetchone()[0]
+        return number
+
+    def _settle(self, settles: Iterable[Settle]) -> list[int]:
+        """Returns the ids of messages that are gone and whose content is a file."""
+        done = [number for settle in settles for number in settle.done]
+        deferred = [row for settle in settles for row in settle.deferred]
+        connection = self._connection
+        if deferred:
+            connection.executemany(
+                "UPDATE recipient SET due = ?, attempts = ?, last_reply = ? WHERE id = ?", deferred
+            )
+        if not done:
+            return []
+        connection.execute(
+            "DELETE FROM recipient WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(done),),
+        )
+        messages = list({number >> 16 for number in done})
+        cursor = connection.execute(
+            "DELETE FROM message WHERE id IN (SELECT value FROM json_each(?)) AND NOT EXISTS"
+            " (SELECT 1 FROM recipient WHERE recipient.id"
+            "  BETWEEN message.id << 16 AND (message.id << 16) + 65535)"
+            " RETURNING id, content IS NULL",
+            (json.dumps(messages),),
+        )
+        return [number for number, is_file in cursor.fetchall() if is_file]
+
+
+def _spool_error(error: Exception) -> SpoolError:
+    text = str(error)
+    if "full" in text or getattr(error, "errno", None) in (28, 122):  # ENOSPC, EDQUOT
+        return SpoolFullError(f"the disk is full: {text}")
+    return SpoolError(f"the spool cannot be written: {text}")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
