@@ -113,7 +113,7 @@ class Spool:
             connection,
             content_path=spool._content_path,
             post=spool._post_from_writer,
-            log=spool._log_from_writer,  # noqa: SLF001
+            log=spool._log_from_writer,
             sync_create=sync_create,
             sync_update=sync_update,
             has_room=spool._has_room,

@@ -1,0 +1,198 @@
+"""Moves records from the spool's outbox to the accounting files, each exactly once.
+
+A round: append what is in the outbox to the files, sync them, then in one transaction of
+the spool note how far each file is good and delete the records. A crash before that
+transaction leaves rows beyond the good part; they are cut off at the next start, and written
+again from the outbox. A new piece of a file is noted, empty, before its first row.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from mta import clock, failpoints
+from mta.accounting.csv_file import CsvFile, FileSettings
+from mta.accounting.layout import Layout, LayoutSettings
+from mta.errors import SpoolError
+
+if TYPE_CHECKING:
+    from mta.model.record import Record
+    from mta.spool.store import Spool
+
+ROUND_S = 0.2
+"""How long a row waits for others; people and programs tail these files."""
+RETRY_S = 5.0
+"""When a file that could not be written is tried again; its rows wait in the outbox."""
+TIDY_S = 3600
+"""How often pieces that are too old are looked for."""
+
+
+class AcctFileSettings(LayoutSettings, FileSettings, Protocol):
+    """One `<acct-file>`."""
+
+
+class _File:
+    """An accounting file with its layout."""
+
+    def __init__(self, settings: AcctFileSettings, log: Callable[[str], None]) -> None:
+        self.name = settings.path
+        self.settings = settings
+        self.layout = Layout(settings)
+        self.csv = CsvFile(settings, self.layout.header, log)
+
+
+class AccountingWriter:
+    """The accounting files of one shard."""
+
+    def __init__(
+        self,
+        spool: "Spool",
+        settings: Sequence[AcctFileSettings],
+        *,
+        log: Callable[[str], None],
+        now: Callable[[], float] = clock.now,
+    ) -> None:
+        self._spool = spool
+        self._log = log
+        self._now = now
+        self._files = [_File(one, log) for one in settings if not one.path.startswith("|")]
+        self._rows: list[tuple[int, Sequence[Record]]] = []
+        self._arrived = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._next_files: list[_File] | None = None
+        self._tidy_at = 0.0
+
+    async def start(self) -> None:
+        """Cut off what a crash left half written, and begin with what waits in the outbox."""
+        positions = await self._spool.positions()
+        for file in self._files:
+            piece, octets = positions.get(file.name, ("", 0))
+            await asyncio.to_thread(file.csv.resume, piece, octets)
+        self._rows = list(await self._spool.pending_records())
+        if self._rows:
+            self._arrived.set()
+        self._spool.on_records = self._take
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """Write what has come so far, and end."""
+        self._stopping.set()
+        self._arrived.set()
+        if self._task is not None:
+            await self._task
+        self._spool.on_records = None
+        for file in self._files:
+            file.csv.close()
+
+    def rotate(self, name: str = "") -> None:
+        """Begin a new piece of each file, or of the one so named. Guide: pmta rotate acct."""
+        for file in self._files:
+            if name in ("", file.name):
+                file.csv.rotate()
+
+    def reload(self, settings: Sequence[AcctFileSettings]) -> None:
+        """Follow a new configuration from the next round on.
+
+        A file whose columns changed begins a new piece; the others go on with theirs.
+        """
+        self._next_files = [_File(one, self._log) for one in settings if one.path[:1] != "|"]
+        self._arrived.set()
+
+    def _take(self, row: int, records: Sequence["Record"]) -> None:
+        self._rows.append((row, records))
+        self._arrived.set()
+
+    async def _run(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TIDY_S):
+                    await self._arrived.wait()
+            await self._pause(ROUND_S)
+            self._arrived.clear()
+            self._adopt()
+            rows, self._rows = self._rows, []
+            if rows and not await self._write(rows):
+                self._rows = rows + self._rows
+                if self._stopping.is_set():
+                    return
+                await self._pause(RETRY_S)
+                self._arrived.set()
+            if self._now() >= self._tidy_at:
+                self._tidy_at = self._now() + TIDY_S
+                await asyncio.to_thread(self._tidy, self._now())
+            if self._stopping.is_set() and not self._rows:
+                return
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not beyond a stop."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+    def _adopt(self) -> None:
+        """Take over the files of a reload."""
+        if self._next_files is None:
+            return
+        old = {file.name: file for file in self._files}
+        self._files, self._next_files = self._next_files, None
+        for file in self._files:
+            before = old.pop(file.name, None)
+            if before is None or before.csv.piece is None:
+                continue
+            file.csv.resume(str(before.csv.piece), before.csv.octets)
+            if before.layout.columns != file.layout.columns:
+                file.csv.rotate()
+            before.csv.close()
+        for gone in old.values():
+            gone.csv.close()
+
+    async def _write(self, rows: list[tuple[int, Sequence["Record"]]]) -> bool:
+        """One round; False if a disk did not take it and it has to be done again."""
+        now = self._now()
+        records = [record for _, some in rows for record in some]
+        before = {file.name: file.csv.octets for file in self._files}
+        try:
+            for file in self._files:
+                lines, count = file.layout.lines(records)
+                if not count:
+                    continue
+                if file.csv.is_due(now):
+                    await self._begin_piece(file, now)
+                    before[file.name] = file.csv.octets
+                failpoints.reach("accounting.before-append")
+                await asyncio.to_thread(file.csv.append, lines)
+                failpoints.reach("accounting.after-append")
+            await asyncio.to_thread(self._sync)
+            failpoints.reach("accounting.before-position")
+            await self._spool.save_positions(rows[-1][0], self._positions())
+            failpoints.reach("accounting.after-position")
+        except (OSError, SpoolError) as error:
+            self._log(f"accounting cannot be written, its records wait in the spool: {error}")
+            for file in self._files:
+                file.csv.octets = min(file.csv.octets, before.get(file.name, 0))
+            return False
+        return True
+
+    async def _begin_piece(self, file: _File, now: float) -> None:
+        await asyncio.to_thread(file.csv.close_piece)
+        await asyncio.to_thread(file.csv.begin_piece, now)
+        await asyncio.to_thread(file.csv.sync)
+        await self._spool.save_positions(-1, self._positions())
+
+    def _positions(self) -> dict[str, tuple[str, int]]:
+        return {
+            file.name: (str(file.csv.piece), file.csv.octets)
+            for file in self._files
+            if file.csv.piece is not None
+        }
+
+    def _sync(self) -> None:
+        for file in self._files:
+            file.csv.sync()
+
+    def _tidy(self, now: float) -> None:
+        for file in self._files:
+            with contextlib.suppress(OSError):
+                file.csv.delete_old(now)
