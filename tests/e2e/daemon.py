@@ -63,6 +63,12 @@ class Daemon:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; -9 after a kill."""
+        assert self._process
+        return self._process.poll()
+
     async def start(self, **environment: str) -> None:
         """Return once it greets; DaemonFailedError if it ends or takes too long."""
         assert not self.is_running

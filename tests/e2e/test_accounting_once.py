@@ -71,6 +71,12 @@ class Place:
         await self.spool.settle((), (), [Record("d", {"rcpt": name}) for name in names])
 
 
+    async def round_over(self):
+        async with asyncio.timeout(10):
+            while await self.spool.pending_records() or self.writer._tidy_at == 0:
+                await asyncio.sleep(0.02)
+
+
 async def test_records_are_written_and_leave_the_outbox(tmp_path):
     async with Place(tmp_path) as place:
         await place.record("a", "b")
@@ -113,6 +119,7 @@ async def test_a_new_day_begins_a_new_piece_and_old_ones_are_deleted(tmp_path):
     async with Place(tmp_path, now=lambda: now[0]) as place:
         await place.record("a")
         await until(lambda: rows(tmp_path) == ["a"])
+        await place.round_over()
         (first,) = tmp_path.glob("acct-*.csv")
         os.utime(first, (now[0], now[0]))
         now[0] += 9 * DAY
