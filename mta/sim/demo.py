@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
@@ -44,6 +45,7 @@ MESSAGES: Final = 300
 CONNECTIONS: Final = 10
 DOMAINS: Final = ("gmail.example", "yahoo.example", "outlook.example", "corp.example")
 
+_DAEMON: Final = (sys.executable, "-m", "mta", "run", "--config", str(CONFIG))
 SPOOL: Final = CONFIG.parent.parent / "spool"
 ACCOUNTING: Final = SPOOL / "acct"
 _OUTPUT: Final = SPOOL / "log" / "demo.output"
@@ -57,7 +59,7 @@ DRAIN_TIMEOUT_S: Final = 120.0
 REFRESH_S: Final = 0.3
 TEST_ID_COLUMN: Final = "header_X-Petrel-Test-Id"
 TAIL_ROWS: Final = 8
-TAIL_COLUMNS: Final = ("type", "timeLogged", "rcpt", "dsnStatus", "dsnDiag", "vmta", "dlvSourceIp")
+TAIL_COLUMNS: Final = ("type", "rcpt", "dsnStatus", "vmta", "dlvSourceIp")
 OUTPUT_LINES: Final = 20
 
 
@@ -125,7 +127,7 @@ def run(*, is_once: bool) -> int:
     except DemoError as error:
         console.print(f"mta demo: {error}", style="bold red", markup=False, highlight=False)
         return int(Exit.REFUSED)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):  # Ctrl-C, SIGTERM
         return int(Exit.DONE)
 
 
@@ -177,10 +179,12 @@ async def _daemon(console: Console) -> AsyncIterator[asyncio.subprocess.Process]
     _OUTPUT.parent.mkdir(parents=True, exist_ok=True)
     with _OUTPUT.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "mta", "run", "--config", str(CONFIG),
-            stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output,
+            *_DAEMON,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
             start_new_session=True,  # Ctrl-C is for us; we stop it in order
-        )  # fmt: skip
+        )
     try:
         await _until_listening(process)
         yield process
@@ -264,6 +268,7 @@ async def _watch(
                     await asyncio.sleep(REFRESH_S)
                     books = _books(accepted, sink)
         live.update(_queues_table(await asyncio.to_thread(_queues, control), books))
+    console.print()
     return books
 
 
@@ -289,7 +294,9 @@ def _queues(control: Path) -> list[tuple[str, ...]]:
 
 def _queues_table(rows: Sequence[tuple[str, ...]], books: Books) -> Table:
     table = Table(
-        title=f"Queues ({books.summary()}, {len(books.waiting)} to go)", title_justify="left"
+        title=f"Queues ({books.summary()}, {len(books.waiting)} to go)",
+        title_justify="left",
+        box=box.SIMPLE,
     )
     for name in ("queue", "recipients", "connections", "mode", "retry", "waits for"):
         is_number = name in ("recipients", "connections")
@@ -302,8 +309,9 @@ def _queues_table(rows: Sequence[tuple[str, ...]], books: Books) -> Table:
 def _books(accepted: frozenset[str], sink: Provider) -> Books:
     outcomes: dict[str, Counter[str]] = {"d": Counter(), "b": Counter()}
     for row in _rows():
-        if row[TEST_ID_COLUMN] in accepted and row["type"] in outcomes:
-            outcomes[row["type"]][row[TEST_ID_COLUMN]] += 1
+        test_id = row.get(TEST_ID_COLUMN, "")
+        if test_id in accepted and row["type"] in outcomes:
+            outcomes[row["type"]][test_id] += 1
     received = Counter(r.test_id for r in sink.journal if r.test_id in accepted)
     return Books(accepted, outcomes["d"], outcomes["b"], received)
 
@@ -317,7 +325,8 @@ def _rows() -> Iterator[dict[str, str]]:
 
 
 def _print_tail(console: Console) -> None:
-    table = Table(title="The newest accounting rows", title_justify="left")
+    title = f"The newest rows of {_shown(ACCOUNTING)}/ (five of their columns)"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE)
     for name in TAIL_COLUMNS:
         table.add_column(name, no_wrap=True, overflow="ellipsis")
     for row in deque(_rows(), maxlen=TAIL_ROWS):
