@@ -51,7 +51,8 @@ def render_failure(message: str, form: Format) -> str:
         case "text" | "dom":
             return ""
         case "xml":
-            return f"<rsp><fail>{escape(message, quote=False)}</fail></rsp>\n"
+            said = escape(_CONTROL.sub(" ", message), quote=False)
+            return f"<rsp><fail>{said}</fail></rsp>\n"
         case "json":
             return _print_json({"data": {}, "status": "error", "message": message})
 

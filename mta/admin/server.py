@@ -30,6 +30,7 @@ from mta.admin.protocol import (
 )
 from mta.admin.render import render, render_failure
 from mta.admin.socket_path import reachable
+from mta.admin.text import printable
 from mta.errors import PetrelError
 
 CONNECTIONS_MAX: Final = 64
@@ -158,6 +159,7 @@ class _AnswerWriter:
             await self.send(Piece(out=text[start : start + PIECE_CHARACTERS]))
 
     async def fail(self, text: str, request: Request, code: Exit) -> Exit:
+        text = "\n".join(map(printable, text.split("\n")))
         failure = render_failure(text, request.format)
         if failure:
             await self.print(failure)
@@ -169,7 +171,7 @@ class _AnswerWriter:
         try:
             async with deadline:
                 async for line in lines:
-                    await self.print(f"{line}\n")
+                    await self.print(f"{printable(line)}\n")
         except TimeoutError:
             if not deadline.expired():
                 raise

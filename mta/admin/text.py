@@ -39,7 +39,12 @@ _DAY_S: Final = 86400
 
 def text(answer: Answer) -> str:
     """The answer's lines, each with its line end, safe for a terminal."""
-    return "".join(f"{_CONTROL.sub(' ', line).rstrip()}\n" for line in _lines(answer))
+    return "".join(f"{printable(line).rstrip()}\n" for line in _lines(answer))
+
+
+def printable(line: str) -> str:
+    """A line as a terminal may have it, whatever a remote server put into it."""
+    return line if line.isprintable() else _CONTROL.sub(" ", line)
 
 
 def busy_note(answer: ListAnswer) -> str:

@@ -168,8 +168,8 @@ async def test_trace_lines_arrive_one_by_one_and_end_with_the_client(tmp_path):
         async with asyncio.timeout(20):
             first = await reader.readline()
             assert json.loads(first) == {"out": "starting a.example/{default}\n"}
-            operations.trace_lines.put_nowait(">>> 220 ready")
-            assert json.loads(await reader.readline()) == {"out": ">>> 220 ready\n"}
+            operations.trace_lines.put_nowait(">>> 220 \x1b[2Jready")
+            assert json.loads(await reader.readline()) == {"out": ">>> 220  [2Jready\n"}
         writer.close()
         await eventually(lambda: operations.traces_open == 0)
 

@@ -334,6 +334,7 @@ def test_what_a_remote_server_said_cannot_break_a_format_or_a_terminal(form):
 def test_a_failure_is_told_to_programs_too():
     assert render_failure("no <queue>", "text") == ""
     assert render_failure("no <queue>", "xml") == "<rsp><fail>no &lt;queue&gt;</fail></rsp>\n"
+    assert render_failure("no\x1b\nmore", "xml") == "<rsp><fail>no  more</fail></rsp>\n"
     assert json.loads(render_failure("no", "json"))["status"] == "error"
 
 
