@@ -37,6 +37,8 @@ def _spools(file: Path, base: Path, seen: set[Path]) -> Iterator[Path]:
                 for name in sorted(glob(str(pattern))):  # noqa: PTH207 - may be absolute
                     if Path(name) not in seen:
                         yield from _spools(Path(name), base, seen)
+            case _:
+                pass
 
 
 def _value(text: str) -> str:
