@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mta import ids
+from mta.model.header_field import field_name
 from mta.model.message import Envelope
 
 PRODUCT = "Petrel"
@@ -20,7 +21,6 @@ PATTERNS_MAX = 256
 
 # One whole field with its folded lines; the name is filled in, lower or upper case.
 _FIELD = rb"(?im:^(?:%s)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*)"
-_NAME = re.compile(r"([\x21-\x39\x3b-\x7e]+)[ \t]*:")
 
 
 class Head(NamedTuple):
@@ -28,14 +28,6 @@ class Head(NamedTuple):
 
     octets: bytes
     skip: int
-
-
-def field_name(field: str) -> str:
-    """The name of `Name: value`; ValueError if it is no header field."""
-    match = _NAME.match(field)
-    if not match or "\r" in field or "\n" in field or "\0" in field:
-        raise ValueError('expected a header field such as "Precedence: bulk"')
-    return match[1]
 
 
 class HeadRules:

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from mta.model.header_field import field_name
 from mta.model.message import Envelope
-from mta.smtp.head import HeadRules, field_name
+from mta.smtp.head import HeadRules
 
 DATE = "Tue, 24 Nov 2026 04:00:00 +0000"
 OWN = (

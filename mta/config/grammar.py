@@ -1,0 +1,304 @@
+"""From text to a tree: directives, sections, included files. Guide: configuration file.
+
+    file      = { line }
+    line      = [ directive | open | close | brace-open | "}" ] [ comment ]
+    directive = WORD [ value ]
+    open      = "<" WORD [ argument ] ">"          close = "</" WORD [ argument ] ">"
+    brace-open = WORD [ argument ] "{"
+
+A comment begins with `#` anywhere outside double quotes. What a value means is decided by
+its directive; here it is the rest of the line. Nothing here raises: what is wrong is said,
+and reading goes on, so that one run finds every problem.
+"""
+
+import posixpath
+import re
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from mta.config.place import Diagnostics, Place
+
+LINE_CHARACTERS_MAX: Final = 100_000
+"""A longer line is damage, not a directive."""
+FILE_OCTETS_MAX: Final = 256 << 20
+DEPTH_MAX: Final = 16
+"""Sections in sections, and files in files."""
+
+_OPEN = re.compile(r"<\s*([A-Za-z][\w-]*)\s*(.*?)\s*>")
+_CLOSE = re.compile(r"</\s*([A-Za-z][\w-]*)\s*(.*?)\s*>")
+_BRACE = re.compile(r"([A-Za-z][\w-]*)(?:\s+(.*?))?\s*\{")
+_WORD = re.compile(r"\S+")
+CONTINUED: Final = frozenset({"domain-macro"})
+"""Directives whose list goes on in the next line after a trailing comma."""
+
+
+class Files(Protocol):
+    """How files are read; the core opens none itself."""
+
+    def read(self, path: str) -> bytes: ...
+
+    def glob(self, pattern: str) -> list[str]: ...
+
+
+@dataclass(slots=True)
+class Statement:
+    """A directive, with the rest of its line."""
+
+    name: str
+    value: str
+    place: Place
+    value_column: int
+    line: str
+
+
+@dataclass(slots=True)
+class Section:
+    """A section and what is in it."""
+
+    name: str
+    argument: str
+    place: Place
+    line: str
+    is_brace: bool = False
+    body: "list[Statement | Section]" = field(default_factory=list)
+
+
+Node = Statement | Section
+
+
+class Reader:
+    """Reads one configuration with all it includes."""
+
+    def __init__(self, files: Files, diagnostics: Diagnostics) -> None:
+        self._files = files
+        self._diagnostics = diagnostics
+        self._reading: list[str] = []
+        self._base = ""
+
+    def read(self, path: str) -> Section:
+        """The whole configuration as the body of one section without a name."""
+        self._base = posixpath.dirname(path)
+        root = Section("", "", Place(path, 0), "")
+        self._read_into(root, path, Place(path, 0), "")
+        return root
+
+    def _read_into(self, parent: Section, path: str, asked_at: Place, line: str) -> None:
+        if path in self._reading or len(self._reading) >= DEPTH_MAX:
+            way = " → ".join([*self._reading, path])
+            self._diagnostics.error(asked_at, f"files include one another: {way}", line=line)
+            return
+        try:
+            octets = self._files.read(path)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            self._diagnostics.error(asked_at, f"cannot read {path}: {reason}", line=line)
+            return
+        if len(octets) > FILE_OCTETS_MAX:
+            self._diagnostics.error(asked_at, f"{path} is too large for a configuration", line=line)
+            return
+        self._reading.append(path)
+        _File(self, parent, path, self._text(octets, path)).read()
+        self._reading.pop()
+
+    def _text(self, octets: bytes, path: str) -> str:
+        try:
+            text = octets.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = octets.count(b"\n", 0, error.start) + 1
+            message = "not UTF-8; octets that are none are read as Latin-1"
+            self._diagnostics.warning(Place(path, line), message)
+            text = octets.decode("utf-8", "replace")
+            text = octets.decode("latin-1") if "\ufffd" in text else text
+        return text
+
+    def include(self, parent: Section, statement: Statement) -> None:
+        """Read what an include names, in its place."""
+        pattern = statement.value.strip().strip('"')
+        place, line = statement.place, statement.line
+        if re.match(r"https?://", pattern, re.IGNORECASE):
+            message = "configurations are not read over HTTP yet"
+            self._diagnostics.error(place, message, hint="include a file", line=line)
+            return
+        if not pattern:
+            self._diagnostics.error(place, "include needs a file name", line=line)
+            return
+        path = posixpath.normpath(posixpath.join(self._base, pattern))
+        if not any(character in pattern for character in "*?["):
+            self._read_into(parent, path, place, line)
+            return
+        found = sorted(self._files.glob(path))
+        if not found:
+            self._diagnostics.note(place, f"no file matches {path}", line=line)
+        for one in found:
+            self._read_into(parent, one, place, line)
+
+    @property
+    def diagnostics(self) -> Diagnostics:
+        return self._diagnostics
+
+
+class _File:
+    """The lines of one file."""
+
+    def __init__(self, reader: Reader, parent: Section, path: str, text: str) -> None:
+        self._reader = reader
+        self._diagnostics = reader.diagnostics
+        self._path = path
+        self._lines = re.split(r"\r\n|\n|\r", text)
+        self._open: list[Section] = [parent]
+        self._continued: Statement | None = None
+
+    def read(self) -> None:
+        """Add everything to the section the file was included in."""
+        for number, line in enumerate(self._lines, 1):
+            self._line(number, line)
+        for section in self._open[1:]:
+            closing = "}" if section.is_brace else f"</{section.name}>"
+            self._diagnostics.error(
+                section.place,
+                f"<{section.name}> is not closed before the end of the file",
+                hint=f'add "{closing}" after its last line',
+                line=section.line,
+            )
+
+    def _line(self, number: int, line: str) -> None:
+        if len(line) > LINE_CHARACTERS_MAX:
+            message = f"a line of {len(line)} characters; at most {LINE_CHARACTERS_MAX} are read"
+            self._diagnostics.error(Place(self._path, number), message, line=line[:80])
+            return
+        if "\0" in line:
+            message = "a NUL character; is this a text file?"
+            self._diagnostics.error(Place(self._path, number), message)
+            return
+        text = self._without_comment(number, line)
+        stripped = text.strip()
+        if not stripped:
+            return
+        place = Place(self._path, number, len(text) - len(text.lstrip()) + 1)
+        if self._goes_on(stripped, place, line):
+            return
+        if stripped.startswith("</"):
+            self._close(stripped, place, line)
+        elif stripped == "}":
+            self._close_brace(place, line)
+        elif stripped.startswith("<"):
+            self._section(stripped, place, line)
+        elif stripped.endswith("{") and (match := _BRACE.fullmatch(stripped)):
+            self._enter(Section(match[1].lower(), match[2] or "", place, line, is_brace=True))
+        else:
+            self._statement(stripped, place, line, text)
+
+    def _without_comment(self, number: int, line: str) -> str:
+        start = line.find("#")
+        if start < 0:
+            return line
+        quoted = False
+        at = 0
+        while at < len(line):
+            character = line[at]
+            if character == "\\" and quoted:
+                at += 1
+            elif character == '"':
+                quoted = not quoted
+            elif character == "#" and not quoted:
+                self._warn_swallowed(number, line, at)
+                return line[:at]
+            at += 1
+        if quoted and line.count('"') % 2:
+            # A quote that never ends protects nothing.
+            return line[:start] if line[:start].count('"') % 2 == 0 else line
+        return line
+
+    def _warn_swallowed(self, number: int, line: str, at: int) -> None:
+        """A comment right after other text may be half of a value."""
+        before = line[:at]
+        words = before.split(None, 1)
+        if len(words) == 1 and before[-1:].isspace() and words[0].lower() in ("password",):
+            message, hint = "the comment leaves no value", 'put the value in double quotes: "#…"'
+        elif words and not before[-1:].isspace():
+            message = f"the comment cuts the value short: it is {before.strip()!r}"
+            hint = 'write a blank before the "#", \\x23 in a regular expression, or use quotes'
+        else:
+            return
+        place = Place(self._path, number, at + 1)
+        self._diagnostics.warning(place, message, hint=hint, line=line)
+
+    def _goes_on(self, text: str, place: Place, line: str) -> bool:
+        """Whether the line is more of a list that ended in a comma, or was wrapped."""
+        statement, self._continued = self._continued, None
+        if statement is None or text.startswith(("<", "}")):
+            return False
+        statement.value = f"{statement.value} {text}"
+        message = f"taken as more of the {statement.name} list of line {statement.place.line}"
+        self._diagnostics.note(place, message, line=line)
+        if text.endswith(","):
+            self._continued = statement
+        return True
+
+    def _section(self, text: str, place: Place, line: str) -> None:
+        match = _OPEN.fullmatch(text)
+        if match is None:
+            hint = "write the section's name between < and >, alone on its line"
+            self._diagnostics.error(place, f"not a section: {text}", hint=hint, line=line)
+            return
+        self._enter(Section(match[1].lower(), match[2], place, line))
+
+    def _enter(self, section: Section) -> None:
+        self._open[-1].body.append(section)
+        self._open.append(section)
+        if len(self._open) > DEPTH_MAX:
+            self._diagnostics.error(section.place, "sections too deep in one another")
+            self._open.pop()
+
+    def _close(self, text: str, place: Place, line: str) -> None:
+        match = _CLOSE.fullmatch(text)
+        if match is None:
+            self._diagnostics.error(place, f"not the end of a section: {text}", line=line)
+            return
+        name = match[1].lower()
+        names = [section.name for section in self._open[1:]]
+        if name not in names:
+            aliases = {"define-virtual-mta": "virtual-mta", "virtual-mta": "define-virtual-mta"}
+            if aliases.get(name) in names:
+                name = aliases[name]
+            else:
+                self._diagnostics.error(place, f"</{name}> closes nothing", line=line)
+                return
+        while self._open[-1].name != name:
+            inner = self._open.pop()
+            self._diagnostics.error(
+                inner.place,
+                f"<{inner.name}> is not closed before </{name}> in line {place.line}",
+                line=inner.line,
+            )
+        self._open.pop()
+
+    def _close_brace(self, place: Place, line: str) -> None:
+        if len(self._open) > 1 and self._open[-1].is_brace:
+            self._open.pop()
+        else:
+            self._diagnostics.error(place, '"}" closes nothing', line=line)
+
+    def _statement(self, stripped: str, place: Place, line: str, text: str) -> None:
+        match = _WORD.match(stripped)
+        assert match is not None
+        word = match[0]
+        if stripped.startswith("/"):
+            # A rule of a list of patterns: the expression is the first part of the value.
+            statement = Statement("/regex/", stripped, place, place.column, line)
+        else:
+            value = stripped[match.end() :].strip()
+            column = place.column + len(stripped) - len(value) if value else len(text) + 1
+            statement = Statement(word.lower(), value, place, column, line)
+        section = self._open[-1]
+        if stripped.endswith("<pattern-list>"):
+            statement.value = statement.value.removesuffix("<pattern-list>").rstrip()
+            section.body.append(statement)
+            self._enter(Section("pattern-list", "", place, line))
+            return
+        if statement.name == "include":
+            self._reader.include(section, statement)
+            return
+        section.body.append(statement)
+        if statement.name in CONTINUED and statement.value.endswith(","):
+            self._continued = statement

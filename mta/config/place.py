@@ -1,0 +1,73 @@
+"""Where something stands in a configuration, and what is to be said about it."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+Severity = Literal["error", "warning", "note"]
+
+
+class Place(NamedTuple):
+    """A file, a line and a column, both counted from 1."""
+
+    file: str
+    line: int
+    column: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """Something about a configuration that a person should know.
+
+    An error keeps it from being used; a warning is probably not what was meant; a note
+    says what is old, or has no effect. `line` is the line as written.
+    """
+
+    severity: Severity
+    place: Place
+    message: str
+    hint: str = ""
+    line: str = ""
+
+    def __str__(self) -> str:
+        hint = f"; {self.hint}" if self.hint else ""
+        file, line, column = self.place
+        where = f"{file}:{line}:{column}" if line else file
+        return f"{where}: {self.severity}: {self.message}{hint}"
+
+
+class Diagnostics:
+    """Collects what is found. Order is of no concern until the end."""
+
+    def __init__(self) -> None:
+        self._found: list[Diagnostic] = []
+        self._seen: set[tuple[Place, str]] = set()
+
+    def add(
+        self, severity: Severity, place: Place, message: str, *, hint: str = "", line: str = ""
+    ) -> None:
+        """Note something; the same thing at the same place only once."""
+        if (place, message) not in self._seen:
+            self._seen.add((place, message))
+            self._found.append(Diagnostic(severity, place, message, hint, line))
+
+    def error(self, place: Place, message: str, *, hint: str = "", line: str = "") -> None:
+        self.add("error", place, message, hint=hint, line=line)
+
+    def warning(self, place: Place, message: str, *, hint: str = "", line: str = "") -> None:
+        self.add("warning", place, message, hint=hint, line=line)
+
+    def note(self, place: Place, message: str, *, hint: str = "", line: str = "") -> None:
+        self.add("note", place, message, hint=hint, line=line)
+
+    @property
+    def has_errors(self) -> bool:
+        return any(one.severity == "error" for one in self._found)
+
+    def in_order(self) -> tuple[Diagnostic, ...]:
+        """Everything, by file in the order they were first mentioned, then by line."""
+        files = list(dict.fromkeys(one.place.file for one in self._found))
+        order = {file: index for index, file in enumerate(files)}
+        return tuple(sorted(self._found, key=lambda one: (order[one.place.file], one.place[1:])))

@@ -1,0 +1,892 @@
+"""The directives of `<domain>`: the rules of a queue."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mta.model.route import NO_ROUTE, RouteSpec
+from mta.settings.directive import directive, repeated
+from mta.settings.kinds import (
+    ACCT_SUBSET,
+    BOOLEAN,
+    CIDR,
+    COUNT,
+    COUNT_0,
+    DATA_RATE,
+    FILE,
+    INTERVAL,
+    INTERVAL_LIST,
+    INTERVAL_OR_NEVER,
+    LIST,
+    NO_MX,
+    PER_HOUR,
+    RATE,
+    RAW,
+    ROUTE,
+    TEXT,
+    VMTA_OR_POOL,
+    choice,
+    name_of,
+    number,
+    pair,
+)
+from mta.units import UNLIMITED, DataRate, Rate
+
+HOUR_S = 3600
+DAY_S = 86400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainSettings:
+    """The rules of one queue, fully resolved."""
+
+    scope: ClassVar[str] = "domain"
+
+    include: tuple[str, ...] = repeated(
+        RAW,
+        "Reads another configuration file at that point, in the scope where it appears. "
+        "Wildcards allowed. URLs must be absolute, without user info, query or fragment.",
+    )
+    reroute_to_virtual_mta: str = directive(
+        VMTA_OR_POOL,
+        "",
+        "Move mail of the matching queue to the same domain in another VirtualMTA or pool; "
+        "empty string clears an inherited value. The guide says it can also be set "
+        "globally.",
+        not_yet=True,
+    )
+    max_rcpt_per_message: int = directive(
+        COUNT,
+        1000,
+        "source: recipients accepted per message, 0 or unlimited = no limit. domain: "
+        "recipients put into one outbound transaction before the message is repeated.",
+    )
+    remove_header: tuple[str, ...] = directive(
+        LIST,
+        (),
+        "Headers deleted at delivery time. Empty string clears an inherited value.",
+        not_yet=True,
+    )
+    log_connections: bool = directive(
+        BOOLEAN,
+        False,
+        "Log start and end of each connection.",
+        not_yet=True,
+    )
+    log_commands: bool = directive(
+        BOOLEAN,
+        False,
+        "Log the SMTP dialogue.",
+        not_yet=True,
+    )
+    log_data: bool = directive(
+        BOOLEAN,
+        False,
+        "Hex+ASCII dump of every byte.",
+        not_yet=True,
+    )
+    log_tls: bool = directive(
+        BOOLEAN,
+        False,
+        "Log TLS negotiation.",
+        not_yet=True,
+    )
+    type: str = directive(
+        choice("smtp", "pipe", "file", "discard", "http-delivery"),
+        "smtp",
+        "Delivery method of the queue. Changing it with mail queued needs a restart.",
+    )
+    max_smtp_out: int = directive(
+        COUNT,
+        20,
+        "domain: connections for one queue (domain+VirtualMTA), independent of the same "
+        "domain in other VirtualMTAs. virtual-mta: connections over all queues of that "
+        "VirtualMTA.",
+    )
+    backoff_max_smtp_out: int = directive(
+        COUNT,
+        20,
+        "Same as max-smtp-out while in backoff mode.",
+    )
+    max_smtp_out_per_source_ip: int = directive(
+        COUNT,
+        0,
+        "Old form without CIDR; use source-ip-max-smtp-out.",
+        not_yet=True,
+        means="source-ip-max-smtp-out",
+    )
+    source_ip_max_smtp_out: tuple[tuple[str, int], ...] = repeated(
+        pair(CIDR, COUNT, "CIDR N"),
+        "Connections for the queue from each matching local IP.",
+        not_yet=True,
+    )
+    max_msg_rate: Rate | None = directive(
+        RATE,
+        None,
+        "Recipients attempted per time unit for the queue; failed attempts count too. "
+        "Multiplied denominators such as 100/15m since 5.0.",
+    )
+    backoff_max_msg_rate: Rate | None = directive(
+        RATE,
+        None,
+        "Same while in backoff mode.",
+        default_text="as in normal mode",
+    )
+    max_msg_per_hour: Rate | None = directive(
+        PER_HOUR,
+        None,
+        "Old spelling of max-msg-rate N/h.",
+        means="max-msg-rate",
+    )
+    backoff_max_msg_per_hour: Rate | None = directive(
+        PER_HOUR,
+        None,
+        "Old spelling of backoff-max-msg-rate N/h.",
+        means="backoff-max-msg-rate",
+        default_text="as in normal mode",
+    )
+    source_ip_max_msg_rate: tuple[tuple[str, Rate | None], ...] = repeated(
+        pair(CIDR, RATE, "CIDR RATE"),
+        "Attempted recipients per time unit for the queue from each matching local IP.",
+        not_yet=True,
+    )
+    max_data_volume_rate: DataRate | None = directive(
+        DATA_RATE,
+        None,
+        "Bytes successfully transferred per time unit for the queue.",
+        not_yet=True,
+    )
+    backoff_max_data_volume_rate: DataRate | None = directive(
+        DATA_RATE,
+        None,
+        "Same while in backoff mode.",
+        not_yet=True,
+        default_text="as in normal mode",
+    )
+    source_ip_max_data_volume_rate: tuple[tuple[str, DataRate | None], ...] = repeated(
+        pair(CIDR, DATA_RATE, "CIDR SIZE/TIME"),
+        "Same per matching local IP.",
+        not_yet=True,
+    )
+    max_connect_rate: Rate | None = directive(
+        RATE,
+        None,
+        "Connections opened per time unit for the queue.",
+    )
+    backoff_max_connect_rate: Rate | None = directive(
+        RATE,
+        None,
+        "Same while in backoff mode.",
+        default_text="as in normal mode",
+    )
+    source_ip_max_connect_rate: tuple[tuple[str, Rate | None], ...] = repeated(
+        pair(CIDR, RATE, "CIDR RATE"),
+        "Same per matching local IP.",
+        not_yet=True,
+    )
+    max_msg_per_connection: int = directive(
+        COUNT_0,
+        UNLIMITED,
+        "Messages sent before the connection is closed.",
+    )
+    max_rcpt_per_transaction: int = directive(
+        COUNT_0,
+        1000,
+        "Alias of the domain-level max-rcpt-per-message.",
+        means="max-rcpt-per-message",
+    )
+    max_errors_per_connection: int = directive(
+        COUNT,
+        UNLIMITED,
+        "Recipient-level errors before the connection is dropped.",
+        not_yet=True,
+    )
+    smtp_out_rampup_interval: int = directive(
+        INTERVAL,
+        0,
+        "Minimum pause before another connection is opened for the queue.",
+        not_yet=True,
+    )
+    connection_idle_timeout: int = directive(
+        INTERVAL,
+        0,
+        "Keep an idle connection open this long waiting for more mail.",
+    )
+    mx_connection_attempts: int = directive(
+        COUNT,
+        10,
+        "Presumably how many connection attempts are made over the MX hosts before the "
+        "queue goes to retry. Listed by show settings and used in real configs but not "
+        "described.",
+    )
+    retry_after: tuple[int, ...] = directive(
+        INTERVAL_LIST,
+        (600,),
+        "Pause before the queue is retried. With a list each failed try uses the next "
+        "entry, the last one repeats, and a delivery resets to the first.",
+    )
+    backoff_retry_after: tuple[int, ...] = directive(
+        INTERVAL_LIST,
+        (3600,),
+        "Same while in backoff mode.",
+    )
+    retry_recipients_after: int = directive(
+        INTERVAL,
+        600,
+        "Minimum pause for an individual recipient after its 4xx, even if the queue is "
+        "retried sooner.",
+    )
+    retry_after_dns_error: int = directive(
+        INTERVAL,
+        60,
+        "Queue retry pause after a DNS failure, in normal and backoff mode.",
+    )
+    retry_upon_new_mail: bool = directive(
+        BOOLEAN,
+        False,
+        "New mail schedules a queue that is waiting for retry.",
+    )
+    bounce_after: int = directive(
+        INTERVAL,
+        4 * DAY_S + 12 * HOUR_S,
+        "Age at which undelivered recipients are bounced. Not applied to recipients with an "
+        "X-Schedule.",
+    )
+    bounce_upon_no_mx: bool | int | None = directive(
+        NO_MX,
+        False,
+        "Bounce when an MX lookup finds no MX, at once or only for mail older than the "
+        "interval (letting A/AAAA be tried first). Not used when smtp-hosts lists hosts.",
+    )
+    bounce_upon_5xx_greeting: bool = directive(
+        BOOLEAN,
+        True,
+        "Bounce the whole queue on a 5xx banner; false treats it as temporary.",
+    )
+    bounce_upon_transfer_failure: bool = directive(
+        BOOLEAN,
+        False,
+        "Bounce a message whose body transfer broke, to avoid duplicates.",
+    )
+    bounce_upon_pix_transfer_failure: bool = directive(
+        BOOLEAN,
+        False,
+        "Same, only when the banner shows at least ten asterisks.",
+        not_yet=True,
+    )
+    pix_bug_workaround: bool = directive(
+        BOOLEAN,
+        True,
+        "Send the final dot in its own packet to a detected PIX firewall.",
+        not_yet=True,
+    )
+    assume_delivery_upon_data_termination_timeout: bool = directive(
+        BOOLEAN,
+        False,
+        "Count a timeout after the final dot as delivered.",
+        not_yet=True,
+    )
+    notify_of_delay_every: int | None = directive(
+        INTERVAL_OR_NEVER,
+        14400,
+        "How often delay DSNs are considered.",
+        not_yet=True,
+    )
+    queue_priority: int = directive(
+        number(0, 100),
+        50,
+        "Priority of the queue when connection slots are short; lower ones may be "
+        "interrupted. Another chapter gives the range 1-100.",
+        not_yet=True,
+    )
+    delivery_priority: int = directive(
+        COUNT,
+        0,
+        "Use queue-priority.",
+        not_yet=True,
+        means="queue-priority",
+    )
+    allow_priority_interruption: bool = directive(
+        BOOLEAN,
+        True,
+        "May this queue lose connections to more important ones.",
+        not_yet=True,
+    )
+    allow_priority_interruption_during_transfer: bool = directive(
+        BOOLEAN,
+        False,
+        "yes: interrupt at once, even inside a transfer; no: wait until the connection is "
+        "free. SMTP queues only.",
+        not_yet=True,
+    )
+    allow_cancel_during_transfer: bool = directive(
+        BOOLEAN,
+        True,
+        "May connections be cancelled (shutdown) while a body is being sent.",
+        not_yet=True,
+    )
+    smtp_hosts: RouteSpec = directive(
+        ROUTE,
+        NO_ROUTE,
+        "Explicit route in place of the DNS lookup of the queue domain. Hosts of one "
+        "preference are used round robin.",
+    )
+    route: RouteSpec = directive(
+        ROUTE,
+        NO_ROUTE,
+        "Old name of smtp-hosts; real configs also give a bare HOST:PORT or bare domain.",
+        means="smtp-hosts",
+    )
+    default_smtp_port: int = directive(
+        COUNT,
+        25,
+        "Remote port unless smtp-hosts gives one.",
+    )
+    queue_to: str = directive(
+        TEXT,
+        "",
+        "Put mail for this domain into the queue of another name within the same "
+        "VirtualMTA, whose <domain> settings then apply.",
+        not_yet=True,
+    )
+    disable_mx_rollup: bool = directive(
+        BOOLEAN,
+        False,
+        "Exempt the domain from MX rollup.",
+        not_yet=True,
+    )
+    backoff_reroute_to_virtual_mta: str = directive(
+        VMTA_OR_POOL,
+        "",
+        "While in backoff move queued and new mail to the same domain in another VirtualMTA/pool.",
+        not_yet=True,
+    )
+    backoff_notify: tuple[str, ...] = directive(
+        LIST,
+        (),
+        "Notify on entering or leaving backoff mode.",
+        not_yet=True,
+    )
+    backoff_to_normal_after: int | None = directive(
+        INTERVAL_OR_NEVER,
+        None,
+        "Automatic return to normal mode; ignored if the pattern that triggered backoff "
+        "gave its own value.",
+    )
+    backoff_to_normal_after_delivery: bool = directive(
+        BOOLEAN,
+        False,
+        "Return to normal mode after a successful delivery.",
+    )
+    backoff_upon_all_sources_disabled: bool = directive(
+        BOOLEAN,
+        False,
+        "Enter backoff when every source IP of the queue is disabled.",
+    )
+    reenable_source_ip_after: int | None = directive(
+        INTERVAL_OR_NEVER,
+        None,
+        "Default duration of a disable-source-ip action.",
+    )
+    disabled_source_ip_notify: tuple[str, ...] = directive(
+        LIST,
+        (),
+        "Notify when a source IP is disabled or enabled.",
+        not_yet=True,
+    )
+    smtp_pattern_list: str = directive(
+        name_of("smtp-pattern-list"),
+        "",
+        "Attach one <smtp-pattern-list> to the queue.",
+    )
+    max_cold_virtual_mta_msg: str = directive(
+        TEXT,
+        "",
+        "Daily number of messages for this domain diverted to each cold VirtualMTA; with a "
+        "list, day 1 uses the first value and the last one repeats.",
+        not_yet=True,
+    )
+    replace_smtp_421_service_response: bool = directive(
+        BOOLEAN,
+        False,
+        "Replace the text of 421 replies by service unavailable in reports; pattern "
+        "matching still sees the original.",
+    )
+    smtp_421_means_mx_unavailable: bool = directive(
+        BOOLEAN,
+        False,
+        "yes: on 421 drop the connection and try the next MX; no: reset and continue on the "
+        "same connection.",
+    )
+    code_421_means_mx_unavailable: bool = directive(
+        BOOLEAN,
+        False,
+        "Older spelling of smtp-421-means-mx-unavailable.",
+        name="421-means-mx-unavailable",
+        means="smtp-421-means-mx-unavailable",
+    )
+    smtp_553_means_invalid_mailbox: bool = directive(
+        BOOLEAN,
+        True,
+        "Treat 553 to RCPT without enhanced code as 5.1.1.",
+    )
+    ignore_8bitmime: bool = directive(
+        BOOLEAN,
+        False,
+        "Do not pass BODY=8BITMIME on.",
+    )
+    ignore_chunking: bool = directive(
+        BOOLEAN,
+        False,
+        "Do not use BDAT.",
+        no_effect="messages are never sent in chunks",
+    )
+    ignore_pipelining: bool = directive(
+        BOOLEAN,
+        False,
+        "Do not pipeline.",
+    )
+    ignore_dsn: bool = directive(
+        BOOLEAN,
+        False,
+        "Do not use the remote DSN extension.",
+    )
+    connect_timeout: int = directive(
+        INTERVAL,
+        120,
+        "TCP connect limit.",
+    )
+    smtp_greeting_timeout: int = directive(
+        INTERVAL,
+        300,
+        "Wait for the 220 banner.",
+    )
+    data_send_timeout: int = directive(
+        INTERVAL,
+        180,
+        "Wait for one block of body data to be sent.",
+    )
+    smtp_data_termination_timeout: int = directive(
+        INTERVAL,
+        600,
+        "Wait for the reply to the final dot.",
+    )
+    smtp_multiple_line_response_timeout: int = directive(
+        INTERVAL,
+        300,
+        "Presumably the limit for receiving all lines of a multi-line reply. Listed by show "
+        "settings only.",
+    )
+    auth_username: str = directive(
+        TEXT,
+        "",
+        "User for SMTP AUTH towards the remote (CRAM-MD5, LOGIN, PLAIN).",
+        not_yet=True,
+    )
+    auth_password: str = directive(
+        RAW,
+        "",
+        "Password for it; cannot contain # because that starts a comment.",
+        not_yet=True,
+    )
+    use_unencrypted_plain_auth: bool = directive(
+        BOOLEAN,
+        False,
+        "Allow PLAIN/LOGIN without TLS.",
+        not_yet=True,
+    )
+    use_starttls: bool = directive(
+        BOOLEAN,
+        True,
+        "Opportunistic STARTTLS.",
+    )
+    require_starttls: bool = directive(
+        BOOLEAN,
+        False,
+        "Abort if TLS cannot be established; only with use-starttls.",
+    )
+    use_dane: bool = directive(
+        BOOLEAN,
+        True,
+        "Apply DANE TLSA; needs a DNSSEC-validating name-server.",
+        not_yet=True,
+    )
+    use_mta_sts: bool = directive(
+        BOOLEAN,
+        False,
+        "Apply the MTA-STS policy of the recipient domain.",
+        not_yet=True,
+    )
+    reuse_ssl_session: bool = directive(
+        BOOLEAN,
+        False,
+        "TLS session resumption, up to TLS 1.2.",
+        no_effect="the TLS library resumes sessions by itself",
+    )
+    smtp_tls_allow_sslv3: bool = directive(
+        BOOLEAN,
+        False,
+        "Allowed SSLv3.",
+        no_effect="SSLv3 is never spoken",
+    )
+    smtp_tls_allow_tlsv1: bool = directive(
+        BOOLEAN,
+        False,
+        "Allow TLS 1.0 outbound.",
+    )
+    smtp_tls_allow_tlsv1_1: bool = directive(
+        BOOLEAN,
+        True,
+        "Allow TLS 1.1 outbound.",
+        name="smtp-tls-allow-tlsv1.1",
+    )
+    smtp_tls_allow_tlsv1_2: bool = directive(
+        BOOLEAN,
+        True,
+        "Allow TLS 1.2 outbound.",
+        name="smtp-tls-allow-tlsv1.2",
+    )
+    smtp_tls_allow_tlsv1_3: bool = directive(
+        BOOLEAN,
+        True,
+        "Allow TLS 1.3 outbound.",
+        name="smtp-tls-allow-tlsv1.3",
+    )
+    smtp_tls_ciphers: str = directive(
+        TEXT,
+        "",
+        "Outbound ciphers up to TLS 1.2.",
+    )
+    smtp_tls_tlsv1_3_ciphersuites: str = directive(
+        TEXT,
+        "",
+        "Outbound TLS 1.3 suites.",
+        name="smtp-tls-tlsv1.3-ciphersuites",
+        not_yet=True,
+    )
+    smtp_tls_ca_file: str = directive(
+        FILE,
+        "",
+        "Trust anchors for remote certificates. On failure: opportunistic falls back to "
+        "clear text, required TLS gives a 4xx.",
+        not_yet=True,
+    )
+    smtp_client_certificate: str = directive(
+        RAW,
+        "",
+        "Client certificate presented outbound.",
+        not_yet=True,
+    )
+    check_spf_outbound: bool = directive(
+        BOOLEAN,
+        False,
+        "Test own SPF before sending: pass sends, temperror retries, anything else bounces. "
+        "Needs explicit smtp-source-host.",
+        not_yet=True,
+    )
+    check_mfrom_outbound: bool = directive(
+        BOOLEAN,
+        False,
+        "Old name/variant of check-spf-outbound.",
+        no_effect="Sender ID is obsolete",
+    )
+    check_pra_outbound: bool = directive(
+        BOOLEAN,
+        False,
+        "Old Sender-ID PRA variant.",
+        no_effect="Sender ID is obsolete",
+    )
+    dkim_sign: str = directive(
+        TEXT,
+        "",
+        "Sign outgoing mail for this domain if a key matches.",
+        not_yet=True,
+    )
+    dk_sign: bool = directive(
+        BOOLEAN,
+        False,
+        "Old DomainKeys signing switch; frequent in configs, must at least be ignored with "
+        "a warning. Not in the 5.0 guide.",
+        no_effect="DomainKeys are obsolete; use dkim-sign",
+    )
+    dkim_identity: str = directive(
+        TEXT,
+        "",
+        "Whose key to use and the i= tag. strict-from requires the exact From domain.",
+        not_yet=True,
+    )
+    dkim_identity_fallback: str = directive(
+        TEXT,
+        "",
+        "Identity when no key matches the first one; requires dkim-identity.",
+        not_yet=True,
+    )
+    dkim_headers: tuple[str, ...] = directive(
+        LIST,
+        (),
+        "Extra headers to sign; built-in ones cannot be removed and RFC-forbidden ones not added.",
+        not_yet=True,
+    )
+    dkim_disallow_adding_headers: tuple[str, ...] = directive(
+        LIST,
+        (),
+        "Headers listed once more in h= (oversigning).",
+        not_yet=True,
+    )
+    dkim_algorithm: str = directive(
+        choice("rsa-sha1", "rsa-sha256"),
+        "rsa-sha256",
+        "Signature algorithm.",
+        not_yet=True,
+    )
+    dkim_body_canon: str = directive(
+        choice("simple", "relaxed"),
+        "relaxed",
+        "Body canonicalisation.",
+        not_yet=True,
+    )
+    dkim_headers_canon: str = directive(
+        choice("simple", "relaxed"),
+        "relaxed",
+        "Header canonicalisation.",
+        not_yet=True,
+    )
+    dkim_add_body_limit: bool = directive(
+        BOOLEAN,
+        False,
+        "Add the l= tag.",
+        not_yet=True,
+    )
+    dkim_add_timestamp: bool = directive(
+        BOOLEAN,
+        False,
+        "Add the t= tag.",
+        not_yet=True,
+    )
+    dkim_expire_after: int | None = directive(
+        INTERVAL_OR_NEVER,
+        None,
+        "Add the x= tag.",
+        not_yet=True,
+    )
+    dkim_query_method: str = directive(
+        TEXT,
+        "",
+        "Value of the q= tag.",
+        not_yet=True,
+    )
+    second_dkim_add_body_limit: str = directive(
+        TEXT,
+        "",
+        "Same as dkim-add-body-limit for an optional second signature (X-DKIM-Options does "
+        "not apply to it).",
+        not_yet=True,
+    )
+    second_dkim_add_timestamp: str = directive(
+        TEXT,
+        "",
+        "Same as dkim-add-timestamp for an optional second signature (X-DKIM-Options does "
+        "not apply to it).",
+        not_yet=True,
+    )
+    second_dkim_algorithm: str = directive(
+        TEXT,
+        "",
+        "Same as dkim-algorithm for an optional second signature (X-DKIM-Options does not "
+        "apply to it).",
+        not_yet=True,
+    )
+    second_dkim_body_canon: str = directive(
+        TEXT,
+        "",
+        "Same as dkim-body-canon for an optional second signature (X-DKIM-Options does not "
+        "apply to it).",
+        not_yet=True,
+    )
+    second_dkim_disallow_adding_headers: str = directive(
+        TEXT,
+        "",
+        "Same as dkim-disallow-adding-headers for an optional second signature (X-DKIM- "
+        "Options does not apply to it).",
+        not_yet=True,
+    )
+    second_dkim_expire_after: str = directive(
+        TEXT,
+        "",
+        "Same as dkim-expire-after for an optional second signature (X-DKIM-Options does "
+        "not apply to it).",
+        not_yet=True,
+    )
+    second_dkim_headers: str = directive(
+        TEXT,
+        "",
+        "Same as dkim-headers for an optional second signature (X-DKIM-Options does not "
+        "apply to it).",
+        not_yet=True,
+    )
+    second_dkim_headers_canon: str = directive(
+        TEXT,
+        "",
+        "Same as dkim-headers-canon for an optional second signature (X-DKIM-Options does "
+        "not apply to it).",
+        not_yet=True,
+    )
+    second_dkim_identity: str = directive(
+        TEXT,
+        "",
+        "Same as dkim-identity for an optional second signature (X-DKIM-Options does not "
+        "apply to it).",
+        not_yet=True,
+    )
+    second_dkim_identity_fallback: str = directive(
+        TEXT,
+        "",
+        "Same as dkim-identity-fallback for an optional second signature (X-DKIM-Options "
+        "does not apply to it).",
+        not_yet=True,
+    )
+    second_dkim_sign: str = directive(
+        TEXT,
+        "",
+        "Same as dkim-sign for an optional second signature (X-DKIM-Options does not apply to it).",
+        not_yet=True,
+    )
+    second_dkim_query_method: str = directive(
+        TEXT,
+        "",
+        "Same as dkim-query-method for an optional second signature (X-DKIM-Options does "
+        "not apply to it).",
+        not_yet=True,
+    )
+    dsn_format: str = directive(
+        choice("standard", "plain-text"),
+        "standard",
+        "plain-text sends only the delivery-status part as text/plain.",
+        not_yet=True,
+    )
+    deliver_local_dsn: bool = directive(
+        BOOLEAN,
+        True,
+        "Whether DSN mails are generated for mail received from this domain.",
+        not_yet=True,
+        means="suppress-local-dsn",
+    )
+    disable_acct_records: tuple[str, ...] = directive(
+        ACCT_SUBSET,
+        (),
+        "Accounting record types not written for the queue.",
+    )
+    bcc_upon_delivery: str = directive(
+        TEXT,
+        "",
+        "Copy each delivered message.",
+        not_yet=True,
+    )
+    track_recipient_events: bool = directive(
+        BOOLEAN,
+        False,
+        "Keep the last 50 recipient events in memory.",
+        not_yet=True,
+    )
+    max_events_recorded: int = directive(
+        COUNT,
+        10,
+        "Error events kept in memory per domain.",
+    )
+    log_resolution: bool = directive(
+        BOOLEAN,
+        False,
+        "Log DNS resolution.",
+        not_yet=True,
+    )
+    log_transfer_failures: bool = directive(
+        BOOLEAN,
+        False,
+        "Log broken body transfers.",
+        not_yet=True,
+    )
+    log_disabled_ips: bool = directive(
+        BOOLEAN,
+        False,
+        "Log disabling of source IPs.",
+        not_yet=True,
+    )
+    log_messages: bool = directive(
+        BOOLEAN,
+        False,
+        "Log each message processed; documented only inside <domain {bounce}> for debugging "
+        "the bounce processor.",
+        not_yet=True,
+    )
+    discard_as_bounce: bool = directive(
+        BOOLEAN,
+        False,
+        "type discard: write b instead of d records.",
+    )
+    file_format: str = directive(
+        choice("newfile-plain", "newfile-pickup", "append-mbox"),
+        "newfile-plain",
+        "type file: one file per message, same with envelope headers, or an mbox.",
+        not_yet=True,
+    )
+    file_destination: str = directive(
+        TEXT,
+        "",
+        "type file: directory or mbox path. Files appear as .tmp then .msg.",
+        not_yet=True,
+    )
+    command: str = directive(
+        TEXT,
+        "",
+        "type pipe: program started per recipient. Macros $bodytype $ctime $envid $from "
+        "$isodate $timet $rfctime $to $user $domain.",
+        not_yet=True,
+    )
+    macro_variables_preserve_case: bool = directive(
+        BOOLEAN,
+        False,
+        "Keep case in $to and $from ($user and $domain are always lower case).",
+        not_yet=True,
+    )
+    http_delivery_url: str = directive(
+        TEXT,
+        "",
+        "type http-delivery: endpoint, one JSON POST per message, only status 200 counts as "
+        "delivered.",
+        not_yet=True,
+    )
+    http_delivery_extra_headers: str = directive(
+        FILE,
+        "",
+        "type http-delivery: file with extra request headers.",
+        not_yet=True,
+    )
+    add_x_msys_api_header: bool = directive(
+        BOOLEAN,
+        True,
+        "Add the SparkPost option header.",
+        not_yet=True,
+    )
+    sparkpost_sandbox: bool = directive(
+        BOOLEAN,
+        False,
+        "SparkPost sandbox option.",
+        not_yet=True,
+    )
+    sparkpost_ip_pool: str = directive(
+        TEXT,
+        "",
+        "SparkPost IP pool option.",
+        not_yet=True,
+    )
+    add_gm_token: bool = directive(
+        BOOLEAN,
+        False,
+        "Goodmail token; obsolete, safe to ignore.",
+        no_effect="the service it was for has ended",
+    )
+    virtual_mta: tuple[str, ...] = repeated(
+        VMTA_OR_POOL,
+        "Mail for the domain goes through these VirtualMTAs or pools in turn, unless "
+        "something of higher precedence chose one.",
+        is_ours=True,
+    )

@@ -1,0 +1,378 @@
+"""The kinds of values directives have: how each is read, printed, and described.
+
+Reading raises ValueError with a sentence that says what was expected. Guide: value types.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import Final, Generic, TypeVar
+
+from mta import address, units
+from mta.model.header_field import field_name
+from mta.model.route import NO_ROUTE, RouteHost, RouteSpec
+from mta.units import UNLIMITED, DataRate, Rate
+
+T = TypeVar("T")
+LIST_ITEMS_MAX: Final = 30
+"""Intervals in one list. Guide: retry-after."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """One kind of value. `syntax` is what a reference page shows for it."""
+
+    syntax: str
+    parse: Callable[[str], T]
+    print: Callable[[T], str] = str
+    is_path: bool = False
+    """Whether the value is a file or directory, relative ones to the file they stand in."""
+    is_raw: bool = False
+    """Whether the value is taken as it is written, quotes and all."""
+    is_regex: bool = False
+    names: str = ""
+    """What the value is the name of: virtual-mta, smtp-pattern-list, …"""
+
+
+def unquote(text: str) -> str:
+    r"""The text between double quotes, `\\"` and `\\\\` undone; other text as it is."""
+    if len(text) >= 2 and text[0] == '"' == text[-1]:
+        return re.sub(r'\\(["\\])', r"\1", text[1:-1])
+    return text
+
+
+def quote(text: str) -> str:
+    """Text so that it reads back as itself."""
+    if text and not re.search(r'[\s"#]', text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _boolean(text: str) -> bool:
+    match text.lower():
+        case "yes" | "true":
+            return True
+        case "no" | "false":
+            return False
+        case _:
+            raise ValueError("expected yes, no, true or false")
+
+
+def _yes_no(value: bool) -> str:  # noqa: FBT001 - the value printed
+    return "yes" if value else "no"
+
+
+BOOLEAN: Final[Kind[bool]] = Kind("yes | no", _boolean, _yes_no)
+
+
+def _count(text: str) -> int:
+    if text.lower() == "unlimited":
+        return UNLIMITED
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise ValueError("expected a whole number, or unlimited")
+    return int(text)
+
+
+def _count_or_no_limit(text: str) -> int:
+    return _count(text) or UNLIMITED
+
+
+def _print_count(value: int) -> str:
+    return "unlimited" if value == UNLIMITED else str(value)
+
+
+COUNT: Final[Kind[int]] = Kind("N | unlimited", _count, _print_count)
+COUNT_0: Final[Kind[int]] = Kind("N | unlimited (0: unlimited)", _count_or_no_limit, _print_count)
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise ValueError("expected a whole number")
+    return int(text)
+
+
+NUMBER: Final[Kind[int]] = Kind("N", _whole)
+
+
+def number(low: int, high: int) -> Kind[int]:
+    """Whole numbers from low to high."""
+
+    def parse(text: str) -> int:
+        value = _whole(text)
+        if not low <= value <= high:
+            raise ValueError(f"expected a whole number from {low} to {high}")
+        return value
+
+    return Kind(f"{low}..{high}", parse)
+
+
+INTERVAL: Final[Kind[int]] = Kind(
+    "TIME (4d12h, 10m, 300s)", units.parse_interval, units.print_interval
+)
+
+
+def _interval_or_never(text: str) -> int | None:
+    return None if text.lower() == "never" else units.parse_interval(text)
+
+
+def _print_interval_or_never(value: int | None) -> str:
+    return "never" if value is None else units.print_interval(value)
+
+
+INTERVAL_OR_NEVER: Final[Kind[int | None]] = Kind(
+    "TIME | never", _interval_or_never, _print_interval_or_never
+)
+
+
+def _interval_list(text: str) -> tuple[int, ...]:
+    values = tuple(units.parse_interval(item) for item in _split(text))
+    if not 1 <= len(values) <= LIST_ITEMS_MAX:
+        raise ValueError(f"expected 1 to {LIST_ITEMS_MAX} intervals such as 10m,30m,1h")
+    return values
+
+
+INTERVAL_LIST: Final[Kind[tuple[int, ...]]] = Kind(
+    "TIME[,TIME…]",
+    _interval_list,
+    lambda values: ",".join(units.print_interval(value) for value in values),
+)
+
+
+def _no_mx(text: str) -> bool | int | None:
+    if text.lower() in ("yes", "no", "true", "false"):
+        return _boolean(text)
+    return _interval_or_never(text)
+
+
+def _print_no_mx(value: bool | int | None) -> str:  # noqa: FBT001 - the value printed
+    return _yes_no(value) if isinstance(value, bool) else _print_interval_or_never(value)
+
+
+NO_MX: Final[Kind[bool | int | None]] = Kind("yes | no | TIME | never", _no_mx, _print_no_mx)
+
+RATE: Final[Kind[Rate | None]] = Kind(
+    "N/TIME (100/h, 20/15m) | unlimited",
+    units.parse_rate,
+    lambda rate: "unlimited" if rate is None else str(rate),
+)
+
+
+def _per_hour(text: str) -> Rate | None:
+    value = _count(text)
+    return None if value in (0, UNLIMITED) else Rate(value, 3600)
+
+
+PER_HOUR: Final[Kind[Rate | None]] = Kind(
+    "N", _per_hour, lambda rate: "0" if rate is None else str(rate.limit)
+)
+DATA_RATE: Final[Kind[DataRate | None]] = Kind(
+    "SIZE/TIME (1M/s) | unlimited",
+    units.parse_data_rate,
+    lambda rate: "unlimited" if rate is None else str(rate),
+)
+
+
+def _size(text: str) -> int:
+    return UNLIMITED if text.lower() in ("0", "unlimited") else units.parse_size(text)
+
+
+def _print_size(value: int) -> str:
+    return "unlimited" if value == UNLIMITED else units.print_size(value)
+
+
+SIZE: Final[Kind[int]] = Kind("SIZE (512K, 10M) | unlimited", _size, _print_size)
+OCTETS: Final[Kind[int]] = Kind("SIZE (512K, 10M)", units.parse_size, units.print_size)
+MEGABYTES: Final[Kind[int]] = Kind(
+    "N (megabytes)", lambda text: _whole(text) << 20, lambda value: str(value >> 20)
+)
+
+TEXT: Final[Kind[str]] = Kind("TEXT", unquote, quote)
+RAW: Final[Kind[str]] = Kind("TEXT", lambda text: text, lambda text: text, is_raw=True)
+
+
+def _word(text: str) -> str:
+    value = unquote(text)
+    if re.search(r"\s", value):
+        raise ValueError("expected one word")
+    return value
+
+
+WORD: Final[Kind[str]] = Kind("WORD", _word, quote)
+NAME: Final[Kind[str]] = Kind("NAME", _word, quote)
+
+
+def name_of(what: str) -> Kind[str]:
+    """The name of something that is defined elsewhere."""
+    return Kind("NAME", _word, quote, names=what)
+
+
+VMTA_OR_POOL: Final = name_of("virtual-mta")
+
+
+def _host(text: str) -> str:
+    value = _word(text)
+    if value and not address.is_valid_domain(value):
+        raise ValueError("expected a host name")
+    return value
+
+
+HOST: Final[Kind[str]] = Kind("HOST", _host, quote)
+FILE: Final[Kind[str]] = Kind("FILE", unquote, quote, is_path=True)
+DIRECTORY: Final[Kind[str]] = Kind("DIRECTORY", unquote, quote, is_path=True)
+
+
+def _email(text: str) -> str:
+    value = unquote(text)
+    if value and not address.is_valid(value):
+        raise ValueError("expected an address such as postmaster@example.com")
+    return value
+
+
+EMAIL: Final[Kind[str]] = Kind("ADDRESS", _email, quote)
+
+
+def parse_cidr(text: str) -> str:
+    """`10/8`, `0/0`, `192.0.2.1` as a full network or address; ValueError otherwise."""
+    head, slash, bits = text.partition("/")
+    if slash and ":" not in head and head.count(".") < 3:
+        head += ".0" * (3 - head.count("."))
+    try:
+        return str(ip_network(f"{head}/{bits}", strict=False)) if slash else str(ip_address(head))
+    except ValueError:
+        raise ValueError("expected an address or network such as 192.0.2.1, 10.1/16, 0/0") from None
+
+
+CIDR: Final[Kind[str]] = Kind("IP | IP/BITS", lambda text: parse_cidr(_word(text)))
+
+
+def _ip(text: str) -> str:
+    try:
+        return str(ip_address(_word(text).strip("[]")))
+    except ValueError:
+        raise ValueError("expected an address such as 192.0.2.1") from None
+
+
+IP: Final[Kind[str]] = Kind("IP", _ip)
+
+
+def _ip_port(text: str) -> str:
+    host, colon, port = _word(text).rpartition(":")
+    if colon and port.isdigit() and not (":" in host and not host.startswith("[")):
+        return f"{_ip(host)}:{int(port)}" if ":" not in _ip(host) else f"[{_ip(host)}]:{int(port)}"
+    return _ip(text)
+
+
+IP_PORT: Final[Kind[str]] = Kind("IP[:PORT]", _ip_port)
+
+
+def pair(first: Kind[str], second: Kind[T], syntax: str) -> Kind[tuple[str, T]]:
+    """Two values with a blank between them."""
+
+    def parse(text: str) -> tuple[str, T]:
+        words = text.split(None, 1)
+        if len(words) != 2:
+            raise ValueError(f"expected {syntax}")
+        return first.parse(words[0]), second.parse(words[1])
+
+    return Kind(syntax, parse, lambda value: f"{value[0]} {second.print(value[1])}")
+
+
+SOURCE_HOST: Final = pair(CIDR, HOST, "IP HOST")
+
+
+def _source_ip(text: str) -> tuple[str, str]:
+    return _ip(text), ""
+
+
+SOURCE_IP: Final[Kind[tuple[str, str]]] = Kind("IP", _source_ip, lambda value: value[0])
+
+
+def choice(*values: str) -> Kind[str]:
+    """One of some words, in any case."""
+
+    def parse(text: str) -> str:
+        value = unquote(text).lower()
+        if value not in values:
+            raise ValueError(f"expected {', '.join(values[:-1])} or {values[-1]}")
+        return value
+
+    return Kind(" | ".join(values), parse)
+
+
+def _split(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(_split(unquote(text)))
+
+
+LIST: Final[Kind[tuple[str, ...]]] = Kind(
+    "ITEM[,ITEM…]", _list, lambda values: ",".join(values) or '""'
+)
+
+
+def _acct_subset(text: str) -> tuple[str, ...]:
+    values = tuple(item.lower() for item in _list(text))
+    if set(values) - {"d", "b", "t", "tq", "c"}:
+        raise ValueError("expected some of d,b,t,tq,c")
+    return values
+
+
+ACCT_SUBSET: Final[Kind[tuple[str, ...]]] = Kind(
+    "d,b,t,tq,c or some of them", _acct_subset, lambda values: ",".join(values) or '""'
+)
+
+
+def _header(text: str) -> str:
+    value = unquote(text)
+    field_name(value)
+    return value
+
+
+HEADER_FIELD: Final[Kind[str]] = Kind('"Name: value"', _header, quote)
+
+_ROUTE_ITEM = re.compile(
+    r"(?P<lookup>lookup-mx:)?"
+    r"(?:\[(?P<literal>[^\]]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>\d+))?",
+    re.IGNORECASE,
+)
+
+
+def _route(text: str) -> RouteSpec:
+    value = unquote(text)
+    groups = []
+    for group in value.split(";"):
+        hosts = tuple(_route_host(item) for item in _split(group))
+        if hosts:
+            groups.append(hosts)
+    return RouteSpec(tuple(groups)) if groups else NO_ROUTE
+
+
+def _route_host(text: str) -> RouteHost:
+    match = _ROUTE_ITEM.fullmatch(text)
+    if match is None:
+        raise ValueError("expected hosts such as mx.example.com, [192.0.2.1]:2525, lookup-mx:a.com")
+    name = match["literal"] or match["host"]
+    port = int(match["port"]) if match["port"] else None
+    if port is not None and not 0 < port < 65536:
+        raise ValueError("expected a port from 1 to 65535")
+    if match["literal"]:
+        return RouteHost(f"[{_ip(name.removeprefix('IPv6:'))}]", port)
+    if not address.is_valid_domain(name):
+        raise ValueError(f'"{name}" is no host name')
+    return RouteHost(name.lower(), port, bool(match["lookup"]))
+
+
+def _print_route(route: RouteSpec) -> str:
+    return ";".join(",".join(_print_route_host(h) for h in group) for group in route.groups) or '""'
+
+
+def _print_route_host(host: RouteHost) -> str:
+    port = f":{host.port}" if host.port is not None else ""
+    return f"{'lookup-mx:' if host.lookup_mx else ''}{host.name}{port}"
+
+
+ROUTE: Final[Kind[RouteSpec]] = Kind("HOST[:PORT][,HOST…][;HOST…]", _route, _print_route)

@@ -1,0 +1,461 @@
+"""The directives of `<source>`."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mta.settings.directive import directive, repeated
+from mta.settings.kinds import (
+    BOOLEAN,
+    COUNT,
+    COUNT_0,
+    EMAIL,
+    INTERVAL,
+    LIST,
+    RATE,
+    RAW,
+    SIZE,
+    TEXT,
+    VMTA_OR_POOL,
+    choice,
+    name_of,
+)
+from mta.units import UNLIMITED, Rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSettings:
+    """What clients of one source may do, and what becomes of their mail."""
+
+    scope: ClassVar[str] = "source"
+
+    include: tuple[str, ...] = repeated(
+        RAW,
+        "Reads another configuration file at that point, in the scope where it appears. "
+        "Wildcards allowed. URLs must be absolute, without user info, query or fragment.",
+    )
+    always_allow_relaying: bool = directive(
+        BOOLEAN,
+        False,
+        "Clients of this source may send to any domain, not just relay domains. The guide "
+        "also lists it under global relaying control.",
+    )
+    smtp_service: bool = directive(
+        BOOLEAN,
+        True,
+        "false answers a 521 greeting and refuses the client.",
+    )
+    allow_auth: bool = directive(
+        BOOLEAN,
+        True,
+        "Offer AUTH.",
+        not_yet=True,
+    )
+    require_auth: bool = directive(
+        BOOLEAN,
+        False,
+        "Refuse any mail before authentication.",
+        not_yet=True,
+    )
+    allow_unencrypted_plain_auth: bool = directive(
+        BOOLEAN,
+        False,
+        "Offer PLAIN (and in practice LOGIN) on clear-text sessions.",
+        not_yet=True,
+    )
+    allow_starttls: bool = directive(
+        BOOLEAN,
+        False,
+        "Offer STARTTLS to clients.",
+    )
+    require_starttls_before_auth: bool = directive(
+        BOOLEAN,
+        False,
+        "Refuse AUTH until TLS is up.",
+        not_yet=True,
+    )
+    smtp_max_auth_failure_rate: Rate | None = directive(
+        RATE,
+        None,
+        "Lock out AUTH for a source after N failures in the window, measured from the first "
+        "failure; only useful with require-auth.",
+        not_yet=True,
+    )
+    allow_mailmerge: bool = directive(
+        BOOLEAN,
+        False,
+        "Offer the XMRG/XDFN/XPRT mail-merge commands.",
+        not_yet=True,
+    )
+    always_allow_api_submission: bool = directive(
+        BOOLEAN,
+        False,
+        "Shorthand that turns on what the vendor submission APIs need; currently the same "
+        "as allow-mailmerge yes.",
+        not_yet=True,
+    )
+    allow_chunking: bool = directive(
+        BOOLEAN,
+        True,
+        "Offer CHUNKING/BDAT.",
+        not_yet=True,
+    )
+    allow_smtputf8: bool = directive(
+        BOOLEAN,
+        True,
+        "Offer SMTPUTF8; mail is bounced later if the remote side lacks it.",
+    )
+    broken_auth_clients: bool = directive(
+        BOOLEAN,
+        False,
+        "No longer used.",
+        no_effect="obsolete",
+    )
+    max_message_size: int = directive(
+        SIZE,
+        UNLIMITED,
+        "Largest accepted message. A bare number is bytes (deprecated form). 0 means no limit.",
+    )
+    max_message_hops: int = directive(
+        COUNT,
+        100,
+        "Most Received headers tolerated.",
+    )
+    max_rcpt_per_message: int = directive(
+        COUNT_0,
+        UNLIMITED,
+        "source: recipients accepted per message, 0 or unlimited = no limit. domain: "
+        "recipients put into one outbound transaction before the message is repeated.",
+    )
+    too_many_rcpts_fails_message: bool = directive(
+        BOOLEAN,
+        False,
+        "Over the recipient limit reject the whole message at DATA instead of the extra RCPTs.",
+        not_yet=True,
+    )
+    smtp_command_timeout: int = directive(
+        INTERVAL,
+        600,
+        "Inbound wait for a command.",
+    )
+    smtp_data_timeout: int = directive(
+        INTERVAL,
+        600,
+        "Inbound wait for message data.",
+    )
+    disconnect_on_transient_error: bool = directive(
+        BOOLEAN,
+        False,
+        "Drop the connection where a 4xx would be sent.",
+        not_yet=True,
+    )
+    accept_invalid_recipients: bool = directive(
+        BOOLEAN,
+        False,
+        "Accept syntactically bad or suppressed recipients and bounce them afterwards "
+        "rather than rejecting at RCPT.",
+        not_yet=True,
+    )
+    auto_qualify_domain: bool = directive(
+        BOOLEAN,
+        True,
+        "Append the domain suffix to unqualified addresses.",
+        not_yet=True,
+    )
+    default_virtual_mta: str = directive(
+        VMTA_OR_POOL,
+        "",
+        "VirtualMTA or pool used when nothing of higher precedence selected one.",
+    )
+    process_x_virtual_mta: bool = directive(
+        BOOLEAN,
+        False,
+        "Let the X-Virtual-MTA header choose the VirtualMTA/pool; header removed unless retained.",
+    )
+    retain_x_virtual_mta: bool = directive(
+        BOOLEAN,
+        False,
+        "Keep the processed X-Virtual-MTA header.",
+    )
+    add_x_virtual_mta_header: bool = directive(
+        BOOLEAN,
+        False,
+        "Add X-Virtual-MTA naming the delivering VirtualMTA if absent.",
+        not_yet=True,
+    )
+    allow_empty_x_virtual_mta: bool = directive(
+        BOOLEAN,
+        False,
+        "Empty header value selects {default} instead of being an error.",
+    )
+    reject_invalid_virtual_mta: bool = directive(
+        BOOLEAN,
+        True,
+        "Reject mail that names an unknown or empty VirtualMTA.",
+    )
+    pattern_list: str = directive(
+        name_of("pattern-list"),
+        "",
+        "Attach one <pattern-list>. Guide: the list must precede the source in the file; a "
+        "published installer script nevertheless uses it before definition.",
+        not_yet=True,
+    )
+    process_x_job: bool = directive(
+        BOOLEAN,
+        False,
+        "Take the job id from the X-Job header.",
+    )
+    retain_x_job: bool = directive(
+        BOOLEAN,
+        False,
+        "Keep the X-Job header.",
+    )
+    jobid_header: str = directive(
+        TEXT,
+        "",
+        "Alternative header providing the job id; X-Job processing and the *jobid merge "
+        "variable win over it.",
+    )
+    jobid_prefix: str = directive(
+        TEXT,
+        "",
+        "Prefix added to the job id; {auth} inserts the authenticated user.",
+        not_yet=True,
+    )
+    process_x_envid: bool = directive(
+        BOOLEAN,
+        False,
+        "Take the DSN envelope id from X-Envid and remove it.",
+    )
+    process_x_schedule: bool = directive(
+        BOOLEAN,
+        False,
+        "Honour X-Schedule delivery windows (these replace bounce-after).",
+        not_yet=True,
+    )
+    retain_x_schedule: bool = directive(
+        BOOLEAN,
+        False,
+        "Keep X-Schedule.",
+        not_yet=True,
+    )
+    process_x_dkim_options: bool = directive(
+        BOOLEAN,
+        False,
+        "Honour X-DKIM-Options (tags s,d,i,q,key-list).",
+        not_yet=True,
+    )
+    retain_x_dkim_options: bool = directive(
+        BOOLEAN,
+        False,
+        "Keep X-DKIM-Options.",
+        not_yet=True,
+    )
+    process_x_dkim_key: bool = directive(
+        BOOLEAN,
+        False,
+        "Sign with the PEM key in X-DKIM-Key; needs s= in X-DKIM-Options.",
+        not_yet=True,
+    )
+    retain_x_dkim_key: bool = directive(
+        BOOLEAN,
+        False,
+        "Keep X-DKIM-Key (dangerous).",
+        not_yet=True,
+    )
+    add_date_header: str = directive(
+        choice("no", "yes", "override"),
+        "no",
+        "Add a Date header when missing, or always with override. true/false are also used "
+        "in practice.",
+        not_yet=True,
+    )
+    date_header_time: str = directive(
+        choice("reception", "delivery"),
+        "reception",
+        "Which moment the added Date shows.",
+        not_yet=True,
+    )
+    add_message_id_header: bool = directive(
+        BOOLEAN,
+        False,
+        "Add Message-ID when missing.",
+        not_yet=True,
+    )
+    add_received_header: bool = directive(
+        BOOLEAN,
+        True,
+        "Add a Received header on acceptance.",
+    )
+    remove_received_headers: bool = directive(
+        BOOLEAN,
+        False,
+        "Strip Received headers that came with the message.",
+    )
+    hide_message_source: bool = directive(
+        BOOLEAN,
+        False,
+        "Leave the client name/IP out of the added Received header.",
+    )
+    remove_header: tuple[str, ...] = directive(
+        LIST,
+        (),
+        "Headers deleted at delivery time. Empty string clears an inherited value.",
+    )
+    bcc: str = directive(
+        EMAIL,
+        "",
+        "Blind copy of every message received.",
+        not_yet=True,
+    )
+    verp_default: bool = directive(
+        BOOLEAN,
+        False,
+        "Turn on VERP: user-rcptlocal=rcptdomain@domain style senders.",
+        not_yet=True,
+    )
+    suppress_local_dsn: bool = directive(
+        BOOLEAN,
+        False,
+        "Send no DSN mail for messages from this source; accounting unaffected.",
+        not_yet=True,
+    )
+    dsn_return_default: str = directive(
+        choice("headers", "full", "system"),
+        "system",
+        "Default RET for DSNs; ignored with dsn-format plain-text.",
+        not_yet=True,
+    )
+    suppression_lists: tuple[str, ...] = directive(
+        LIST,
+        (),
+        "Named <address-list>s whose addresses are refused: 550 5.7.1 recipient is in "
+        "suppression list 'name': <addr>, or bounced later when accept-invalid-recipients "
+        "is on.",
+        not_yet=True,
+    )
+    source_group: str = directive(
+        TEXT,
+        "",
+        "Join a <source-group>.",
+        not_yet=True,
+    )
+    rewrite_list: str = directive(
+        TEXT,
+        "",
+        "Attach a <rewrite-list>. Also valid in virtual-mta and virtual-mta-pool.",
+        not_yet=True,
+    )
+    check_dkim_inbound: bool = directive(
+        BOOLEAN,
+        False,
+        "Verify DKIM and add Authentication-Results.",
+        not_yet=True,
+    )
+    trace_dkim_check: bool = directive(
+        BOOLEAN,
+        False,
+        "Include DNS trace of the DKIM check.",
+        not_yet=True,
+    )
+    check_spf_inbound: bool = directive(
+        BOOLEAN,
+        False,
+        "Check SPF and add Authentication-Results.",
+        not_yet=True,
+    )
+    trace_spf_check: bool = directive(
+        BOOLEAN,
+        False,
+        "Include DNS trace of the SPF check.",
+        not_yet=True,
+    )
+    check_spf_inbound_max_void_lookups: int = directive(
+        COUNT,
+        2,
+        "Void lookups tolerated before permerror.",
+        not_yet=True,
+    )
+    check_spf_inbound_best_guess: str = directive(
+        TEXT,
+        "",
+        "Do not use.",
+        no_effect="obsolete",
+    )
+    reject_spf_check_fail: bool = directive(
+        BOOLEAN,
+        True,
+        "5xx at MAIL on SPF fail (only when the check is on).",
+        not_yet=True,
+    )
+    reject_spf_check_permerror: bool = directive(
+        BOOLEAN,
+        True,
+        "5xx at MAIL on SPF permerror.",
+        not_yet=True,
+    )
+    reject_spf_check_temperror: bool = directive(
+        BOOLEAN,
+        True,
+        "4xx at MAIL on SPF temperror.",
+        not_yet=True,
+    )
+    check_iprev_inbound: bool = directive(
+        BOOLEAN,
+        False,
+        "Reverse-DNS check of client IP and EHLO name.",
+        not_yet=True,
+    )
+    trace_iprev_check: bool = directive(
+        BOOLEAN,
+        False,
+        "Include DNS trace of that check.",
+        not_yet=True,
+    )
+    reject_iprev_check_fail: bool = directive(
+        BOOLEAN,
+        False,
+        "Reject on failure of that check.",
+        not_yet=True,
+    )
+    reject_iprev_check_permerror: bool = directive(
+        BOOLEAN,
+        False,
+        "Reject on its permanent error.",
+        not_yet=True,
+    )
+    reject_iprev_check_temperror: bool = directive(
+        BOOLEAN,
+        False,
+        "Reject on its temporary error.",
+        not_yet=True,
+    )
+    check_mfrom_inbound: bool = directive(
+        BOOLEAN,
+        False,
+        "Old Sender-ID/SPF MAIL FROM check; superseded by check-spf-inbound.",
+        no_effect="Sender ID is obsolete",
+    )
+    log_connections: bool = directive(
+        BOOLEAN,
+        False,
+        "Log start and end of each connection.",
+        not_yet=True,
+    )
+    log_commands: bool = directive(
+        BOOLEAN,
+        False,
+        "Log the SMTP dialogue.",
+        not_yet=True,
+    )
+    log_data: bool = directive(
+        BOOLEAN,
+        False,
+        "Hex+ASCII dump of every byte.",
+        not_yet=True,
+    )
+    log_tls: bool = directive(
+        BOOLEAN,
+        False,
+        "Log TLS negotiation.",
+        not_yet=True,
+    )
