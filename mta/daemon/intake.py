@@ -135,7 +135,7 @@ class Intake:
             address=rcpt.address,
         ):
             return None
-        return TRY_LATER if source.relay_debug else NO_RELAYING
+        return TRY_LATER if self.configuration.root.relay_debug else NO_RELAYING
 
     def close_session(self, session: "Session") -> None:
         """Nothing is held for a session."""

@@ -29,20 +29,13 @@ class AddressMatch(Protocol):
     def matches(self, address: str) -> bool: ...
 
 
-class RelayRoot(Protocol):
-    """What relaying depends on among the global directives."""
+class RelayConfiguration(Protocol):
+    """What relaying depends on in a configuration."""
 
     @property
     def relay_domain(self) -> Sequence[DomainMatch]: ...
     @property
     def relay_address(self) -> Sequence[AddressMatch]: ...
-
-
-class RelayConfiguration(Protocol):
-    """What relaying depends on in a configuration."""
-
-    @property
-    def root(self) -> RelayRoot: ...
 
 
 def may_relay(
@@ -61,7 +54,6 @@ def may_relay(
     """
     if source.always_allow_relaying or (is_local_client and not source_matched):
         return True
-    root = configuration.root
-    return any(pattern.matches(domain) for pattern in root.relay_domain) or any(
-        pattern.matches(address) for pattern in root.relay_address
+    return any(pattern.matches(domain) for pattern in configuration.relay_domain) or any(
+        pattern.matches(address) for pattern in configuration.relay_address
     )

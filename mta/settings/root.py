@@ -49,8 +49,9 @@ class RootSettings:
         "mail for local postmaster and abuse.",
         not_yet=True,
     )
-    host_name: tuple[str, ...] = repeated(
+    host_name: str = directive(
         HOST,
+        "",
         "Name(s) of this host; the first is the main one for greeting/HELO. Mail addressed "
         "to a listed name is accepted as if by relay-domain and counts as local.",
         default_text="the name of the host",

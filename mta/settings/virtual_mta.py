@@ -34,8 +34,9 @@ class VmtaDirectives:
         "Reads another configuration file at that point, in the scope where it appears. "
         "Wildcards allowed. URLs must be absolute, without user info, query or fragment.",
     )
-    host_name: tuple[str, ...] = repeated(
+    host_name: str = directive(
         HOST,
+        "",
         "Name(s) of this host; the first is the main one for greeting/HELO. Mail addressed "
         "to a listed name is accepted as if by relay-domain and counts as local.",
         default_text="as the global one",

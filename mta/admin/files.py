@@ -1,0 +1,16 @@
+"""Files as a configuration reads them: from this disk."""
+
+from glob import glob
+from pathlib import Path
+
+
+class DiskFiles:
+    """The `Files` of `mta.config.load`."""
+
+    def read(self, path: str) -> bytes:
+        """The octets of a file; OSError."""
+        return Path(path).read_bytes()
+
+    def glob(self, pattern: str) -> list[str]:
+        """The files that match, in no order."""
+        return glob(pattern)  # noqa: PTH207 - the pattern may be absolute

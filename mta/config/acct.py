@@ -1,0 +1,137 @@
+"""Accounting files, of the guide and of the simple dialect. Guide: acct-file."""
+
+import posixpath
+from collections.abc import Callable
+from difflib import get_close_matches
+
+from mta.config.block import Block
+from mta.config.configuration import AcctFileSettings
+from mta.config.grammar import Statement
+from mta.config.place import Diagnostics
+from mta.settings.acct_file import AcctFileDirectives
+from mta.settings.directive import directives
+
+KINDS = {
+    "d": ("d", "delivery", "deliveries", "delivered"),
+    "b": ("b", "bounce", "bounces", "bounced"),
+    "t": ("t", "transient", "transients"),
+    "tq": ("tq", "transient-queue", "transient queue", "transient-queues"),
+    "r": ("r", "receipt", "receipts", "received"),
+    "c": ("c", "connection", "connections"),
+    "f": ("f", "feedback-loop", "fbl"),
+    "rb": ("rb", "remote-bounce"),
+    "rs": ("rs", "remote-status"),
+}
+"""Kinds of records by short name, with every name they go by."""
+NOT_WRITTEN = ("f", "rb", "rs")
+SIZE_MIN = 1 << 20
+
+
+def kind_of(name: str) -> str:
+    """The short name of a kind; ValueError if there is no such kind."""
+    for short, names in KINDS.items():
+        if name.lower() in names:
+            return short
+    close = get_close_matches(name.lower(), [n for names in KINDS.values() for n in names], 1)
+    hint = f'; did you mean "{close[0]}"?' if close else ""
+    raise ValueError(f'there is no kind of record "{name}"{hint}')
+
+
+def dialect_statement(block: Block, diagnostics: Diagnostics) -> Callable[[Statement], bool]:
+    """In a section without a path, `record-fields` is a list of the kinds to record."""
+
+    def special(statement: Statement) -> bool:
+        if statement.name != "record-fields":
+            return False
+        try:
+            kinds = [kind_of(item.strip()) for item in statement.value.split(",") if item.strip()]
+        except ValueError as error:
+            diagnostics.error(statement.place, f"record-fields: {error}", line=statement.line)
+            return True
+        declared = directives(AcctFileDirectives)["records"]
+        block.add(declared, ",".join(kinds), statement.place)
+        return True
+
+    return special
+
+
+def settings(
+    blocks: list[Block], path_of: Callable[[str], str], diagnostics: Diagnostics
+) -> tuple[AcctFileSettings, ...]:
+    """All accounting files; two of one path are an error."""
+    found: dict[str, AcctFileSettings] = {}
+    for block in blocks:
+        one = _one(block, path_of, diagnostics)
+        if one is None:
+            continue
+        if one.path in found:
+            message = f"{one.path} is an accounting file already ({found[one.path].place})"
+            diagnostics.error(block.place, message)
+        found[one.path] = one
+    return tuple(found.values())
+
+
+def _one(
+    block: Block, path_of: Callable[[str], str], diagnostics: Diagnostics
+) -> AcctFileSettings | None:
+    values = block.values
+    if block.name:
+        path = path_of(block.name)
+    elif values.get("directory"):
+        path = posixpath.join(values["directory"], "acct.csv")
+    else:
+        diagnostics.error(
+            block.place, "<acct-file> needs a path", hint="or a line `directory DIRECTORY` in it"
+        )
+        return None
+    if path.startswith("|"):
+        diagnostics.note(block.place, "accounting to a program is not in force yet")
+    try:
+        return AcctFileSettings(
+            path=path,
+            place=block.place,
+            records=_records(values, block, diagnostics),
+            record_fields=_fields(values),
+            map_header_to_field=_maps(values),
+            move_to=values.get("move_to", ""),
+            move_interval=values.get("move_interval", 86400),
+            max_size=max(values.get("max_size", 250 << 20), SIZE_MIN),
+            delete_after=values.get("delete_after", 8 * 86400),
+            iso_times=values.get("iso_times", True),
+            user_string=values.get("user_string", ""),
+            world_readable=values.get("world_readable", False),
+        )
+    except ValueError as error:
+        diagnostics.error(block.place, f"<acct-file {block.name}>: {error}")
+        return None
+
+
+def _records(values: dict[str, object], block: Block, diagnostics: Diagnostics) -> tuple[str, ...]:
+    text = str(values.get("records", "") or "d,b")
+    kinds = tuple(dict.fromkeys(kind_of(item.strip()) for item in text.split(",") if item.strip()))
+    for kind in kinds:
+        if kind in NOT_WRITTEN:
+            place = block.place_of("records") or block.place
+            diagnostics.note(place, f"{KINDS[kind][1]} records are not in force yet")
+    return kinds
+
+
+def _fields(values: dict[str, object]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    found: dict[str, tuple[str, ...]] = {}
+    for text in values.get("record_fields", ()):  # type: ignore[attr-defined]  # a tuple of texts
+        kind, _, items = str(text).partition(" ")
+        chosen = tuple(item.strip() for item in items.split(",") if item.strip())
+        if not chosen:
+            raise ValueError(f"record-fields {kind}: which fields? For all: record-fields {kind} *")
+        found[kind_of(kind)] = chosen
+    return tuple(found.items())
+
+
+def _maps(values: dict[str, object]) -> tuple[tuple[str, str, str], ...]:
+    found = []
+    for text in values.get("map_header_to_field", ()):  # type: ignore[attr-defined]  # as above
+        words = str(text).split()
+        if len(words) != 3:
+            raise ValueError("map-header-to-field: expected KIND header_NAME FIELD")
+        found.append((kind_of(words[0]), words[1], words[2]))
+    return tuple(found)

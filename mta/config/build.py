@@ -1,0 +1,533 @@
+"""From the tree of a file to a configuration: each section taken apart by its declarations.
+
+Two passes: macros first, as they may stand after their use; then everything else. Names of
+VirtualMTAs, pools and lists are looked up when all is read. Every problem is said and the
+line left out, so that one run finds them all.
+"""
+
+import posixpath
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Any
+
+from mta.config import acct, listeners, rules
+from mta.config.block import Block
+from mta.config.configuration import (
+    Configuration,
+    DomainIndex,
+    Parts,
+    PoolSettings,
+    SpoolSettings,
+    VirtualMtaSettings,
+)
+from mta.config.grammar import Node, Section, Statement
+from mta.config.macros import Macros
+from mta.config.patterns import AddressPattern, DomainPattern, parse_pattern
+from mta.config.place import Diagnostics, Place
+from mta.config.sections import ALIASES, MISPRINTS, SECTIONS, SectionRule, scopes_of
+from mta.model.queue_key import DEFAULT_VMTA
+from mta.settings.directive import Directive, Status, directives
+from mta.settings.kinds import parse_cidr, unquote
+from mta.settings.root import RootSettings
+from mta.units import UNLIMITED
+
+DEFAULT_SPOOL = "/var/spool/pmta"
+DEFAULT_LOG = "/var/log/pmta/log"
+
+
+class Builder:
+    """Builds one configuration."""
+
+    def __init__(self, path: str, diagnostics: Diagnostics, host_name: str) -> None:
+        self._path = path
+        self._base = posixpath.dirname(path)
+        self._host_name = host_name
+        self._diagnostics = diagnostics
+        self._macros = Macros(diagnostics)
+        start = Place(path, 0)
+        self._root = Block("global", "", start)
+        self._vmtas: dict[str, Block] = {}
+        self._pools: dict[str, Block] = {}
+        self._listeners: list[Block] = []
+        self._spools: list[Block] = []
+        self._acct_files: list[Block] = []
+        self._log_rotate: Block | None = None
+        self._parts = Parts(path, RootSettings(), self._root)
+        self._reply_rules: dict[str, list[Any]] = {}
+        self._categories: list[tuple[str, str, Place]] = []
+        self._uses: list[tuple[str, str, Statement]] = []
+
+    def build(self, tree: Section) -> Configuration:
+        """The configuration; not to be used if there are errors."""
+        for statement in _statements(tree):
+            if statement.name == "domain-macro":
+                self._macros.define(statement.value, statement.place, statement.line)
+        self._body(tree.body, SECTIONS["global"], self._root, self._root_statement)
+        self._finish()
+        self._check_names()
+        self._macros.report_unused()
+        return Configuration(self._parts)
+
+    # Reading
+
+    def _body(
+        self,
+        body: list[Node],
+        rule: SectionRule,
+        block: Block,
+        special: Callable[[Statement], bool] | None = None,
+        domains: DomainIndex | None = None,
+    ) -> None:
+        for node in body:
+            if isinstance(node, Section):
+                self._section(node, rule, domains)
+            elif special is None or not special(node):
+                self._statement(node, rule, block)
+
+    def _statement(self, statement: Statement, rule: SectionRule, block: Block) -> None:
+        name = MISPRINTS.get(statement.name, statement.name)
+        declared = directives(rule.scope)
+        one = declared.get(name)
+        if one is None:
+            self._unknown(statement, rule)
+            return
+        canonical = declared.get(one.means)
+        if one.means:
+            same = canonical is not None and canonical.repeats == one.repeats
+            hint = f"write {one.means}" if same else f"see {one.means}"
+            self._note(statement, f"{one.name} is an old spelling", hint)
+            if same and canonical is not None:
+                one = replace(canonical, kind=one.kind, status=one.status, reason=one.reason)
+        if one.status is not Status.IN_FORCE:
+            self._note(statement, f"{one.name}: {one.reason or one.status.value}")
+        value = self._value(one, statement)
+        if value is None:
+            return
+        block.add(one, value[0], statement.place)
+        if one.kind.names and value[0]:
+            self._uses.append((one.kind.names, str(value[0]), statement))
+        if one.name.endswith("-rate") and value[0] is None and statement.value.strip() == "0":
+            self._diagnostics.warning(
+                _value_place(statement),
+                f"{one.name} 0 means no limit",
+                hint="to stop delivery use `type discard`, or pause the queue",
+                line=statement.line,
+            )
+
+    def _value(self, one: Directive, statement: Statement) -> tuple[Any] | None:
+        """The value in a tuple of one, as None is a value; None after an error."""
+        text = statement.value
+        if not text:
+            self._diagnostics.error(
+                Place(statement.place.file, statement.place.line, statement.value_column),
+                f"{one.name}: argument missing",
+                hint=f"expected {one.kind.syntax}",
+                line=statement.line,
+            )
+            return None
+        try:
+            value = one.kind.parse(text)
+        except ValueError as error:
+            self._diagnostics.error(
+                _value_place(statement),
+                f"{one.name}: {error}, not {text!r}",
+                line=statement.line,
+            )
+            return None
+        if one.kind.is_path and value:
+            value = self._path_of(value)
+        return (value,)
+
+    def _path_of(self, text: str) -> str:
+        return posixpath.normpath(posixpath.join(self._base, text)) if text[:1] != "|" else text
+
+    def _unknown(self, statement: Statement, rule: SectionRule) -> None:
+        where = "the top level" if rule.tag == "global" else f"<{rule.tag}>"
+        places = scopes_of(statement.name)
+        if places:
+            what = f"it belongs in {' or '.join(places)}"
+            if "<domain>" in places and rule.tag == "global":
+                what += "; for all queues, in <domain *>"
+        else:
+            known = list(directives(rule.scope))
+            close = get_close_matches(statement.name, known, 1, 0.7)
+            if not close:
+                everywhere = [n for r in SECTIONS.values() for n in directives(r.scope)]
+                close = get_close_matches(statement.name, everywhere, 1, 0.75)
+            what = f'did you mean "{close[0]}"?' if close else ""
+        self._diagnostics.error(
+            statement.place,
+            f'{where} has no directive "{statement.name}"',
+            hint=what,
+            line=statement.line,
+        )
+
+    def _section(self, section: Section, parent: SectionRule, domains: DomainIndex | None) -> None:
+        tag = ALIASES.get(section.name, section.name)
+        rule = SECTIONS.get(tag)
+        if rule is None or parent.tag not in rule.parents:
+            self._misplaced(section, rule, parent)
+            return
+        argument = unquote(section.argument)
+        if rule.argument and not argument and not rule.is_argument_optional:
+            self._diagnostics.error(
+                section.place, f"<{section.name}> needs {rule.argument}", line=section.line
+            )
+            return
+        if argument and not rule.argument:
+            self._diagnostics.warning(
+                section.place, f"<{section.name}> takes no argument", line=section.line
+            )
+        if rule.note:
+            self._diagnostics.note(
+                section.place, f"<{section.name}> is {rule.note}", line=section.line
+            )
+        self._enter(tag, section, argument, rule, domains)
+
+    def _enter(
+        self,
+        tag: str,
+        section: Section,
+        argument: str,
+        rule: SectionRule,
+        domains: DomainIndex | None,
+    ) -> None:
+        match tag:
+            case "global":
+                self._body(section.body, rule, self._root, self._root_statement)
+            case "domain":
+                self._domain(section, argument, rule, domains)
+            case "virtual-mta":
+                block = self._named(self._vmtas, argument, section, rule)
+                index = self._parts.vmta_domains.setdefault(argument.lower(), DomainIndex())
+                self._body(section.body, rule, block, None, index)
+            case "virtual-mta-pool":
+                block = self._named(self._pools, argument, section, rule)
+                index = self._parts.pool_domains.setdefault(argument.lower(), DomainIndex())
+                self._body(section.body, rule, block, None, index)
+            case "source":
+                self._source(section, argument, rule)
+            case "smtp-pattern-list":
+                found = self._reply_rules.setdefault(argument.lower(), [])
+                self._body(section.body, rule, _scratch(section), lambda s: self._reply(s, found))
+            case "bounce-category-patterns":
+                self._body(section.body, rule, _scratch(section), self._category)
+            case "smtp-listener" | "spool" | "acct-file" | "log-rotate":
+                self._file_section(tag, section, argument, rule)
+            case _:
+                # Checked, and otherwise left for when it is in force.
+                self._body(section.body, rule, _scratch(section))
+
+    def _file_section(self, tag: str, section: Section, argument: str, rule: SectionRule) -> None:
+        block = Block(tag, argument, section.place)
+        special = None
+        if tag == "acct-file" and not argument:
+            special = acct.dialect_statement(block, self._diagnostics)
+        self._body(section.body, rule, block, special)
+        match tag:
+            case "smtp-listener":
+                self._listeners.append(block)
+            case "spool":
+                self._spools.append(block)
+            case "acct-file":
+                self._acct_files.append(block)
+            case _:
+                self._log_rotate = block
+
+    def _misplaced(self, section: Section, rule: SectionRule | None, parent: SectionRule) -> None:
+        where = "the top level" if parent.tag == "global" else f"<{parent.tag}>"
+        if rule is not None:
+            places = ["the top level" if p == "global" else f"<{p}>" for p in rule.parents]
+            hint = f"it belongs in {' or '.join(places)}"
+        else:
+            close = get_close_matches(section.name, [*SECTIONS, *ALIASES], 1, 0.7)
+            hint = f'did you mean "<{close[0]}>"?' if close else ""
+        self._diagnostics.error(
+            section.place, f"{where} has no section <{section.name}>", hint=hint, line=section.line
+        )
+
+    def _named(
+        self, blocks: dict[str, Block], name: str, section: Section, rule: SectionRule
+    ) -> Block:
+        """The block of a name, the same for all sections of that name in any case."""
+        block = blocks.get(name.lower())
+        if block is None:
+            block = blocks[name.lower()] = Block(rule.tag, name, section.place)
+        elif block.name != name:
+            self._diagnostics.warning(
+                section.place,
+                f"{name} and {block.name} ({block.place}) are one: case does not count in names",
+                line=section.line,
+            )
+        return block
+
+    def _domain(
+        self, section: Section, argument: str, rule: SectionRule, domains: DomainIndex | None
+    ) -> None:
+        index = self._parts.domains if domains is None else domains
+        if "/" in argument and not argument.startswith("["):
+            self._diagnostics.error(
+                section.place,
+                f"<domain {argument}> names a queue",
+                hint="put <domain> into <virtual-mta> to set what holds for one queue",
+                line=section.line,
+            )
+            return
+        if len(argument.split()) > 1:
+            self._diagnostics.error(
+                section.place,
+                "<domain> takes one pattern",
+                hint="write one section for each, or use a domain-macro",
+                line=section.line,
+            )
+            return
+        read = _scratch(section)
+        self._body(section.body, rule, read)
+        declared = {one.attribute: one for one in directives(rule.scope).values()}
+        for text in self._macros.expand(argument, section.place, section.line):
+            try:
+                pattern = parse_pattern(text)
+            except ValueError as error:
+                self._diagnostics.error(
+                    section.place, f"<domain {text}>: {error}", line=section.line
+                )
+                continue
+            block = index.block(pattern, section.place, is_macro="$" in argument)
+            for attribute, entries in read.entries.items():
+                for entry in entries:
+                    block.add(declared[attribute], entry.value, entry.place)
+
+    def _source(self, section: Section, argument: str, rule: SectionRule) -> None:
+        parts = self._parts
+        try:
+            network = parse_cidr(argument)
+        except ValueError:
+            block = self._named(parts.named_sources, argument, section, rule)
+        else:
+            network = network if "/" in network else f"{network}/{128 if ':' in network else 32}"
+            known = dict(parts.networks)
+            found = known.get(network)
+            if found is None:
+                found = Block("source", argument, section.place)
+                parts.networks.append((network, found))
+                parts.networks.sort(key=lambda one: int(one[0].rpartition("/")[2]))
+            block = found
+        self._body(section.body, rule, block)
+
+    def _root_statement(self, statement: Statement) -> bool:
+        """Global directives that are more than a value."""
+        match statement.name:
+            case "domain-macro":
+                return True
+            case "smtp-listener":
+                block = listeners.from_directive(statement, self._diagnostics)
+                if block is not None:
+                    self._listeners.append(block)
+                return True
+            case "spool":
+                self._spools.append(Block("spool", unquote(statement.value), statement.place))
+                return True
+            case "relay-domain" if statement.value:
+                self._relay_domain(statement)
+                return True
+            case "relay-address" if statement.value:
+                self._relay_address(statement)
+                return True
+        return False
+
+    def _relay_domain(self, statement: Statement) -> None:
+        texts = self._macros.expand(unquote(statement.value), statement.place, statement.line)
+        for text in texts:
+            try:
+                pattern = DomainPattern(parse_pattern(text))
+            except ValueError as error:
+                self._value_error(statement, error)
+            else:
+                self._parts.relay_domain += (pattern,)
+
+    def _relay_address(self, statement: Statement) -> None:
+        text = statement.value
+        try:
+            if text.startswith("/"):
+                expression = rules.compile_expression(rules.split_expression(text)[0])
+                self._parts.relay_address += (AddressPattern(text, expression),)
+            else:
+                self._parts.relay_address += (AddressPattern(unquote(text)),)
+        except ValueError as error:
+            self._value_error(statement, error)
+
+    def _reply(self, statement: Statement, found: list[Any]) -> bool:
+        if statement.name != "reply":
+            return False
+        try:
+            rule = rules.parse_reply_rule(statement.value, str(statement.place))
+        except ValueError as error:
+            self._value_error(statement, error)
+        else:
+            found.append(rule)
+            self._warn_slow(statement)
+        return True
+
+    def _category(self, statement: Statement) -> bool:
+        if statement.name != "/regex/":
+            return False
+        try:
+            expression, category = rules.split_expression(statement.value)
+            rules.compile_expression(expression)
+            if not category:
+                raise ValueError("a category is missing after the expression")
+        except ValueError as error:
+            self._value_error(statement, error)
+        else:
+            self._categories.append((expression, category, statement.place))
+            self._warn_slow(statement)
+        return True
+
+    def _warn_slow(self, statement: Statement) -> None:
+        if rules.backtracks(statement.value):
+            self._diagnostics.warning(
+                _value_place(statement),
+                "a repeat within a repeat may take very long on some replies",
+                line=statement.line,
+            )
+
+    def _value_error(self, statement: Statement, error: ValueError) -> None:
+        self._diagnostics.error(
+            _value_place(statement), f"{statement.name}: {error}", line=statement.line
+        )
+
+    def _note(self, statement: Statement, text: str, hint: str = "") -> None:
+        self._diagnostics.note(statement.place, text, hint=hint, line=statement.line)
+
+    # Putting together
+
+    def _finish(self) -> None:
+        parts, root = self._parts, self._root
+        values = dict(root.values)
+        values["host_name"] = values.get("host_name") or self._host_name
+        values["log_file"] = values.get("log_file") or self._default_log()
+        parts.root = RootSettings(**values)
+        if not parts.relay_domain:
+            # Guide: local host names are relayed to by default.
+            parts.relay_domain = (DomainPattern(parts.root.host_name.lower()),)
+        parts.bounce_category_patterns = tuple(self._categories)
+        parts.reply_rules = {name: tuple(found) for name, found in self._reply_rules.items()}
+        parts.spools = self._spool_settings()
+        parts.listeners = listeners.settings(self._listeners, parts.root, root, self._diagnostics)
+        parts.acct_files = acct.settings(self._acct_files, self._path_of, self._diagnostics)
+        self._finish_vmtas()
+        if not parts.root.postmaster:
+            self._default("postmaster", f"postmaster@{parts.root.host_name}")
+        if "http_mgmt_port" not in root.values:
+            self._default("http-mgmt-port", "8080; the HTTP monitor is not served yet")
+
+    def _default(self, name: str, value: str) -> None:
+        place = Place(self._path, 0)
+        self._diagnostics.note(place, f"no {name} is given; it is {value}")
+
+    def _default_log(self) -> str:
+        directory = self._log_rotate.values.get("directory", "") if self._log_rotate else ""
+        path = posixpath.join(directory, "log") if directory else DEFAULT_LOG
+        self._default("log-file", path)
+        return path
+
+    def _spool_settings(self) -> tuple[SpoolSettings, ...]:
+        if not self._spools:
+            self._default("spool", DEFAULT_SPOOL)
+            return (SpoolSettings(directory=DEFAULT_SPOOL),)
+        for extra in self._spools[1:]:
+            self._diagnostics.note(
+                extra.place, "one spool directory is used, the first; this one is left alone"
+            )
+        old = self._root.values.get("spool_min_free_space", 0)
+        return tuple(
+            SpoolSettings(
+                directory=self._path_of(block.name),
+                min_free_space=block.values.get("min_free_space", 0) or old,
+            )
+            for block in self._spools
+        )
+
+    def _finish_vmtas(self) -> None:
+        parts = self._parts
+        for name, block in self._pools.items():
+            if name in self._vmtas:
+                self._diagnostics.error(
+                    block.place,
+                    f"there is a VirtualMTA {block.name}, too ({self._vmtas[name].place})",
+                    hint="a pool needs a name of its own",
+                )
+            members = tuple(block.values.get("virtual_mta", ()))
+            if not members:
+                self._diagnostics.warning(block.place, f"pool {block.name} has no virtual-mta")
+            parts.pools[name] = PoolSettings(name=block.name, virtual_mta=members)
+            for member in members:
+                parts.pool_of.setdefault(member.lower(), name)
+        default = self._vmtas.pop(DEFAULT_VMTA, None) or Block(
+            "virtual-mta", DEFAULT_VMTA, self._root.place
+        )
+        for name, block in {DEFAULT_VMTA: default, **self._vmtas}.items():
+            parts.vmta_blocks[name] = block
+            pool = self._pools.get(parts.pool_of.get(name, ""))
+            parts.vmtas[name] = self._vmta(block, pool)
+
+    def _vmta(self, block: Block, pool: Block | None) -> VirtualMtaSettings:
+        inherited = dict(pool.values) if pool is not None else {}
+        values = {**inherited, **block.values}
+        root = self._parts.root
+        host_name = values.get("host_name") or root.host_name
+        sources = (*values.get("smtp_source_host", ()), *values.get("smtp_source_ip", ()))
+        rates = [rate for key in ("max_smtp_msg_rate", "max_msg_rate") if (rate := values.get(key))]
+        return VirtualMtaSettings(
+            name=block.name,
+            smtp_source_host=tuple(
+                (ip, helo or host_name) for ip, helo in sources or root.smtp_source_host
+            ),
+            host_name=host_name,
+            max_smtp_out=values.get("max_smtp_out", UNLIMITED),
+            max_msg_rate=min(rates, key=lambda rate: rate.limit / rate.per_s) if rates else None,
+            add_header=values.get("add_header", ()),
+            add_received_header=values.get("add_received_header"),
+            hide_received_header=values.get("hide_received_header", False),
+        )
+
+    def _check_names(self) -> None:
+        """Everything that is referred to must be there."""
+        parts = self._parts
+        known: dict[str, list[str]] = {
+            "virtual-mta": [
+                *(vmta.name for vmta in parts.vmtas.values()),
+                *(pool.name for pool in parts.pools.values()),
+                "by-smtp-source-ip",
+            ],
+            "smtp-pattern-list": list(self._reply_rules),
+            "source": [block.name for block in parts.named_sources.values()],
+        }
+        for what, name, statement in self._uses:
+            names = known.get(what)
+            if names is None or name.lower() in (one.lower() for one in names):
+                continue
+            close = get_close_matches(name.lower(), [one.lower() for one in names], 1, 0.7)
+            self._diagnostics.error(
+                _value_place(statement),
+                f"{statement.name}: there is no {what} {name}",
+                hint=f'did you mean "{close[0]}"?' if close else f"define it with <{what} {name}>",
+                line=statement.line,
+            )
+
+
+def _statements(section: Section) -> Iterator[Statement]:
+    for node in section.body:
+        if isinstance(node, Section):
+            yield from _statements(node)
+        else:
+            yield node
+
+
+def _scratch(section: Section) -> Block:
+    return Block("", section.argument, section.place)
+
+
+def _value_place(statement: Statement) -> Place:
+    return Place(statement.place.file, statement.place.line, statement.value_column)

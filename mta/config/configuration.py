@@ -1,0 +1,357 @@
+"""A configuration, ready to be asked. It never changes; a reload makes another.
+
+What holds for a queue is folded from layers (`layers`), most specific first: the domain
+blocks of its VirtualMTA, those of the pool it belongs to, the global ones; among them by
+pattern. For each directive the first layer that gives it decides. `domain` and `explain`
+fold the same layers, so they cannot disagree.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
+from typing import Any, NamedTuple
+
+from mta.config.block import Block
+from mta.config.patterns import (
+    AddressPattern,
+    DomainPattern,
+    candidates,
+    literal_matches,
+    network_of,
+)
+from mta.config.place import Place
+from mta.model.queue_key import QueueKey
+from mta.model.reply_rule import ReplyRule
+from mta.settings.directive import Directive, Scope, Status, directives
+from mta.settings.domain import DomainSettings
+from mta.settings.root import RootSettings
+from mta.settings.source import SourceSettings
+from mta.settings.virtual_mta import VmtaDirectives
+from mta.units import UNLIMITED, Rate
+
+CACHED_QUEUES_MAX = 200_000
+CACHED_SOURCES_MAX = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerSettings:
+    """Where to listen. `address` may be a network: then all own addresses in it."""
+
+    address: str
+    port: int
+    place: Place
+    source: str = ""
+    tls_certificate: str = ""
+    """A PEM file with certificate and key, or empty."""
+    tls_password: str = ""
+    tls_versions: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")
+    tls_ciphers: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolSettings:
+    """A spool directory, and how many octets of its disk are never used."""
+
+    directory: str
+    min_free_space: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcctFileSettings:
+    """One accounting file."""
+
+    path: str
+    place: Place
+    records: tuple[str, ...] = ("d", "b")
+    record_fields: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    map_header_to_field: tuple[tuple[str, str, str], ...] = ()
+    move_to: str = ""
+    move_interval: int = 86400
+    max_size: int = UNLIMITED
+    delete_after: int | None = 8 * 86400
+    iso_times: bool = True
+    user_string: str = ""
+    world_readable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VirtualMtaSettings:
+    """What all queues of one VirtualMTA share."""
+
+    name: str
+    smtp_source_host: tuple[tuple[str, str], ...] = ()
+    host_name: str = ""
+    max_smtp_out: int = UNLIMITED
+    max_msg_rate: Rate | None = None
+    add_header: tuple[str, ...] = ()
+    add_received_header: bool | None = None
+    hide_received_header: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSettings:
+    """A pool: its members serve in turn."""
+
+    name: str
+    virtual_mta: tuple[str, ...]
+
+
+class Explained(NamedTuple):
+    """A directive in effect: its value, where that was decided, and what it hides."""
+
+    directive: str
+    value_text: str
+    place: Place | None
+    hides: tuple[tuple[str, Place | None], ...]
+    note: str
+
+
+class DomainIndex:
+    """The domain blocks of one place: global, of a pool, or of a VirtualMTA."""
+
+    def __init__(self) -> None:
+        self._by_pattern: dict[str, list[Block]] = {}
+        self._literals: list[Block] = []
+
+    def block(self, pattern: str, place: Place, *, is_macro: bool) -> Block:
+        """The block of a pattern, made if there is none; written out before macros."""
+        blocks = self._by_pattern.setdefault(pattern, [])
+        for one in blocks:
+            if one.is_macro == is_macro:
+                return one
+        block = Block("domain", pattern, place, is_macro=is_macro)
+        blocks.append(block)
+        blocks.sort(key=lambda one: one.is_macro)
+        if network_of(pattern) is not None:
+            self._literals.append(block)
+            self._literals.sort(key=_prefix_length, reverse=True)
+        return block
+
+    def matching(self, domain: str) -> Iterator[Block]:
+        """The blocks that match a domain, most specific first."""
+        if domain.startswith("["):
+            yield from (b for b in self._literals if literal_matches(b.name, domain))
+            yield from self._by_pattern.get("*", ())
+            return
+        for pattern in candidates(domain):
+            yield from self._by_pattern.get(pattern, ())
+
+    def __iter__(self) -> Iterator[Block]:
+        for blocks in self._by_pattern.values():
+            yield from blocks
+
+
+@dataclass(slots=True, eq=False)
+class Parts:
+    """What a configuration is made of, as the builder leaves it."""
+
+    path: str
+    root: RootSettings
+    root_block: Block
+    listeners: tuple[ListenerSettings, ...] = ()
+    spools: tuple[SpoolSettings, ...] = ()
+    acct_files: tuple[AcctFileSettings, ...] = ()
+    bounce_category_patterns: tuple[tuple[str, str, Place], ...] = ()
+    vmtas: dict[str, VirtualMtaSettings] = field(default_factory=dict)
+    vmta_blocks: dict[str, Block] = field(default_factory=dict)
+    vmta_domains: dict[str, DomainIndex] = field(default_factory=dict)
+    pools: dict[str, PoolSettings] = field(default_factory=dict)
+    pool_domains: dict[str, DomainIndex] = field(default_factory=dict)
+    pool_of: dict[str, str] = field(default_factory=dict)
+    domains: DomainIndex = field(default_factory=DomainIndex)
+    networks: list[tuple[str, Block]] = field(default_factory=list)
+    """Source blocks of networks, shortest prefix first."""
+    named_sources: dict[str, Block] = field(default_factory=dict)
+    reply_rules: dict[str, tuple[ReplyRule, ...]] = field(default_factory=dict)
+    relay_domain: tuple[DomainPattern, ...] = ()
+    relay_address: tuple[AddressPattern, ...] = ()
+
+
+class Configuration:
+    """One configuration. Names are found in any case."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.path = parts.path
+        self.root = parts.root
+        self.relay_domain = parts.relay_domain
+        self.relay_address = parts.relay_address
+        self.listeners = parts.listeners
+        self.spools = parts.spools
+        self.acct_files = parts.acct_files
+        self.bounce_category_patterns = parts.bounce_category_patterns
+        self._domains: dict[QueueKey, DomainSettings] = {}
+        self._domains_by_layers: dict[tuple[int, ...], DomainSettings] = {}
+        self._sources: dict[tuple[str, str, str], tuple[SourceSettings, bool]] = {}
+        self._domain_vmtas: dict[str, tuple[str, ...]] = {}
+
+    # VirtualMTAs and pools
+
+    def vmta(self, name: str) -> VirtualMtaSettings | None:
+        """The VirtualMTA of that name; `{default}` always exists."""
+        return self._parts.vmtas.get(name.lower())
+
+    def vmta_names(self) -> tuple[str, ...]:
+        """All names as written, `{default}` first."""
+        return tuple(vmta.name for vmta in self._parts.vmtas.values())
+
+    def pool(self, name: str) -> PoolSettings | None:
+        """The pool of that name."""
+        return self._parts.pools.get(name.lower())
+
+    def pool_names(self) -> tuple[str, ...]:
+        return tuple(pool.name for pool in self._parts.pools.values())
+
+    def domain_vmtas(self, domain: str) -> tuple[str, ...]:
+        """VirtualMTAs or pools that the domain's global block spreads its mail over."""
+        found = self._domain_vmtas.get(domain)
+        if found is None:
+            found = ()
+            for block in self._parts.domains.matching(domain):
+                if "virtual_mta" in block.values:
+                    found = block.values["virtual_mta"]
+                    break
+            if len(self._domain_vmtas) > CACHED_QUEUES_MAX:
+                self._domain_vmtas.clear()
+            self._domain_vmtas[domain] = found
+        return found
+
+    # Queues
+
+    def layers(self, key: QueueKey) -> list[Block]:
+        """The blocks that apply to a queue, most specific first. Guide: inheritance.
+
+        A VirtualMTA's blocks, its `<domain *>` included, come before those of its pool, and
+        they before the global ones.
+        """
+        parts = self._parts
+        name = key.vmta.lower()
+        found: list[Block] = []
+        for index in (
+            parts.vmta_domains.get(name),
+            parts.pool_domains.get(parts.pool_of.get(name, "")),
+            parts.domains,
+        ):
+            if index is not None:
+                found.extend(index.matching(key.domain))
+        return found
+
+    def domain(self, key: QueueKey) -> DomainSettings:
+        """The rules of a queue. The same object for queues with the same layers."""
+        settings = self._domains.get(key)
+        if settings is None:
+            layers = self.layers(key)
+            identity = tuple(id(block) for block in layers)
+            settings = self._domains_by_layers.get(identity)
+            if settings is None:
+                values: dict[str, Any] = {}
+                for block in reversed(layers):
+                    values.update(block.values)
+                settings = self._domains_by_layers[identity] = DomainSettings(**values)
+            if len(self._domains) > CACHED_QUEUES_MAX:
+                self._domains.clear()
+            self._domains[key] = settings
+        return settings
+
+    def domain_places(self, key: QueueKey) -> Mapping[str, Place | None]:
+        """Where each directive of a queue was decided; those of defaults are absent."""
+        found: dict[str, Place | None] = {}
+        names = _names(DomainSettings)
+        for block in self.layers(key):
+            for attribute in block.values:
+                found.setdefault(names[attribute], block.place_of(attribute))
+        return found
+
+    def explain(self, key: QueueKey) -> tuple[Explained, ...]:
+        """Every directive of a queue, in the order of the reference."""
+        return _explain(directives(DomainSettings).values(), self.layers(key))
+
+    def explain_vmta(self, name: str) -> tuple[Explained, ...]:
+        """Every directive of a VirtualMTA."""
+        block = self._parts.vmta_blocks.get(name.lower())
+        return _explain(directives(VmtaDirectives).values(), [block] if block else [])
+
+    def vmta_places(self, name: str) -> Mapping[str, Place | None]:
+        """Where each directive of a VirtualMTA was given."""
+        block = self._parts.vmta_blocks.get(name.lower())
+        names = _names(VmtaDirectives)
+        return {names[a]: block.place_of(a) for a in block.values} if block else {}
+
+    @property
+    def root_places(self) -> Mapping[str, Place | None]:
+        """Where each global directive was given."""
+        block = self._parts.root_block
+        names = _names(RootSettings)
+        return {names[a]: block.place_of(a) for a in block.values}
+
+    def reply_rules(self, name: str) -> tuple[ReplyRule, ...]:
+        """The rules of an smtp-pattern-list; empty if there is no such list."""
+        return self._parts.reply_rules.get(name.lower(), ())
+
+    # Sources
+
+    def source(
+        self, client_ip: str, listener_source: str = "", user_source: str = ""
+    ) -> SourceSettings:
+        """What holds for a client: networks, longest prefix on top; then named sources."""
+        return self._source(client_ip, listener_source, user_source)[0]
+
+    def source_matches(
+        self, client_ip: str, listener_source: str = "", user_source: str = ""
+    ) -> bool:
+        """Whether any `<source>` speaks of the client."""
+        return self._source(client_ip, listener_source, user_source)[1]
+
+    def _source(self, ip: str, listener: str, user: str) -> tuple[SourceSettings, bool]:
+        key = (ip, listener.lower(), user.lower())
+        found = self._sources.get(key)
+        if found is None:
+            address = ip_address(ip)
+            blocks = [b for network, b in self._parts.networks if address in ip_network(network)]
+            named = self._parts.named_sources
+            blocks += [named[name] for name in key[1:] if name in named]
+            values: dict[str, Any] = {}
+            for block in blocks:
+                values.update(block.values)
+            found = (SourceSettings(**values), bool(blocks))
+            if len(self._sources) > CACHED_SOURCES_MAX:
+                self._sources.clear()
+            self._sources[key] = found
+        return found
+
+    @property
+    def parts(self) -> Parts:
+        """What it is made of, for checks and reports."""
+        return self._parts
+
+
+def _names(scope: type[Scope]) -> dict[str, str]:
+    return {one.attribute: one.name for one in directives(scope).values()}
+
+
+def _prefix_length(block: Block) -> int:
+    network = network_of(block.name)
+    return network.prefixlen if network is not None else 0
+
+
+def _explain(declared: Iterable[Directive], layers: list[Block]) -> tuple[Explained, ...]:
+    rows = []
+    for one in declared:
+        if one.means or one.name == "include":
+            continue
+        given = [block for block in layers if one.attribute in block.values]
+        texts = [
+            (_print(one, block.values[one.attribute]), block.place_of(one.attribute))
+            for block in given
+        ]
+        value, place = texts[0] if texts else (one.printed_default, None)
+        note = "" if one.status is Status.IN_FORCE else one.reason or one.status.value
+        rows.append(Explained(one.name, value, place, tuple(texts[1:]), note))
+    return tuple(rows)
+
+
+def _print(one: Directive, value: Any) -> str:  # noqa: ANN401 - of the directive's kind
+    if one.repeats:
+        return ", ".join(one.kind.print(item) for item in value)
+    text: str = one.kind.print(value)
+    return text or '""'

@@ -1,0 +1,69 @@
+"""Loading a configuration file, with everything there is to say about it."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from mta.config import relay_check
+from mta.config.build import Builder
+from mta.config.configuration import Configuration
+from mta.config.grammar import Files, Reader
+from mta.config.place import Diagnostic, Diagnostics, Place
+
+__all__ = ["Diagnostic", "Files", "Loaded", "check_host", "load"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What came of it. `configuration` is None if there are errors."""
+
+    configuration: Configuration | None
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def load(path: str, files: Files, *, host_name: str = "localhost") -> Loaded:
+    """Read the configuration at path. Never raises: problems are diagnostics.
+
+    `host_name` is the name of this host, for want of a `host-name`.
+    """
+    diagnostics = Diagnostics()
+    tree = Reader(files, diagnostics).read(path)
+    configuration = Builder(path, diagnostics, host_name).build(tree)
+    relay_check.check(configuration, diagnostics)
+    found = diagnostics.in_order()
+    return Loaded(None if diagnostics.has_errors else configuration, found)
+
+
+def check_host(
+    configuration: Configuration, local_addresses: frozenset[str]
+) -> tuple[Diagnostic, ...]:
+    """What does not fit this host: addresses it does not own."""
+    diagnostics = Diagnostics()
+    own = {ip_address(address) for address in local_addresses}
+    owned = ", ".join(sorted(local_addresses)[:10])
+    for name, block in configuration.parts.vmta_blocks.items():
+        del name
+        for attribute in ("smtp_source_host", "smtp_source_ip"):
+            for entry in block.entries.get(attribute, ()):
+                if not _is_owned(entry.value[0], own):
+                    diagnostics.error(
+                        entry.place,
+                        f"this host does not own the source address {entry.value[0]}",
+                        hint=f"it owns {owned}",
+                    )
+    for listener in configuration.listeners:
+        address = listener.address
+        if address not in ("0.0.0.0", "::") and not _is_owned(address, own):  # noqa: S104
+            diagnostics.error(
+                Place(*listener.place),
+                f"this host does not own the listener's address {address}",
+                hint=f"it owns {owned}",
+            )
+    return diagnostics.in_order()
+
+
+def _is_owned(text: str, own: set[IPv4Address | IPv6Address]) -> bool:
+    if "/" in text:
+        network = ip_network(text)
+        return any(address in network for address in own)
+    address = ip_address(text)
+    return address in own or address.is_loopback
