@@ -5,6 +5,7 @@ a warning. `test config` is about this host, where the same stops the start.
 """
 
 import json
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -38,7 +39,7 @@ def check(
 
 
 def _diagnose(file: str, *, is_for_this_host: bool) -> list[Diagnostic]:
-    loaded = load(file, DiskFiles())
+    loaded = load(file, DiskFiles(), host_name=socket.getfqdn())
     if loaded.configuration is None:
         return list(loaded.diagnostics)
     of_host = check_host(loaded.configuration, local_addresses())
