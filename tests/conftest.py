@@ -1,10 +1,12 @@
 """What every test may rely on: event loops, and tools that are there or said to be missing."""
 
 import asyncio
+import functools
+import inspect
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import hypothesis
@@ -12,6 +14,8 @@ import pytest
 import uvloop
 
 ROOT = Path(__file__).parent.parent
+TEST_S_MAX = {"e2e": 120.0, "crash": 600.0}
+"""What one test may take, by directory."""
 
 # The modules beside the tests in e2e/ and crash/ are imported as `tests.e2e.daemon` and so on.
 sys.path.insert(0, str(ROOT))
@@ -32,6 +36,24 @@ def pytest_asyncio_loop_factories(
     if {"e2e", "crash"} & set(item.path.parts):
         return {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.SelectorEventLoop}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test on real sockets that hangs fails; nothing else bounds a wait for another process."""
+    for item in items:
+        limit = next((s for part, s in TEST_S_MAX.items() if part in item.path.parts), None)
+        if limit and inspect.iscoroutinefunction(getattr(item, "obj", None)):
+            item.obj = _bounded(item.obj, limit)
+
+
+def _bounded(test: Callable[..., Awaitable[None]], limit: float) -> Callable[..., Awaitable[None]]:
+    @functools.wraps(test)
+    async def bounded(*args: object, **named: object) -> None:
+        async with asyncio.timeout(limit):
+            await test(*args, **named)
+
+    return bounded
 
 
 def require(*tools: str) -> None:

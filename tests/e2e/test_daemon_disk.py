@@ -1,5 +1,7 @@
 """A full disk loses nothing, is answered 452, and is got over without help."""
 
+import contextlib
+
 import aiosmtplib
 import pytest
 from mta.sim.provider import Provider
@@ -33,9 +35,14 @@ async def small_disk(tmp_path):
     namespace.close()
 
 
-def provider(loopback):
-    with loopback.daemon.inside():
-        return Provider(host=ADDRESS, port=loopback.provider_port)
+@contextlib.asynccontextmanager
+async def provider(loopback):
+    """On the daemon's own machine, from now until the end of the context."""
+    async with contextlib.AsyncExitStack() as stack:
+        with loopback.daemon.inside():
+            opened = Provider(host=ADDRESS, port=loopback.provider_port)
+            await stack.enter_async_context(opened)
+        yield opened
 
 
 def fill(loopback):
@@ -55,9 +62,7 @@ async def refusal(loopback, letter):
 
 
 async def test_a_full_disk_is_answered_452_and_mail_flows_again_after_it(small_disk):
-    async with small_disk.running() as daemon:
-        with daemon.inside():
-            sink = await Provider(host=ADDRESS, port=small_disk.provider_port).__aenter__()
+    async with provider(small_disk) as sink, small_disk.running() as daemon:
         await small_disk.submit(Letter("before@example.com"))
         fill(small_disk)
         for body in ("Small.\r\n", "Larger.\r\n" * 100_000):
@@ -67,20 +72,18 @@ async def test_a_full_disk_is_answered_452_and_mail_flows_again_after_it(small_d
         free(small_disk)
         await small_disk.submit(Letter("after@example.com"))
         await until(lambda: len(sink.journal) >= 2, 20)
-        await sink.__aexit__(None, None, None)
     assert [r.rcpt for r in sink.journal] == ["before@example.com", "after@example.com"]
     assert [r["rcpt"] for r in small_disk.rows("d")] == ["before@example.com", "after@example.com"]
 
 
 async def test_mail_already_accepted_outlives_a_full_disk(small_disk):
-    async with small_disk.running() as daemon:
-        await small_disk.submit(*letters(20, "example.com"))
+    waiting = letters(20, "example.com")
+    async with small_disk.running():
+        await small_disk.submit(*waiting)
         fill(small_disk)
-        with daemon.inside():
-            sink = await Provider(host=ADDRESS, port=small_disk.provider_port).__aenter__()
-        await until(lambda: sink.journal, 20)
-        free(small_disk)
-        await until(lambda: len({r["rcpt"] for r in small_disk.rows("d")}) == 20, 30)
-        await sink.__aexit__(None, None, None)
-    assert {r.rcpt for r in sink.journal} == {letter.rcpt for letter in letters(20, "example.com")}
+        async with provider(small_disk) as sink:
+            await until(lambda: sink.journal, 20)
+            free(small_disk)
+            await until(lambda: len({r["rcpt"] for r in small_disk.rows("d")}) == 20, 30)
+    assert {r.rcpt for r in sink.journal} == {letter.rcpt for letter in waiting}
     assert len(small_disk.rows("d,b")) == 20
