@@ -1,0 +1,220 @@
+"""Opening connections to other servers: aiosmtplib negotiates, then our dialogue takes over."""
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+import aiosmtplib
+
+from mta.errors import TransportError
+from mta.model.attempt import Attempt
+from mta.model.host import Host
+from mta.model.outcome import Stage
+from mta.model.reply import Reply
+from mta.net.dialogue import Dialogue, DialogueSettings
+from mta.net.tls_client import TlsSettings, client_context
+from mta.smtp.extensions import Extensions, ExtensionSettings
+
+if TYPE_CHECKING:
+    from aiosmtplib.response import SMTPResponse
+
+
+class ConnectSettings(DialogueSettings, ExtensionSettings, TlsSettings, Protocol):
+    """What opening a connection depends on among the rules of a queue."""
+
+    @property
+    def connect_timeout(self) -> int: ...
+    @property
+    def smtp_greeting_timeout(self) -> int: ...
+    @property
+    def use_starttls(self) -> bool: ...
+    @property
+    def require_starttls(self) -> bool: ...
+
+
+class ConnectFailed(TransportError):  # noqa: N818 - an outcome rather than an error
+    """A host that could not be used: where it failed, by which reply if by one."""
+
+    def __init__(self, stage: Stage, reply: Reply | None, text: str, attempt: Attempt) -> None:
+        super().__init__(text)
+        self.stage = stage
+        self.reply = reply
+        self.text = text
+        self.attempt = attempt
+
+
+class _TlsBrokenError(Exception):
+    """STARTTLS was offered and did not work."""
+
+
+async def open_dialogue(
+    host: Host,
+    source_ip: str,
+    helo: str,
+    settings: ConnectSettings,
+    *,
+    trace: Callable[[str], None] | None = None,
+) -> Dialogue:
+    """Connect from source_ip (empty: any), greet, secure; raises ConnectFailed.
+
+    Where STARTTLS is offered but broken, a second connection goes without, unless
+    `require-starttls` forbids.
+    """
+    try:
+        return await _open(host, source_ip, helo, settings, trace, starttls=settings.use_starttls)
+    except _TlsBrokenError as error:
+        if settings.require_starttls:
+            attempt = _attempt(host, source_ip, helo)
+            text = f"STARTTLS failed with {host}: {error}"
+            raise ConnectFailed(Stage.STARTTLS, None, text, attempt) from error
+    return await _open(host, source_ip, helo, settings, trace, starttls=False)
+
+
+async def _open(
+    host: Host,
+    source_ip: str,
+    helo: str,
+    settings: ConnectSettings,
+    trace: Callable[[str], None] | None,
+    *,
+    starttls: bool,
+) -> Dialogue:
+    attempt = _attempt(host, source_ip, helo)
+    if trace is not None:
+        trace(f"connecting from {helo} ({source_ip or 'any'}) to {host}")
+    smtp = aiosmtplib.SMTP(
+        hostname=host.ip,
+        port=host.port,
+        source_address=(source_ip, 0) if source_ip else None,
+        local_hostname=helo,
+        start_tls=False,
+        timeout=settings.smtp_greeting_timeout,
+    )
+    stage = Stage.CONNECT
+    try:
+        sock = await _connect(host, source_ip, settings)
+        stage = Stage.GREETING
+        await smtp.connect(sock=sock, hostname=None, port=None, source_address=None)
+        stage = Stage.EHLO
+        await _greet(smtp)
+        if starttls and smtp.supports_extension("starttls"):
+            stage = Stage.STARTTLS
+            await _secure(smtp, host, settings)
+        elif settings.require_starttls:
+            text = f"{host} offers no STARTTLS, and require-starttls is set"
+            raise ConnectFailed(Stage.STARTTLS, None, text, attempt)
+    except BaseException as error:
+        smtp.close()
+        if isinstance(error, aiosmtplib.SMTPException | OSError):
+            raise _failure(error, stage, host, attempt) from error
+        raise
+    return _hand_over(smtp, attempt, settings, trace)
+
+
+async def _connect(host: Host, source_ip: str, settings: ConnectSettings) -> socket.socket:
+    """A connected socket; OSError, TimeoutError included."""
+    family = socket.AF_INET6 if ":" in host.ip else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if source_ip:
+            # The port is chosen at connect, so one address has all ports for each peer.
+            sock.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT, ip(7)
+            sock.bind((source_ip, 0))
+        async with asyncio.timeout(settings.connect_timeout):
+            await asyncio.get_running_loop().sock_connect(sock, (host.ip, host.port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _greet(smtp: aiosmtplib.SMTP) -> None:
+    try:
+        await smtp.ehlo()
+    except aiosmtplib.SMTPHeloError as error:
+        if error.code < 500:
+            raise
+        await smtp.helo()  # RFC 5321 §3.2: an old server
+
+
+async def _secure(smtp: aiosmtplib.SMTP, host: Host, settings: ConnectSettings) -> None:
+    try:
+        await smtp.starttls(
+            server_hostname=host.name.strip("[]"), tls_context=client_context(settings)
+        )
+        await _greet(smtp)
+    except (aiosmtplib.SMTPException, ssl.SSLError, OSError) as error:
+        raise _TlsBrokenError(str(error)) from error
+
+
+def _hand_over(
+    smtp: aiosmtplib.SMTP,
+    attempt: Attempt,
+    settings: ConnectSettings,
+    trace: Callable[[str], None] | None,
+) -> Dialogue:
+    transport = smtp.transport
+    assert isinstance(transport, asyncio.Transport)
+    keywords = [name.upper() for name in smtp.esmtp_extensions]
+    secured = transport.get_extra_info("ssl_object")
+    cipher = secured.cipher() if secured is not None else None
+    local = transport.get_extra_info("sockname")
+    dialogue = Dialogue(
+        Attempt(
+            helo=attempt.helo,
+            source_ip=local[0] if local else attempt.source_ip,
+            remote_host=attempt.remote_host,
+            remote_ip=attempt.remote_ip,
+            esmtp=",".join(keywords),
+            tls_protocol=secured.version() or "" if secured is not None else "",
+            tls_cipher=cipher[0] if cipher else "",
+        ),
+        Extensions.of(frozenset(keywords), settings),
+        settings,
+        trace,
+    )
+    # The transport is ours now: the negotiator must neither close nor answer it.
+    smtp.protocol = None
+    smtp.transport = None
+    dialogue.adopt(transport)
+    if trace is not None:
+        trace(f"connected from {dialogue.attempt.source_ip} to {attempt.dsn_mta}")
+    return dialogue
+
+
+def _attempt(host: Host, source_ip: str, helo: str) -> Attempt:
+    return Attempt(helo=helo, source_ip=source_ip, remote_host=host.name, remote_ip=host.ip)
+
+
+def _failure(error: BaseException, stage: Stage, host: Host, attempt: Attempt) -> ConnectFailed:
+    if isinstance(error, ConnectFailed):
+        return error
+    if isinstance(error, aiosmtplib.SMTPResponseException) and 200 <= error.code < 600:
+        reply = _reply(error)
+        text = f'"{reply}" while connected from {attempt.helo} to {host}'
+        return ConnectFailed(stage, reply, text, attempt)
+    name = _error_name(error)
+    where = "connecting to" if stage is Stage.CONNECT else "in connection to"
+    return ConnectFailed(stage, None, f"{name} {where} {host}", attempt)
+
+
+def _reply(error: "aiosmtplib.SMTPResponseException | SMTPResponse") -> Reply:
+    text = error.message.encode("utf-8", "replace").decode()
+    lines = tuple("".join(c if c.isprintable() else " " for c in one) for one in text.split("\n"))
+    return Reply(error.code, lines)
+
+
+def _error_name(error: BaseException) -> str:
+    """The system's name of what went wrong, as logs of mail servers have it."""
+    if isinstance(error, TimeoutError):
+        return "ETIMEDOUT"
+    if isinstance(error, OSError) and error.errno:
+        return errno.errorcode.get(error.errno, f"error {error.errno}")
+    if isinstance(error.__cause__, OSError):
+        return _error_name(error.__cause__)
+    return "EDISCON"

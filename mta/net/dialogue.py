@@ -1,0 +1,257 @@
+"""A connection that carries transactions: the pipelining client on a real transport."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from mta.errors import RemoteProtocolError
+from mta.model.attempt import Attempt
+from mta.model.message import FileContent
+from mta.model.outcome import Stage
+from mta.smtp.client import Client, Next, Transaction, TransactionResult, stuffed
+from mta.smtp.extensions import Extensions
+from mta.smtp.reply_parser import ReplyParser
+
+if TYPE_CHECKING:
+    from io import BufferedReader
+
+CHUNK_OCTETS: Final = 256 << 10
+"""How much of a large message is in memory at once."""
+QUIT_S: Final = 5.0
+"""How long a peer may take to answer QUIT; the mail is through by then."""
+
+
+class DialogueSettings(Protocol):
+    """What a dialogue depends on among the rules of a queue; seconds."""
+
+    @property
+    def data_send_timeout(self) -> int: ...
+    @property
+    def smtp_data_termination_timeout(self) -> int: ...
+    @property
+    def smtp_multiple_line_response_timeout(self) -> int: ...
+
+
+class Dialogue(asyncio.Protocol):
+    """One connection after EHLO. One transaction at a time."""
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        extensions: Extensions,
+        settings: DialogueSettings,
+        trace: Callable[[str], None] | None = None,
+    ) -> None:
+        self.attempt = attempt
+        self.usable = True
+        self.octets_in = 0
+        self.octets_out = 0
+        self.on_lost: Callable[[], None] | None = None
+        """Called when the peer closes while nothing is under way."""
+        self._settings = settings
+        self._client = Client(extensions)
+        self._parser = ReplyParser()
+        self._trace = trace
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._waiter: asyncio.Future[Next] | None = None
+        self._transaction: Transaction | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._broken = ""
+        self._is_quitting = False
+
+    def adopt(self, transport: asyncio.Transport) -> None:
+        """Take over a transport whose EHLO is done."""
+        self._transport = transport
+        transport.set_protocol(self)
+
+    # For delivery
+
+    async def transact(self, transaction: Transaction) -> TransactionResult:
+        """Carry out one transaction; never raises for what the peer does."""
+        if not self.usable:
+            return self._broken_result(len(transaction.recipients))
+        self._transaction = transaction
+        first = self._client.begin(transaction)
+        if not first:
+            return self._client.result
+        self._expect(self._settings.smtp_multiple_line_response_timeout)
+        self._waiter = self._loop.create_future()
+        self._write(first)
+        try:
+            step = await self._waiter
+            if step is Next.CONTENT:  # a file; small content was written at once
+                await self._send_file(transaction)
+                step = await self._next()
+        finally:
+            self._waiter = None
+            self._transaction = None
+        result = self._client.result
+        if self._broken:
+            result.broken = self._broken
+            result.broken_stage = self._client.stage
+        return result
+
+    async def quit(self) -> None:
+        """Say QUIT, wait a little for the answer, close."""
+        if self.usable and not self._is_quitting:
+            self._is_quitting = True
+            self.on_lost = None
+            self._waiter = self._loop.create_future()
+            self._write(b"QUIT\r\n")
+            await asyncio.wait([self._waiter], timeout=QUIT_S)
+            self._waiter = None
+        self.abort()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self.usable = False
+        self.on_lost = None
+        if self._timer is not None:
+            self._timer.cancel()
+        self._transport.close()
+
+    # For the transport
+
+    def data_received(self, data: bytes) -> None:
+        self.octets_in += len(data)
+        try:
+            for reply in self._parser.feed(data):
+                if self._trace is not None:
+                    self._trace(f">>> {reply}")
+                if self._is_quitting:
+                    self._wake(Next.DONE)
+                    continue
+                if self._transaction is None:
+                    raise RemoteProtocolError(f"a reply nobody asked for: {reply}")
+                self._step(self._client.receive(reply))
+        except (RemoteProtocolError, LookupError) as error:
+            self._break(f"protocol error in connection to {self.attempt.dsn_mta}: {error}")
+
+    def _step(self, step: Next) -> None:
+        if step is Next.WRITE:
+            self._write(self._client.take_output())
+        elif step is Next.CONTENT:
+            transaction = self._transaction
+            assert transaction is not None
+            if isinstance(transaction.content, FileContent):
+                self._wake(Next.CONTENT)
+                return
+            self._expect(self._settings.smtp_data_termination_timeout)
+            self._write_content(transaction, transaction.content)
+        elif step is Next.DONE:
+            self._deadline = 0.0
+            self._wake(Next.DONE)
+
+    def _write_content(self, transaction: Transaction, content: bytes) -> None:
+        skip = transaction.content_skip
+        body = content[skip:] if skip else content
+        head = transaction.head
+        if transaction.envelope.has_leading_dot:
+            head, body = stuffed(head), stuffed(body)
+        if self._trace is not None:
+            self._trace(f"<<< {len(head) + len(body)} octets of content")
+        self.octets_out += len(head) + len(body) + 3
+        self._transport.writelines([head, body, b".\r\n"])
+
+    async def _send_file(self, transaction: Transaction) -> None:
+        """Stream large content, no faster than the peer takes it."""
+        content = cast("FileContent", transaction.content)
+        stuffs = transaction.envelope.has_leading_dot
+        self._transport.write(stuffed(transaction.head) if stuffs else transaction.head)
+        before = b"\r\n"
+        with content.path.open("rb") as file:
+            file.seek(transaction.content_skip)
+            while octets := await asyncio.to_thread(_read, file):
+                if self._broken:
+                    return
+                if stuffs:
+                    octets, before = _stuffed_after(before, octets), octets[-2:]
+                self.octets_out += len(octets)
+                self._expect(self._settings.data_send_timeout)
+                self._transport.write(octets)
+                if self._drained is not None:
+                    await self._drained
+        self._expect(self._settings.smtp_data_termination_timeout)
+        self._waiter = self._loop.create_future()
+        self._transport.write(b".\r\n")
+
+    async def _next(self) -> Next:
+        if self._broken or self._waiter is None:
+            return Next.DONE
+        return await self._waiter
+
+    def pause_writing(self) -> None:
+        self._drained = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        name = "ECONNRESET" if isinstance(exc, ConnectionResetError) else "EDISCON"
+        self._break(f"{name} in connection to {self.attempt.dsn_mta}")
+
+    # Within
+
+    def _write(self, octets: bytes) -> None:
+        if self._trace is not None:
+            for line in octets.decode("utf-8", "replace").splitlines():
+                self._trace(f"<<< {line}")
+        self.octets_out += len(octets)
+        self._transport.write(octets)
+
+    def _wake(self, step: Next) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(step)
+
+    def _break(self, text: str) -> None:
+        """The connection is of no use any more, because of the peer."""
+        if not self.usable and self._broken:
+            return
+        was_usable, self.usable = self.usable, False
+        self._broken = text
+        self._deadline = 0.0
+        if self._timer is not None:
+            self._timer.cancel()
+        self._transport.abort()
+        self.resume_writing()
+        if self._waiter is not None:
+            self._wake(Next.DONE)
+        elif was_usable and self._transaction is None and self.on_lost is not None:
+            self.on_lost()
+
+    def _broken_result(self, recipients: int) -> TransactionResult:
+        broken = self._broken or f"EDISCON in connection to {self.attempt.dsn_mta}"
+        return TransactionResult([None] * recipients, broken=broken, broken_stage=Stage.MAIL)
+
+    def _expect(self, seconds: int) -> None:
+        """Something has to come within that time. One timer serves all expectations."""
+        self._deadline = self._loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._deadline:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(self._deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if not self._deadline:
+            return
+        if self._loop.time() >= self._deadline:
+            self._break(f"ETIMEDOUT in connection to {self.attempt.dsn_mta}")
+        else:
+            self._timer = self._loop.call_at(self._deadline, self._ring)
+
+
+def _read(file: "BufferedReader") -> bytes:
+    return file.read(CHUNK_OCTETS)
+
+
+def _stuffed_after(before: bytes, octets: bytes) -> bytes:
+    """The next piece of content, stuffed; `before` are the last octets before it."""
+    if before[-1:] == b"\r" and octets[:2] == b"\n.":
+        return b"\n.." + stuffed(octets[2:], at_line_start=False)
+    return stuffed(octets, at_line_start=before == b"\r\n")

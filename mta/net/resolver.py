@@ -1,0 +1,174 @@
+"""DNS for delivery: dnspython asks, we remember.
+
+Answers live as long as their TTL says, within bounds; that a name does not exist is
+remembered, too. A name is asked for once however many wait for it. When no server
+answers, what was known an hour ago is better than nothing (RFC 8767).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+import dns.asyncresolver
+import dns.exception
+import dns.name
+import dns.rdatatype
+import dns.resolver
+
+from mta import clock
+from mta.errors import ResolveError
+from mta.model.dns_answer import MxAnswer
+
+T = TypeVar("T")
+
+TTL_MIN_S: Final = 5
+TTL_MAX_S: Final = 86400
+NEGATIVE_TTL_S: Final = 300
+"""RFC 2308 §5 allows up to three hours; senders correct their mistakes sooner."""
+STALE_S: Final = 3600
+NAMES_MAX: Final = 50_000
+LIFETIME_S: Final = 15.0
+"""How long one question may take, all servers tried."""
+
+
+@dataclass(slots=True)
+class _Known(Generic[T]):
+    value: T
+    until: float
+
+
+class Resolver:
+    """The resolver of one shard."""
+
+    def __init__(self, servers: tuple[str, ...] = (), now: Callable[[], float] = clock.now) -> None:
+        """`servers` are `ip` or `ip:port`; none: those of the system."""
+        self._now = now
+        self._dns: dns.asyncresolver.Resolver | None = None
+        self._servers = servers
+        self._known: dict[tuple[str, str], _Known[object]] = {}
+        self._asking: dict[tuple[str, str], asyncio.Task[object]] = {}
+
+    @property
+    def names_cached(self) -> int:
+        return len(self._known)
+
+    @property
+    def names_pending(self) -> int:
+        return len(self._asking)
+
+    def clear(self, domain: str) -> None:
+        """Forget a domain, or everything for `*`."""
+        name = domain.lower().removesuffix(".")
+        self._known = {
+            key: known for key, known in self._known.items() if domain != "*" and key[0] != name
+        }
+
+    async def mx(self, domain: str) -> MxAnswer:
+        """The MX records of a domain; ResolveError if no server answers."""
+        answer = await self._remembered(domain, "MX", self._ask_mx)
+        assert isinstance(answer, MxAnswer)
+        return answer
+
+    async def addresses(self, host: str) -> tuple[str, ...]:
+        """The addresses of a host, IPv4 first.
+
+        ResolveError: permanent if there are none, else no server answered.
+        """
+        found = await self._remembered(host, "A", self._ask_addresses)
+        assert isinstance(found, tuple)
+        if not found:
+            raise ResolveError(f"{host} has no address", permanent=True, status="5.4.4")
+        return found
+
+    async def _remembered(
+        self, name: str, kind: str, ask: Callable[[str], Awaitable[tuple[object, float]]]
+    ) -> object:
+        key = (name.lower().removesuffix("."), kind)
+        known = self._known.get(key)
+        if known is not None and known.until > self._now():
+            return known.value
+        task = self._asking.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._ask(key, ask))
+            self._asking[key] = task
+            task.add_done_callback(lambda _: self._asking.pop(key, None))
+        try:
+            return await asyncio.shield(task)
+        except ResolveError:
+            if known is not None and known.until + STALE_S > self._now():
+                return known.value
+            raise
+
+    async def _ask(
+        self, key: tuple[str, str], ask: Callable[[str], Awaitable[tuple[object, float]]]
+    ) -> object:
+        value, until = await ask(key[0])
+        while len(self._known) >= NAMES_MAX:
+            del self._known[next(iter(self._known))]
+        self._known.pop(key, None)
+        self._known[key] = _Known(value, until)
+        return value
+
+    async def _ask_mx(self, domain: str) -> tuple[MxAnswer, float]:
+        answer = await self._query(domain, "MX")
+        if isinstance(answer, bool):
+            return MxAnswer((), exists=answer), self._now() + NEGATIVE_TTL_S
+        records = tuple(
+            (record.preference, record.exchange.to_text().lower().removesuffix("."))
+            for record in answer
+        )
+        is_null = len(records) == 1 and records[0][1] in ("", ".")
+        return MxAnswer(() if is_null else records, is_null=is_null), self._until(answer)
+
+    async def _ask_addresses(self, host: str) -> tuple[tuple[str, ...], float]:
+        found: list[str] = []
+        untils = []
+        failure: ResolveError | None = None
+        for kind in ("A", "AAAA"):
+            try:
+                answer = await self._query(host, kind)
+            except ResolveError as error:
+                failure = error
+                continue
+            if not isinstance(answer, bool):
+                found += [record.address for record in answer]
+                untils.append(self._until(answer))
+            elif not answer:
+                break
+        if not found and failure is not None:
+            raise failure
+        return tuple(found), min(untils, default=self._now() + NEGATIVE_TTL_S)
+
+    def _until(self, answer: dns.resolver.Answer) -> float:
+        ttl = answer.rrset.ttl if answer.rrset is not None else TTL_MIN_S
+        return self._now() + min(max(ttl, TTL_MIN_S), TTL_MAX_S)
+
+    async def _query(self, name: str, kind: str) -> "dns.resolver.Answer | bool":
+        """The answer; True if there are no such records, False if there is no such name."""
+        try:
+            if self._dns is None:
+                self._dns = _configured(self._servers)
+            # Names are absolute: a search list must not make one domain another.
+            absolute = dns.name.from_text(name)
+            return await self._dns.resolve(absolute, kind, search=False)
+        except dns.resolver.NXDOMAIN:
+            return False
+        except dns.resolver.NoAnswer:
+            return True
+        except dns.name.LabelTooLong as error:
+            raise ResolveError(f"{name} is no name", permanent=True, status="5.1.2") from error
+        except (dns.exception.DNSException, OSError) as error:
+            text = f"StatusDnsQueryFailed resolving {name}"
+            raise ResolveError(text, permanent=False, status="4.4.3") from error
+
+
+def _configured(servers: tuple[str, ...]) -> dns.asyncresolver.Resolver:
+    resolver = dns.asyncresolver.Resolver(configure=not servers)
+    resolver.lifetime = LIFETIME_S
+    if servers:
+        resolver.nameservers = [server.rpartition(":")[0] or server for server in servers]
+        ports = {server.rpartition(":")[2] for server in servers if ":" in server}
+        if len(ports) == 1:
+            resolver.port = int(ports.pop())
+    return resolver

@@ -1,0 +1,244 @@
+"""One transaction after another as a client, without I/O (RFC 5321 §3.3, RFC 2920).
+
+What is waited for is a queue of expectations; each reply answers the first. With PIPELINING
+MAIL, every RCPT and DATA are written at once, so their expectations stand there together;
+without it each is written when the one before was answered.
+
+    expected    reply                        then
+    RSET        any                          (it only clears what the last transaction left)
+    MAIL        2yz                          the recipients
+                other                        end of the transaction
+    RCPT        2yz | other                  noted; after the last: DATA if any was accepted
+    DATA        354, a recipient accepted    write the content, expect CONTENT
+                354, none accepted           write an empty message (RFC 2920 §3.1), expect CONTENT
+                other                        end of the transaction
+    CONTENT     any                          end of the transaction
+
+A transaction that ends without content leaves the server with a sender and recipients, so
+the next one begins with RSET. Lines are written with CRLF by us alone: what could smuggle a
+command in is refused as a bug of ours.
+"""
+
+import enum
+import re
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from mta.errors import LocalProtocolError
+from mta.model.message import Content, Envelope, Recipient
+from mta.model.outcome import Stage
+from mta.model.reply import Reply
+from mta.smtp.extensions import Extensions
+
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f<>]")
+_XTEXT = re.compile(r"[^\x21-\x2a\x2c-\x3c\x3e-\x7e]")
+NO_SMTPUTF8: Final = Reply(553, ("5.6.7 the remote host does not take SMTPUTF8 addresses",))
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One message to one or more recipients.
+
+    What is sent is `head`, then `content` from `content_skip` on, dot-stuffed where the
+    envelope says that lines begin with a dot.
+    """
+
+    envelope: Envelope
+    recipients: tuple[Recipient, ...]
+    head: bytes
+    content: Content
+    content_skip: int = 0
+
+
+@dataclass(slots=True)
+class TransactionResult:
+    """What came back; None where nothing did. `broken` says how the connection broke."""
+
+    rcpts: list[Reply | None]
+    mail: Reply | None = None
+    data: Reply | None = None
+    final: Reply | None = None
+    broken: str = ""
+    broken_stage: Stage | None = None
+
+
+class Next(enum.Enum):
+    """What to do after a reply."""
+
+    WAIT = "wait"
+    WRITE = "write"
+    """Write what `take_output` gives."""
+    CONTENT = "content"
+    """Write the content of the transaction, then wait."""
+    DONE = "done"
+
+
+class Client:
+    """The client side of one connection, after EHLO."""
+
+    __slots__ = (
+        "_accepted",
+        "_expected",
+        "_extensions",
+        "_needs_rset",
+        "_output",
+        "_rcpts",
+        "result",
+    )
+
+    def __init__(self, extensions: Extensions) -> None:
+        self.result = TransactionResult([])
+        self._extensions = extensions
+        self._expected: deque[Stage] = deque()
+        self._rcpts: list[bytes] = []
+        self._accepted = 0
+        self._needs_rset = False
+        self._output = b""
+
+    @property
+    def stage(self) -> Stage:
+        """What the first reply that is missing answers."""
+        return self._expected[0] if self._expected else Stage.MAIL
+
+    def begin(self, transaction: Transaction) -> bytes:
+        """What to write first; empty if the transaction is over at once."""
+        assert not self._expected, "a transaction is under way"
+        self.result = TransactionResult([None] * len(transaction.recipients))
+        self._accepted = 0
+        if (
+            transaction.envelope.is_smtputf8
+            and not self._extensions.smtputf8
+            and not _is_ascii(transaction)
+        ):
+            self.result.mail = NO_SMTPUTF8
+            return b""
+        mail = self._mail(transaction)
+        rcpts = [self._rcpt(recipient) for recipient in transaction.recipients]
+        start = b""
+        if self._needs_rset:
+            start = b"RSET\r\n"
+            self._expected.append(Stage.RSET)
+        self._expected.append(Stage.MAIL)
+        if not self._extensions.pipelining:
+            self._rcpts = rcpts
+            if not start:
+                return mail
+            self._rcpts.insert(0, mail)
+            return start
+        self._rcpts = []
+        self._expected.extend([Stage.RCPT] * len(rcpts))
+        self._expected.append(Stage.DATA)
+        return b"".join([start, mail, *rcpts, b"DATA\r\n"])
+
+    def receive(self, reply: Reply) -> Next:
+        """Take the next reply; LookupError if none is expected."""
+        stage = self._expected.popleft()
+        result = self.result
+        if stage is Stage.RSET:
+            self._needs_rset = False
+            return self._write(self._rcpts.pop(0)) if self._rcpts else Next.WAIT
+        if stage is Stage.MAIL:
+            result.mail = reply
+            self._needs_rset = reply.is_positive
+            return self._after_mail(reply)
+        if stage is Stage.RCPT:
+            result.rcpts[result.rcpts.index(None)] = reply
+            self._accepted += reply.is_positive
+            return self._after_rcpt()
+        if stage is Stage.DATA:
+            if reply.code != 354:
+                result.data = reply
+                return Next.DONE
+            self._expected.append(Stage.CONTENT)
+            if result.mail is None or not result.mail.is_positive or not self._accepted:
+                return self._write(b".\r\n")
+            result.data = reply
+            return Next.CONTENT
+        self._needs_rset = False
+        if result.data is not None:
+            result.final = reply
+        return Next.DONE
+
+    def take_output(self) -> bytes:
+        """What `receive` said to write."""
+        output, self._output = self._output, b""
+        return output
+
+    def _write(self, octets: bytes) -> Next:
+        self._output = octets
+        return Next.WRITE
+
+    def _after_mail(self, reply: Reply) -> Next:
+        if self._extensions.pipelining:
+            return Next.WAIT
+        if not reply.is_positive:
+            self._rcpts = []
+            return Next.DONE
+        self._expected.append(Stage.RCPT)
+        return self._write(self._rcpts.pop(0))
+
+    def _after_rcpt(self) -> Next:
+        if self._extensions.pipelining:
+            return Next.WAIT
+        if self._rcpts:
+            self._expected.append(Stage.RCPT)
+            return self._write(self._rcpts.pop(0))
+        if not self._accepted:
+            return Next.DONE
+        self._expected.append(Stage.DATA)
+        return self._write(b"DATA\r\n")
+
+    def _mail(self, transaction: Transaction) -> bytes:
+        envelope = transaction.envelope
+        parts = [f"MAIL FROM:<{_checked(envelope.mail_from)}>"]
+        offers = self._extensions
+        if offers.size:
+            parts.append(f"SIZE={envelope.size + len(transaction.head) - transaction.content_skip}")
+        if offers.eightbit and envelope.is_8bit:
+            parts.append("BODY=8BITMIME")
+        if offers.smtputf8 and envelope.is_smtputf8:
+            parts.append("SMTPUTF8")
+        if offers.dsn and envelope.ret:
+            parts.append(f"RET={_checked(envelope.ret)}")
+        if offers.dsn and envelope.env_id:
+            parts.append(f"ENVID={xtext(envelope.env_id)}")
+        return _line(parts)
+
+    def _rcpt(self, recipient: Recipient) -> bytes:
+        parts = [f"RCPT TO:<{_checked(recipient.address)}>"]
+        if self._extensions.dsn and recipient.notify:
+            parts.append(f"NOTIFY={_checked(recipient.notify)}")
+        if self._extensions.dsn and recipient.orcpt:
+            kind, _, address = recipient.orcpt.partition(";")
+            parts.append(f"ORCPT={_checked(kind)};{xtext(address)}")
+        return _line(parts)
+
+
+def xtext(text: str) -> str:
+    """Text as RFC 3461 §4 writes it in a parameter."""
+    encoded = _XTEXT.sub(lambda m: "".join(f"+{octet:02X}" for octet in m[0].encode()), text)
+    return encoded.replace("=", "+3D")
+
+
+def stuffed(octets: bytes, *, at_line_start: bool = True) -> bytes:
+    """Octets with lines that begin with a dot given another (RFC 5321 §4.5.2)."""
+    octets = octets.replace(b"\r\n.", b"\r\n..")
+    return b"." + octets if at_line_start and octets[:1] == b"." else octets
+
+
+def _is_ascii(transaction: Transaction) -> bool:
+    return transaction.envelope.mail_from.isascii() and all(
+        recipient.address.isascii() for recipient in transaction.recipients
+    )
+
+
+def _checked(text: str) -> str:
+    if _FORBIDDEN.search(text):
+        raise LocalProtocolError(f"{text!r} cannot stand in a command")
+    return text
+
+
+def _line(parts: list[str]) -> bytes:
+    line = " ".join(parts)
+    return f"{line}\r\n".encode()

@@ -1,0 +1,37 @@
+"""What a server offers (RFC 5321 §4.1.1.1)."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class ExtensionSettings(Protocol):
+    """What of a queue keeps offers from being used."""
+
+    @property
+    def ignore_pipelining(self) -> bool: ...
+    @property
+    def ignore_8bitmime(self) -> bool: ...
+    @property
+    def ignore_dsn(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """The offers that are used."""
+
+    pipelining: bool = False
+    size: bool = False
+    eightbit: bool = False
+    smtputf8: bool = False
+    dsn: bool = False
+
+    @classmethod
+    def of(cls, keywords: frozenset[str], settings: ExtensionSettings) -> "Extensions":
+        """From the keywords of an EHLO reply, upper case."""
+        return cls(
+            pipelining="PIPELINING" in keywords and not settings.ignore_pipelining,
+            size="SIZE" in keywords,
+            eightbit="8BITMIME" in keywords and not settings.ignore_8bitmime,
+            smtputf8="SMTPUTF8" in keywords,
+            dsn="DSN" in keywords and not settings.ignore_dsn,
+        )

@@ -1,0 +1,60 @@
+"""Replies out of a stream of octets (RFC 5321 §4.2). Bounded; what is no reply raises."""
+
+import re
+from typing import Final
+
+from mta.errors import RemoteProtocolError
+from mta.model.reply import Reply
+
+LINE_OCTETS_MAX: Final = 8192
+"""RFC 5321 §4.5.3.1.5 allows 512; large providers write longer ones."""
+LINES_MAX: Final = 500
+
+_LINE = re.compile(rb"([2-5]\d\d)([ -]?)(.*)", re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class ReplyParser:
+    """Fed with octets in any pieces, gives whole replies."""
+
+    __slots__ = ("_buffer", "_code", "_lines")
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._lines: list[str] = []
+        self._code = 0
+
+    def feed(self, octets: bytes) -> list[Reply]:
+        """The replies that are now complete; RemoteProtocolError if the peer talks nonsense."""
+        buffer = self._buffer + octets if self._buffer else octets
+        *lines, self._buffer = buffer.split(b"\n")
+        replies = []
+        for line in lines:
+            reply = self._line(line.removesuffix(b"\r"))
+            if reply is not None:
+                replies.append(reply)
+        if len(self._buffer) > LINE_OCTETS_MAX:
+            raise RemoteProtocolError(f"a reply line of more than {LINE_OCTETS_MAX} octets")
+        return replies
+
+    def _line(self, line: bytes) -> Reply | None:
+        match = _LINE.fullmatch(line)
+        if match is None or len(line) > LINE_OCTETS_MAX:
+            shown = line[:60].decode("ascii", "backslashreplace")
+            raise RemoteProtocolError(f"not a reply: {shown!r}")
+        code = int(match[1])
+        text = match[3].decode("utf-8", "replace")
+        if not text.isprintable():
+            text = _CONTROL.sub(" ", text)
+        if match[2] != b"-" and not self._lines:
+            return Reply(code, (text,))
+        if self._lines and code != self._code:
+            raise RemoteProtocolError(f"a reply with two codes, {self._code} and {code}")
+        self._code = code
+        self._lines.append(text)
+        if len(self._lines) > LINES_MAX:
+            raise RemoteProtocolError(f"a reply of more than {LINES_MAX} lines")
+        if match[2] == b"-":
+            return None
+        lines, self._lines = tuple(self._lines), []
+        return Reply(code, lines)
