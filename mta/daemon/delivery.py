@@ -35,7 +35,7 @@ from mta.queues.scheduler import (
 from mta.smtp.client import Transaction
 
 if TYPE_CHECKING:
-    from mta.accounting.categories import Categories
+    from mta.bounces.categories import Categories
     from mta.admin.traffic import TrafficCounters
     from mta.daemon.heads import Heads
     from mta.daemon.hosts import HostFinder
@@ -377,7 +377,9 @@ class Delivery:
         heads = self._context.heads
         address = batch[0].address if len(batch) == 1 else ""
         own = (
-            await _own_head(content, envelope) if heads.needs_own(queue.key.vmta, envelope) else b""
+            await _own_head(content, envelope)
+            if heads.rules(queue.key.vmta).pattern(envelope)
+            else b""
         )
         head = heads.render(queue.key.vmta, envelope, address, own)
         result = await dialogue.transact(

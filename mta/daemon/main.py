@@ -43,7 +43,13 @@ def run(config_path: str) -> int:
 
 async def _serve(config_path: str, configuration: "Configuration", remarks: list[str]) -> int:
     root = configuration.root
-    log = Log(Path(root.log_file), root.log_rotate)
+    log = Log(
+        Path(root.log_file),
+        root.log_rotate,
+        is_world_readable=root.log_file_world_readable,
+        rotates_daily=root.log_auto_rotation,
+    )
+    failures: list[BaseException] = []
     try:
         async with AsyncExitStack() as stack:
             stack.callback(log.close)
@@ -63,10 +69,10 @@ async def _serve(config_path: str, configuration: "Configuration", remarks: list
                 await shard.stop()
             log.write("stopped")
     except* (PetrelError, OSError) as group:
-        for error in _leaves(group):
-            startup_error(str(error), log)
-        return EXIT_START
-    return 0
+        failures = _leaves(group)
+    for error in failures:
+        startup_error(str(error), log)
+    return EXIT_START if failures else 0
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -43,6 +43,7 @@ from mta.daemon import explaining
 from mta.daemon.loading import load_checked
 from mta.errors import ConfigError
 from mta.model.queue_key import QueueKey
+from mta.spool.query import RecipientQuery
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration, Explained
@@ -89,8 +90,8 @@ class ShardOperations:
             last_minute=traffic.last_minute,
             top_minute=traffic.top_minute,
             inbound=Connections(
-                active=sum(listener.connections for listener in shard.listeners),
-                top=max((listener.connections_top for listener in shard.listeners), default=0),
+                active=len(shard.door.connections),
+                top=shard.door.connections_top,
                 maximum=root.total_max_smtp_in,
             ),
             outbound=Connections(
@@ -238,9 +239,8 @@ class ShardOperations:
         now = clock.now()
         queues = {r.queue: await self.explain_queue(r.queue) for r in recipients[:100]}
         ages = [
-            envelope.time_queued + age
+            envelope.time_queued + self._shard.configuration.domain(key).bounce_after
             for key in queues
-            if (age := self._shard.configuration.domain(key).bounce_after) is not None
         ]
         flying = {
             r.recipient_id
@@ -273,7 +273,7 @@ class ShardOperations:
         )
 
     async def list_recipients(self, recipients: RecipientFilter, *, limit: int) -> ListAnswer:
-        found = await self._shard.spool.find(recipients, limit + 1)
+        found = await self._shard.spool.find(_query(recipients), limit + 1)
         rows = tuple(
             ListedRecipient(
                 queue=r.queue,
@@ -354,7 +354,7 @@ class ShardOperations:
         count = matching = 0
         async with shard.delivery.frozen(queues) as busy:
             while True:
-                found = await shard.spool.find(recipients, DELETE_PAGE + len(busy))
+                found = await shard.spool.find(_query(recipients), DELETE_PAGE + len(busy))
                 free = [r for r in found if r.recipient_id not in busy]
                 count += len(free)
                 self._bounce(free, accounting=accounting)
@@ -408,6 +408,19 @@ class ShardOperations:
             raise CommandRefusedError(
                 f'there is no VirtualMTA "{queue.vmta}"; `show vmtas` lists those there are'
             )
+
+
+def _query(recipients: RecipientFilter) -> RecipientQuery:
+    age = recipients.older_than
+    return RecipientQuery(
+        domain=recipients.queue.domain if recipients.queue else "",
+        vmta=recipients.queue.vmta if recipients.queue else "",
+        mail_from=recipients.mail_from,
+        address=recipients.address,
+        job_id=recipients.job_id,
+        env_id=recipients.env_id,
+        queued_before=None if age is None else clock.now() - age,
+    )
 
 
 def _events(queue: "Queue") -> tuple[Event, ...]:

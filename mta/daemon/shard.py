@@ -8,6 +8,7 @@ the listeners. A stop goes the other way.
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mta import clock
@@ -20,7 +21,7 @@ from mta.daemon.heads import Heads
 from mta.daemon.hosts import HostFinder
 from mta.daemon.intake import Intake
 from mta.daemon.traces import Traces
-from mta.net.listener import ListenerHandle, serve
+from mta.net.listener import Door
 from mta.net.local_addresses import local_addresses
 from mta.net.resolver import Resolver
 from mta.queues.scheduler import Scheduler
@@ -46,15 +47,16 @@ class Shard:
         self.traces = Traces()
         self.started = clock.now()
         self.own = local_addresses()
-        self.listeners: list[ListenerHandle] = []
         self.is_stopping = False
+        self._sampling: asyncio.Task[None] | None = None
         self._log = log
         self.spool: Spool
         self.scheduler: Scheduler
         self.delivery: Delivery
         self.intake: Intake
         self.accounting: AccountingWriter
-        self.resolver = Resolver()
+        self.door: Door
+        self.resolver = Resolver(configuration.root.name_server)
         self._follow()
 
     def _follow(self) -> None:
@@ -92,10 +94,11 @@ class Shard:
         root = configuration.root
         spool_settings = configuration.spools[0]
         self.spool = Spool.open(
-            spool_settings.directory,
+            Path(spool_settings.directory),
             sync_create=root.sync_msg_create,
             sync_update=root.sync_msg_update,
             min_free=spool_settings.min_free_space,
+            log=self.log,
         )
         stack.push_async_callback(self.spool.close)
         self.accounting = AccountingWriter(self.spool, configuration.acct_files, log=self.log)
@@ -113,10 +116,10 @@ class Shard:
             traffic=self.traffic,
             log=self.log,
         )
-        for settings in configuration.listeners:
-            handle = await serve(configuration, settings, self.intake, self.own)
-            self.listeners.append(handle)
-        tasks.create_task(self._sample())
+        self.door = Door(configuration, self.intake, self.own)
+        for listener in configuration.listeners:
+            await self.door.listen(listener)
+        self._sampling = tasks.create_task(self._sample())
         self.delivery.kick()
 
     async def _restore(self) -> None:
@@ -139,20 +142,19 @@ class Shard:
         self.intake.follow(configuration, self.wanted_kinds, acct_headers(configuration))
         self.accounting.reload(configuration.acct_files)
         self.scheduler.reload(configuration, self.own, clock.now())
-        for listener in self.listeners:
-            listener.reload(configuration)
+        self.door.configuration = configuration
+        self.door.own = self.own
         self.delivery.kick()
 
     async def stop(self) -> None:
         """Take no more mail, let transactions in flight finish within a bound."""
         self.is_stopping = True
         self.intake.is_stopping = True
-        for listener in self.listeners:
-            listener.close()
         async with asyncio.TaskGroup() as closing:
-            for listener in self.listeners:
-                closing.create_task(listener.wait_closed(STOP_WITHIN_S))
+            closing.create_task(self.door.close(STOP_WITHIN_S))
             closing.create_task(self.delivery.stop(STOP_WITHIN_S))
+        if self._sampling is not None:
+            self._sampling.cancel()
 
     async def _sample(self) -> None:
         while not self.is_stopping:
@@ -162,7 +164,7 @@ class Shard:
 
 def acct_headers(configuration: "Configuration") -> frozenset[bytes]:
     """Names, lower case, of the message headers that accounting files have columns for."""
-    names = set()
+    names: set[str] = set()
     for file in configuration.acct_files:
         for _, items in file.record_fields:
             names.update(i[7:] for i in items if i.lower().startswith("header_"))

@@ -248,8 +248,7 @@ class Queue:
 
     def expires_at(self, recipient: Recipient) -> float:
         """When `bounce-after` gives a recipient up, epoch seconds."""
-        age = self.settings.bounce_after
-        return float("inf") if age is None else recipient.envelope.time_queued + age
+        return recipient.envelope.time_queued + self.settings.bounce_after
 
     def retry_recipient_at(self, recipient: Recipient, now: float) -> float:
         """When a deferred recipient is tried again; never later than it expires."""

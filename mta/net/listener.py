@@ -1,0 +1,542 @@
+"""Listening for mail: aiosmtpd's protocol with a command loop of our own.
+
+One task for each connection. It reads what there is, lets `smtp.server` answer every
+command in it, and writes the replies at once. While a message is being committed nothing
+is read, so a client cannot get ahead of the disk.
+"""
+
+import asyncio
+import os
+import socket
+import ssl
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final, Protocol, cast
+
+from aiosmtpd.smtp import SMTP
+
+from mta.errors import TransportError
+from mta.model.message import Content, FileContent
+from mta.model.reply import Reply
+from mta.net.tls_server import server_context
+from mta.smtp import header_block
+from mta.smtp.command import LINE_OCTETS_MAX, MailParameters, RcptParameters
+from mta.smtp.framing import ContentFramer
+from mta.smtp.server import Server, Step
+
+if TYPE_CHECKING:
+    from mta.config.configuration import Configuration, ListenerSettings
+    from mta.settings.source import SourceSettings
+
+MEMORY_OCTETS_MAX: Final = 256 << 10
+"""Content larger than this goes to a file as it comes."""
+READ_OCTETS: Final = 256 << 10
+PROGRESS_OCTETS: Final = 32 << 10
+"""A client that sends content has the whole timeout again after so many octets, not less:
+one that sends an octet a minute is not a client."""
+BACKLOG: Final = 1024
+PRODUCT: Final = "Petrel"
+
+TOO_MANY = b"421 4.3.2 too many connections; try again later\r\n"
+STOPPING = b"421 4.3.2 the service is stopping; try again in a minute\r\n"
+TIMEOUT = b"421 4.4.2 timeout; closing\r\n"
+BARE = Reply(554, ("5.6.0 the message has a CR or LF that is no line end; lines end with CRLF",))
+NUL = Reply(554, ("5.6.0 the message has a NUL octet; encode it",))
+LONG = Reply(554, ("5.6.0 the message has a line of more than a million octets; encode it",))
+HEAD = Reply(552, ("5.3.4 the header block is too large",))
+DISK = Reply(452, ("4.3.1 the disk is full; try again later",))
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One client connection, as those who decide about it see it."""
+
+    peer_ip: str
+    peer_port: int
+    local_ip: str
+    listener: "ListenerSettings"
+    source: "SourceSettings"
+    source_matched: bool
+    """Whether any `<source>` speaks of the client."""
+    is_local: bool
+    """Whether the client is on this very host."""
+    helo: str = ""
+    user: str = ""
+    with_protocol: str = "SMTP"
+
+
+class Reception(Protocol):
+    """Who takes the mail; a Reply refuses, None accepts."""
+
+    @property
+    def spill_directory(self) -> Path: ...
+
+    def open_session(self, session: Session) -> Reply | None: ...
+
+    def mail(self, session: Session, mail: MailParameters) -> Reply | None: ...
+
+    def rcpt(
+        self, session: Session, mail: MailParameters, rcpt: RcptParameters
+    ) -> Reply | None: ...
+
+    async def message(
+        self,
+        session: Session,
+        mail: MailParameters,
+        rcpts: list[RcptParameters],
+        content: Content,
+        head_size: int,
+        has_leading_dot: bool,
+        is_8bit: bool,
+    ) -> Reply: ...
+
+    def close_session(self, session: Session) -> None: ...
+
+
+class Door:
+    """What all listeners of a shard share: the configuration, and how many are inside."""
+
+    def __init__(
+        self, configuration: "Configuration", reception: Reception, own: frozenset[str]
+    ) -> None:
+        self.configuration = configuration
+        self.reception = reception
+        self.own = own
+        self.connections: set[_Connection] = set()
+        self.connections_top = 0
+        self._servers: list[asyncio.Server] = []
+        self._is_closing = False
+
+    async def listen(self, listener: "ListenerSettings") -> None:
+        """Accept connections at a listener's addresses; TransportError if one cannot be had."""
+        context = server_context(listener)
+        loop = asyncio.get_running_loop()
+        for address in self._addresses(listener.address):
+            sock = _bound(address, listener.port)
+            self._servers.append(
+                await loop.create_server(
+                    lambda: _Connection(self, listener, context), sock=sock, backlog=BACKLOG
+                )
+            )
+
+    async def close(self, within_s: float) -> None:
+        """Accept nothing more; end what is idle, let messages under way finish, then break off."""
+        self._is_closing = True
+        for server in self._servers:
+            server.close()
+        for connection in list(self.connections):
+            connection.stop_when_idle()
+        tasks = [c.task for c in self.connections if c.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=within_s)
+        for connection in list(self.connections):
+            connection.break_off()
+        for server in self._servers:
+            await server.wait_closed()
+
+    @property
+    def is_closing(self) -> bool:
+        return self._is_closing
+
+    @property
+    def ports(self) -> list[tuple[str, int]]:
+        """Where connections are accepted."""
+        return [sock.getsockname()[:2] for server in self._servers for sock in server.sockets]
+
+    def _addresses(self, address: str) -> list[str]:
+        if "/" not in address:
+            return [address]
+        network = ip_network(address)
+        return sorted(own for own in self.own if ip_address(own) in network)
+
+
+def _bound(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((address, port))
+    except OSError as error:
+        sock.close()
+        raise TransportError(
+            f"cannot listen on {address}:{port}: {error.strerror}; is another mail server running?"
+        ) from error
+    return sock
+
+
+class _Connection(SMTP):
+    """One client."""
+
+    line_length_limit = READ_OCTETS
+
+    def __init__(
+        self, door: Door, listener: "ListenerSettings", context: ssl.SSLContext | None
+    ) -> None:
+        super().__init__(
+            handler=None,
+            hostname=door.configuration.root.host_name,
+            loop=asyncio.get_running_loop(),
+        )
+        self._door = door
+        self._listener = listener
+        self._context = context
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_idle = False
+        self._session: Session
+        self.task: asyncio.Task[None] | None = None
+
+    # aiosmtpd
+
+    def _reset_timeout(self, duration: float | None = None) -> None:
+        """Our own deadlines serve."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        # Unlike aiosmtpd, do not cancel: a message may be half way to the disk.
+        asyncio.StreamReaderProtocol.connection_lost(self, error)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._door.connections.discard(self)
+
+    def eof_received(self) -> bool | None:
+        return asyncio.StreamReaderProtocol.eof_received(self)
+
+    async def _handle_client(self) -> None:
+        """Serve one client; called by aiosmtpd when the connection is made."""
+        self.task = asyncio.current_task()
+        door = self._door
+        door.connections.add(self)
+        door.connections_top = max(door.connections_top, len(door.connections))
+        session: Session | None = None
+        try:
+            session = self._admitted()
+            if session is not None:
+                await self._serve(session)
+        except (ConnectionError, ssl.SSLError):
+            pass  # the client is gone; nothing was promised that is not on disk
+        finally:
+            if session is not None:
+                door.reception.close_session(session)
+            self._writer.close()
+
+    # Ours
+
+    def stop_when_idle(self) -> None:
+        """The daemon stops: say so if no message is under way."""
+        if self._is_idle:
+            self._say_and_close(STOPPING)
+
+    def break_off(self) -> None:
+        if self.transport is not None:
+            cast("asyncio.Transport", self.transport).abort()
+
+    def _admitted(self) -> Session | None:
+        """The session of a client that may talk to us; None after refusing it."""
+        door = self._door
+        transport = self.transport
+        assert transport is not None
+        peer = transport.get_extra_info("peername")
+        local = transport.get_extra_info("sockname")
+        if not peer or not local:
+            return None
+        configuration = door.configuration
+        if len(door.connections) > configuration.root.total_max_smtp_in:
+            self._writer.write(TOO_MANY)
+            return None
+        peer_ip = peer[0].removeprefix("::ffff:")
+        name = self._listener.source
+        session = Session(
+            peer_ip=peer_ip,
+            peer_port=peer[1],
+            local_ip=local[0],
+            listener=self._listener,
+            source=configuration.source(peer_ip, name),
+            source_matched=configuration.source_matches(peer_ip, name),
+            is_local=peer_ip in door.own or ip_address(peer_ip).is_loopback,
+        )
+        refusal = door.reception.open_session(session)
+        if refusal is not None:
+            self._writer.write(_octets(refusal))
+            return None
+        return session
+
+    async def _serve(self, session: Session) -> None:
+        self._session = session
+        root = self._door.configuration.root
+        server = Server(
+            _Policy(self._door.reception, session),
+            session.source,
+            root.host_name,
+            offers_tls=self._context is not None,
+        )
+        self._writer.write(f"220 {root.host_name} ({PRODUCT}) ESMTP service ready\r\n".encode())
+        buffer = b""
+        while True:
+            octets = await self._read(session.source.smtp_command_timeout, idle=server.mail is None)
+            if not octets:
+                return
+            buffer += octets
+            step, buffer = await self._commands(server, session, buffer)
+            if step is Step.END:
+                await self._writer.drain()
+                return
+            if len(buffer) > LINE_OCTETS_MAX:
+                self._writer.write(b"500 5.5.2 the command line is too long\r\n")
+                return
+
+    async def _commands(
+        self, server: Server, session: Session, buffer: bytes
+    ) -> tuple[Step, bytes]:
+        """Answer every whole command in the buffer; what is left of it."""
+        replies: list[bytes] = []
+        while True:
+            end = buffer.find(b"\n")
+            if end < 0:
+                break
+            line, buffer = buffer[:end], buffer[end + 1 :]
+            if line[-1:] != b"\r":
+                replies.append(b"500 5.5.2 lines end with CRLF; closing\r\n")
+                self._writer.write(b"".join(replies))
+                return Step.END, b""
+            reply, step = server.receive(line[:-1])
+            if reply is not None:
+                replies.append(_octets(reply))
+            if step is Step.GO_ON:
+                continue
+            self._writer.write(b"".join(replies))
+            replies.clear()
+            if step is Step.CONTENT:
+                answer, buffer = await self._content(server, session, buffer)
+                replies.append(_octets(answer))
+                server.reset()
+                if answer.code == 421:
+                    step = Step.END
+                else:
+                    continue
+            elif step is Step.START_TLS:
+                await self._start_tls(server)
+                return Step.GO_ON, b""
+            self._writer.write(b"".join(replies))
+            return step, buffer
+        if replies:
+            self._writer.write(b"".join(replies))
+        return Step.GO_ON, buffer
+
+    async def _content(
+        self, server: Server, session: Session, buffer: bytes
+    ) -> tuple[Reply, bytes]:
+        """Take content up to its end; the reply to it, and what follows."""
+        framer = ContentFramer()
+        spill = _Spill(self._door.reception.spill_directory)
+        source = session.source
+        progress = 0
+        rest = framer.feed(buffer)
+        try:
+            while rest is None:
+                timeout = source.smtp_data_timeout if progress <= 0 else 0
+                octets = await self._read(timeout, idle=False)
+                if not octets:
+                    raise ConnectionResetError
+                progress = progress + len(octets) if timeout == 0 else len(octets)
+                if progress >= PROGRESS_OCTETS:
+                    progress = 0
+                rest = framer.feed(octets)
+                if framer.buffered > MEMORY_OCTETS_MAX:
+                    spill.write(framer.take_lines(), framer.octets > source.max_message_size)
+            return await self._accept(server, session, framer, spill), rest
+        finally:
+            spill.discard()
+
+    async def _accept(
+        self, server: Server, session: Session, framer: ContentFramer, spill: "_Spill"
+    ) -> Reply:
+        """Hand complete content over."""
+        last = framer.take_rest()
+        if spill.is_used:
+            spill.write(last, False)
+        content: Content = spill.content(framer.octets) if spill.is_used else last
+        first = spill.first if spill.is_used else last
+        size = header_block.head_size(first)
+        refusal = self._refusal(session, framer, size, spill)
+        if refusal is not None:
+            return refusal
+        assert server.mail is not None
+        session.helo = server.helo
+        session.with_protocol = self._protocol(server)
+        return await self._door.reception.message(
+            session,
+            server.mail,
+            server.rcpts,
+            content,
+            size,
+            framer.leading_dot,
+            framer.is_8bit,
+        )
+
+    def _refusal(
+        self, session: Session, framer: ContentFramer, head_size: int, spill: "_Spill"
+    ) -> Reply | None:
+        size = session.source.max_message_size
+        if framer.octets > size:
+            text = f"5.3.4 the message is larger than {size} octets (max-message-size)"
+            return Reply(552, (text,))
+        if spill.is_full:
+            return DISK
+        if framer.has_bare:
+            return BARE
+        if framer.has_nul:
+            return NUL
+        if framer.has_long:
+            return LONG
+        return HEAD if head_size > header_block.HEAD_OCTETS_MAX else None
+
+    def _protocol(self, server: Server) -> str:
+        """The `with` clause (RFC 3848)."""
+        if not server.is_esmtp:
+            return "SMTP"
+        tls = "S" if self._is_tls() else ""
+        utf8 = server.mail is not None and server.mail.smtputf8
+        return f"UTF8SMTP{tls}" if utf8 else f"ESMTP{tls}"
+
+    def _is_tls(self) -> bool:
+        assert self.transport is not None
+        return self.transport.get_extra_info("ssl_object") is not None
+
+    async def _start_tls(self, server: Server) -> None:
+        await self._writer.drain()
+        # RFC 3207 §4.2, CVE-2011-0411: nothing said in the clear counts after the handshake.
+        self._reader._buffer.clear()  # type: ignore[attr-defined]  # noqa: SLF001
+        loop = asyncio.get_running_loop()
+        assert self.transport is not None and self._context is not None
+        try:
+            transport = await loop.start_tls(self.transport, self, self._context, server_side=True)
+        except (OSError, ssl.SSLError) as error:
+            raise ConnectionResetError(str(error)) from error
+        if transport is None:
+            raise ConnectionResetError
+        self.transport = transport
+        self._reader._transport = transport  # type: ignore[attr-defined]  # noqa: SLF001
+        self._writer = asyncio.StreamWriter(transport, self, self._reader, loop)
+        server.tls_started()
+
+    async def _read(self, timeout: int, *, idle: bool) -> bytes:
+        """What the client sends next; empty at the end. A timeout of 0 keeps the deadline."""
+        if timeout:
+            self._expect(timeout)
+        if idle and self._door.is_closing:
+            self._say_and_close(STOPPING)
+            return b""
+        self._is_idle = idle
+        octets = await self._reader.read(READ_OCTETS)
+        self._is_idle = False
+        return octets
+
+    def _expect(self, seconds: int) -> None:
+        """Something has to come within that time. One timer serves all expectations."""
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.time() + seconds
+        if self._timer is None:
+            self._timer = loop.call_at(self._deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._deadline:
+            self._say_and_close(TIMEOUT)
+        else:
+            self._timer = loop.call_at(self._deadline, self._ring)
+
+    def _say_and_close(self, text: bytes) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self._writer.write(text)
+            self._writer.close()
+            self._reader.feed_eof()
+
+
+class _Policy:
+    """The reception as the sans-I/O server asks it."""
+
+    def __init__(self, reception: Reception, session: Session) -> None:
+        self._reception = reception
+        self._session = session
+
+    def mail(self, mail: MailParameters) -> Reply | None:
+        return self._reception.mail(self._session, mail)
+
+    def rcpt(self, mail: MailParameters, rcpt: RcptParameters) -> Reply | None:
+        return self._reception.rcpt(self._session, mail, rcpt)
+
+
+class _Spill:
+    """Large content on its way to a file. A full disk is noted, and the rest taken unread."""
+
+    def __init__(self, directory: Path) -> None:
+        self.first = b""
+        """The first piece, which has the header block."""
+        self.is_full = False
+        self._directory = directory
+        self._file: IO[bytes] | None = None
+        self._path: Path | None = None
+
+    @property
+    def is_used(self) -> bool:
+        return self._path is not None
+
+    def write(self, octets: bytes, too_large: bool) -> None:  # noqa: FBT001 - private
+        if self._path is None:
+            self._open()
+            self.first = octets
+        if self._file is None or too_large:
+            return
+        try:
+            self._file.write(octets)
+        except OSError:
+            self._close(full=True)
+
+    def content(self, size: int) -> FileContent:
+        """The file, complete."""
+        assert self._path is not None
+        if self._file is not None:
+            try:
+                self._file.close()
+            except OSError:
+                self.is_full = True
+            self._file = None
+        return FileContent(self._path, size)
+
+    def discard(self) -> None:
+        """Remove the file if nobody took it."""
+        if self._file is not None:
+            self._close(full=False)
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def _open(self) -> None:
+        try:
+            descriptor, name = tempfile.mkstemp(dir=self._directory)
+        except OSError:
+            self._path = self._directory / "none"
+            self.is_full = True
+            return
+        self._path = Path(name)
+        self._file = os.fdopen(descriptor, "wb", buffering=MEMORY_OCTETS_MAX)
+
+    def _close(self, *, full: bool) -> None:
+        file, self._file = self._file, None
+        self.is_full = self.is_full or full
+        if file is not None:
+            with suppress(OSError):
+                file.close()
+
+
+def _octets(reply: Reply) -> bytes:
+    if len(reply.lines) == 1:
+        return f"{reply.code} {reply.lines[0]}\r\n".encode()
+    *first, last = reply.lines
+    text = "".join(f"{reply.code}-{line}\r\n" for line in first)
+    return f"{text}{reply.code} {last}\r\n".encode()

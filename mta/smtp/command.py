@@ -1,0 +1,153 @@
+"""Commands as a server reads them: verbs, addresses, parameters (RFC 5321 §4.1).
+
+Reading raises CommandError with the reply to give. Nothing that could change the meaning
+of a command we write later — CR, LF, NUL, angle brackets — gets into an address.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from mta import address
+from mta.model.reply import Reply
+
+LINE_OCTETS_MAX: Final = 4096
+"""RFC 5321 §4.5.3.1.4 asks for 512, extensions for a little more (RFC 6531, RFC 3461)."""
+
+_PATH = re.compile(r"<(?:@[^:<>\s]+:)?(?P<address>[^<>\x00-\x1f\x7f]*)>(?P<rest>.*)")
+_PARAMETER = re.compile(
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9-]*)(?:=(?P<value>[\x21-\x3c\x3e-\U0010ffff]+))?"
+)
+_XCHAR = re.compile(r"\+([0-9A-Fa-f]{2})")
+_NOTIFY = frozenset({"SUCCESS", "FAILURE", "DELAY"})
+
+
+class CommandError(Exception):
+    """A command that is refused; `reply` says why and what to do."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.reply = Reply(code, (text,))
+
+
+@dataclass(frozen=True, slots=True)
+class MailParameters:
+    """What MAIL FROM said. `mail_from` is empty for the null sender."""
+
+    mail_from: str
+    size: int = 0
+    body: bool = False
+    """Whether 8-bit content was announced."""
+    smtputf8: bool = False
+    ret: str = ""
+    env_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RcptParameters:
+    """What one RCPT TO said."""
+
+    address: str
+    orcpt: str = ""
+    notify: str = ""
+
+
+def split_command(line: bytes) -> tuple[str, str]:
+    """The verb, upper case, and the rest of a line without its end."""
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        raise CommandError(500, "5.5.2 the command is not UTF-8") from None
+    if any(ord(c) < 32 or ord(c) == 127 for c in text if c != "\t"):
+        raise CommandError(500, "5.5.2 the command contains control characters")
+    verb, _, rest = text.partition(" ")
+    return verb.upper(), rest.strip()
+
+
+def parse_mail(rest: str, *, smtputf8_allowed: bool = True) -> MailParameters:
+    """The argument of MAIL, `FROM:<address> parameters`."""
+    found, parameters = _path(rest, "FROM:", "MAIL FROM:<address>")
+    values: dict[str, str | int | bool] = {}
+    for name, value in parameters:
+        match name:
+            case "SIZE" if value.isdigit() and len(value) < 20:
+                values["size"] = int(value)
+            case "BODY" if value.upper() in ("7BIT", "8BITMIME"):
+                values["body"] = value.upper() == "8BITMIME"
+            case "SMTPUTF8" if not value and smtputf8_allowed:
+                values["smtputf8"] = True
+            case "RET" if value.upper() in ("FULL", "HDRS"):
+                values["ret"] = value.upper()
+            case "ENVID" if 0 < len(value) <= 100:
+                values["env_id"] = _xtext(value)
+            case "AUTH":
+                pass  # RFC 4954 §5: may be ignored
+            case _:
+                raise CommandError(555, f"5.5.4 MAIL FROM parameter {name} is not recognized")
+    if found and not address.is_valid(found):
+        raise CommandError(501, "5.1.7 the sender is no address; give MAIL FROM:<user@domain>")
+    _check_ascii(found, smtputf8=bool(values.get("smtputf8")))
+    return MailParameters(found, **values)  # type: ignore[arg-type]  # each by its own name
+
+
+def parse_rcpt(rest: str, *, smtputf8: bool, domain: str = "") -> RcptParameters:
+    """The argument of RCPT, `TO:<address> parameters`.
+
+    An address without a domain is completed with `domain`, if there is one.
+    """
+    found, parameters = _path(rest, "TO:", "RCPT TO:<address>")
+    orcpt = notify = ""
+    for name, value in parameters:
+        match name:
+            case "NOTIFY":
+                notify = _notify(value)
+            case "ORCPT" if ";" in value and len(value) <= 500:
+                kind, _, text = value.partition(";")
+                orcpt = f"{kind};{_xtext(text)}"
+            case _:
+                raise CommandError(555, f"5.5.4 RCPT TO parameter {name} is not recognized")
+    if found.lower() == "postmaster" and domain:
+        found = f"{found}@{domain}"
+    if not address.is_valid(found):
+        raise CommandError(501, "5.1.3 the recipient is no address; give RCPT TO:<user@domain>")
+    _check_ascii(found, smtputf8=smtputf8)
+    return RcptParameters(found, orcpt, notify)
+
+
+def _path(rest: str, keyword: str, expected: str) -> tuple[str, list[tuple[str, str]]]:
+    if rest[: len(keyword)].upper() != keyword:
+        raise CommandError(501, f"5.5.4 expected {expected}")
+    match = _PATH.fullmatch(rest[len(keyword) :].strip())
+    if match is None:
+        raise CommandError(501, f"5.5.4 expected {expected}")
+    parameters = []
+    for word in match["rest"].split():
+        parsed = _PARAMETER.fullmatch(word)
+        if parsed is None:
+            raise CommandError(501, f"5.5.4 {word[:40]!r} is no parameter")
+        parameters.append((parsed["name"].upper(), parsed["value"] or ""))
+    return match["address"], parameters
+
+
+def _notify(value: str) -> str:
+    items = value.upper().split(",")
+    if items != ["NEVER"] and not (set(items) <= _NOTIFY and items):
+        raise CommandError(501, "5.5.4 NOTIFY is NEVER, or of SUCCESS, FAILURE, DELAY")
+    return ",".join(items)
+
+
+def _xtext(value: str) -> str:
+    try:
+        decoded = _XCHAR.sub(lambda m: chr(int(m[1], 16)), value)
+    except ValueError:
+        decoded = "\0"
+    if not decoded.isprintable():
+        raise CommandError(501, "5.5.4 a parameter contains control characters")
+    return decoded
+
+
+def _check_ascii(text: str, *, smtputf8: bool) -> None:
+    if not smtputf8 and not text.isascii():
+        raise CommandError(
+            553, "5.6.7 an address with these characters needs SMTPUTF8 in MAIL FROM"
+        )

@@ -1,0 +1,108 @@
+"""Where content ends, and what is in it (RFC 5321 §4.1.1.4, §4.5.2).
+
+Content ends at CRLF.CRLF and nowhere else. It is made canonical as it passes: a dot at the
+beginning of a line is taken away, and a CR or LF alone, or a NUL, is noted, as it must never
+be passed on. A message that comes in one piece is looked at with a few operations on the
+whole of it, not line by line.
+"""
+
+from typing import Final
+
+END: Final = b"\r\n.\r\n"
+LINE_OCTETS_MAX: Final = 1 << 20
+"""RFC 5322 allows 998; senders of bad HTML write longer ones. A line is held in memory."""
+
+
+class ContentFramer:
+    """Takes content in any pieces.
+
+    `feed` returns what follows the end once it is there, else None; `take` gives the
+    canonical octets of the complete lines so far.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_search_from",
+        "has_bare",
+        "has_long",
+        "has_nul",
+        "is_8bit",
+        "leading_dot",
+        "octets",
+    )
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._search_from = 0
+        self.octets = 0
+        """Canonical octets given out."""
+        self.has_bare = False
+        """A CR or LF that is no line end."""
+        self.has_nul = False
+        self.has_long = False
+        self.is_8bit = False
+        self.leading_dot = False
+
+    @property
+    def buffered(self) -> int:
+        return len(self._buffer)
+
+    def feed(self, octets: bytes) -> bytes | None:
+        """What comes after the end of the content; None if it goes on."""
+        buffer = self._buffer
+        if not buffer and not self.octets and octets.startswith(b".\r\n"):
+            return octets[3:]
+        buffer += octets
+        at = buffer.find(END, self._search_from)
+        if at < 0:
+            if self._search_from == 0 and not self.octets and buffer.startswith(b".\r\n"):
+                rest = bytes(buffer[3:])
+                buffer.clear()
+                return rest
+            self._search_from = max(0, len(buffer) - len(END) + 1)
+            return None
+        rest = bytes(buffer[at + len(END) :])
+        del buffer[at + 2 :]
+        return rest
+
+    def take_lines(self) -> bytes:
+        """Complete lines so far, canonical; a line that grows too long is noted.
+
+        The last line end stays: it may begin the end of the content.
+        """
+        end = self._buffer.rfind(b"\r\n")
+        if end <= 0:
+            self.has_long = self.has_long or len(self._buffer) > LINE_OCTETS_MAX
+            if self.has_long:
+                self._buffer.clear()
+                self._search_from = 0
+            return b""
+        # Everything before the last line end; that end is needed to find CRLF.CRLF.
+        start = self._buffer.rfind(b"\r\n", 0, end)
+        if start < 0:
+            return b""
+        raw = bytes(self._buffer[: start + 2])
+        del self._buffer[: start + 2]
+        self._search_from = 0
+        return self._canonical(raw)
+
+    def take_rest(self) -> bytes:
+        """What is left when the end was found, canonical."""
+        raw = bytes(self._buffer)
+        self._buffer.clear()
+        return self._canonical(raw)
+
+    def _canonical(self, raw: bytes) -> bytes:
+        """Whole lines without their stuffing; what is wrong with them is noted."""
+        line_ends = raw.count(b"\r\n")
+        if raw.count(b"\n") != line_ends or raw.count(b"\r") != line_ends:
+            self.has_bare = True
+        if b"\0" in raw:
+            self.has_nul = True
+        if not raw.isascii():
+            self.is_8bit = True
+        if raw[:1] == b"." or b"\r\n." in raw:
+            raw = (b"\r\n" + raw).replace(b"\r\n.", b"\r\n")[2:]
+            self.leading_dot = self.leading_dot or raw[:1] == b"." or b"\r\n." in raw
+        self.octets += len(raw)
+        return raw

@@ -1,0 +1,44 @@
+"""The header block at the beginning of content (RFC 5322 §2.2)."""
+
+import re
+from functools import lru_cache
+from typing import Final
+
+_START = re.compile(rb"[\x21-\x39\x3b-\x7e]+[ \t]*:")
+_FOLD = re.compile(r"\r\n(?=[ \t])")
+HEAD_OCTETS_MAX: Final = 200 << 10
+"""It has to lie in the part of a message that is in memory."""
+
+
+def head_size(content: bytes) -> int:
+    """Octets of the header block with its empty line; 0 if the content begins without one."""
+    if not _START.match(content):
+        return 2 if content[:2] == b"\r\n" else 0
+    end = content.find(b"\r\n\r\n")
+    return len(content) if end < 0 else end + 4
+
+
+def find(head: bytes, names: frozenset[bytes]) -> dict[bytes, str]:
+    """The first value of each field that is there, by lower-case name; unfolded, stripped."""
+    found: dict[bytes, str] = {}
+    if not names:
+        return found
+    for match in _pattern(names).finditer(head):
+        name = match[1].lower()
+        if name not in found:
+            text = match[2].decode("utf-8", "replace")
+            found[name] = _printable(_FOLD.sub("", text).strip())
+    return found
+
+
+@lru_cache(1024)
+def _pattern(names: frozenset[bytes]) -> re.Pattern[bytes]:
+    alternatives = b"|".join(re.escape(name) for name in sorted(names))
+    return re.compile(
+        rb"^(" + alternatives + rb")[ \t]*:([^\n]*\n(?:[ \t][^\n]*\n)*)",
+        re.IGNORECASE | re.MULTILINE,
+    )
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
