@@ -7,6 +7,7 @@ would deliver twice.
 """
 
 import asyncio
+import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -35,8 +36,8 @@ from mta.queues.scheduler import (
 from mta.smtp.client import Transaction
 
 if TYPE_CHECKING:
-    from mta.bounces.categories import Categories
     from mta.admin.traffic import TrafficCounters
+    from mta.bounces.categories import Categories
     from mta.daemon.heads import Heads
     from mta.daemon.hosts import HostFinder
     from mta.model.message import Content, Envelope, Recipient
@@ -207,7 +208,8 @@ class Delivery:
             reason, failure = await self._converse(line)
         except Exception as error:
             reason = failure = f"internal error: {error!r}"
-            self._context.log(f"{queue.key}: {failure}")
+            for text in traceback.format_exception(error):
+                self._context.log(f"{queue.key}: {text.rstrip()}")
         except asyncio.CancelledError:
             reason = "stopping"
             raise

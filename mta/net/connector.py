@@ -5,7 +5,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import aiosmtplib
 
@@ -158,8 +158,7 @@ def _hand_over(
     settings: ConnectSettings,
     trace: Callable[[str], None] | None,
 ) -> Dialogue:
-    transport = smtp.transport
-    assert isinstance(transport, asyncio.Transport)
+    transport = cast("asyncio.Transport", smtp.transport)
     keywords = [name.upper() for name in smtp.esmtp_extensions]
     secured = transport.get_extra_info("ssl_object")
     cipher = secured.cipher() if secured is not None else None

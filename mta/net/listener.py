@@ -89,8 +89,8 @@ class Reception(Protocol):
         rcpts: list[RcptParameters],
         content: Content,
         head_size: int,
-        has_leading_dot: bool,
-        is_8bit: bool,
+        has_leading_dot: bool,  # noqa: FBT001 - one call, by position
+        is_8bit: bool,  # noqa: FBT001
     ) -> Reply: ...
 
     def close_session(self, session: Session) -> None: ...
@@ -347,7 +347,7 @@ class _Connection(SMTP):
                     progress = 0
                 rest = framer.feed(octets)
                 if framer.buffered > MEMORY_OCTETS_MAX:
-                    spill.write(framer.take_lines(), framer.octets > source.max_message_size)
+                    spill.write(framer.take_lines(), keep=framer.octets <= source.max_message_size)
             return await self._accept(server, session, framer, spill), rest
         finally:
             spill.discard()
@@ -358,7 +358,7 @@ class _Connection(SMTP):
         """Hand complete content over."""
         last = framer.take_rest()
         if spill.is_used:
-            spill.write(last, False)
+            spill.write(last, keep=framer.octets <= session.source.max_message_size)
         content: Content = spill.content(framer.octets) if spill.is_used else last
         first = spill.first if spill.is_used else last
         size = header_block.head_size(first)
@@ -412,7 +412,7 @@ class _Connection(SMTP):
         # RFC 3207 §4.2, CVE-2011-0411: nothing said in the clear counts after the handshake.
         self._reader._buffer.clear()  # type: ignore[attr-defined]  # noqa: SLF001
         loop = asyncio.get_running_loop()
-        assert self.transport is not None and self._context is not None
+        assert self._context is not None
         try:
             transport = await loop.start_tls(self.transport, self, self._context, server_side=True)
         except (OSError, ssl.SSLError) as error:
@@ -487,11 +487,11 @@ class _Spill:
     def is_used(self) -> bool:
         return self._path is not None
 
-    def write(self, octets: bytes, too_large: bool) -> None:  # noqa: FBT001 - private
+    def write(self, octets: bytes, *, keep: bool) -> None:
         if self._path is None:
             self._open()
             self.first = octets
-        if self._file is None or too_large:
+        if self._file is None or not keep:
             return
         try:
             self._file.write(octets)

@@ -1,6 +1,6 @@
 """A certificate for servers that only play to be servers."""
 
-import datetime
+import datetime as dt
 import tempfile
 from dataclasses import dataclass
 from functools import cache
@@ -27,15 +27,15 @@ def self_signed(name: str = "mx.provider.example") -> Certificate:
     """A self-signed certificate and its key in one PEM file that only we can read."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=30))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=30))
         .sign(key, hashes.SHA256())
     )
     path = Path(tempfile.mkdtemp(prefix="petrel-sink-")) / "certificate.pem"

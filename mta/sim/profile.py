@@ -12,7 +12,7 @@ Profiles stand in a small TOML file, one table for each:
     unknown = ["nobody*"]              # local parts that are answered 550
     refuse = 0.01                      # share of recipients answered 550
     defer = 0.05                       # share of recipients answered 450
-    drop_at = "content"                # close there: greeting ehlo mail rcpt data content after-content
+    drop_at = "content"    # close there: greeting ehlo mail rcpt data content after-content
     drop = 0.1                         # share of the times it is closed there
     starttls = "offer"                 # none, offer, or broken
     pipelining = true

@@ -12,7 +12,7 @@ import ssl
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Final, Self
+from typing import IO, Final, Self, cast
 
 from mta import clock
 from mta.net.tls_server import server_context
@@ -122,8 +122,7 @@ class _Connection(asyncio.Protocol):
         self._delayed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
         self._ip = transport.get_extra_info("peername")[0]
         self._memory.connections[self._ip] += 1
         self._provider.opened(self)
@@ -226,10 +225,12 @@ class _Connection(asyncio.Protocol):
         self._buffer = b""
         self.transport.write(b"220 2.0.0 go ahead\r\n")
         self._delayed = True
-        asyncio.get_running_loop().create_task(self._secure()).add_done_callback(
-            lambda task: task.exception() and self.transport.abort()
-        )
+        asyncio.get_running_loop().create_task(self._secure()).add_done_callback(self._secured)
         return ""
+
+    def _secured(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or task.exception() is not None:
+            self.transport.abort()
 
     async def _secure(self) -> None:
         assert self._provider.context is not None
@@ -237,8 +238,7 @@ class _Connection(asyncio.Protocol):
         transport = await loop.start_tls(
             self.transport, self, self._provider.context, server_side=True
         )
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
         self._delayed = False
         self._go_on()
 

@@ -13,13 +13,15 @@ client sent before TLS began is thrown away (RFC 3207 §4.2).
 """
 
 import enum
-from collections.abc import Callable
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from mta.model.reply import Reply
 from mta.smtp import command
 from mta.smtp.command import CommandError, MailParameters, RcptParameters
 from mta.units import UNLIMITED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ERRORS_MAX: Final = 20
 """Commands nobody understands before the connection is closed: it is no mail client."""
