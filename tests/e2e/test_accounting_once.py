@@ -70,7 +70,6 @@ class Place:
     async def record(self, *names):
         await self.spool.settle((), (), [Record("d", {"rcpt": name}) for name in names])
 
-
     async def round_over(self):
         async with asyncio.timeout(10):
             while await self.spool.pending_records() or self.writer._tidy_at == 0:

@@ -53,7 +53,7 @@ async def test_each_domain_has_a_rate_of_its_own(site, config):
 async def test_the_domain_block_of_a_vmta_outranks_the_global_one(site, config):
     choosing = site.network.directory / "choosing.conf"
     choosing.write_text(
-        f"include {config}\n<source 0/0>\nalways-allow-relaying yes\n"
+        f"include {config}\n<source 192.168.1.1>\nalways-allow-relaying yes\n"
         "process-x-virtual-mta yes\n</source>\n"
     )
     chosen = "X-Virtual-MTA: vmta01\r\n"

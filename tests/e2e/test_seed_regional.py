@@ -45,7 +45,7 @@ async def test_each_vmta_keeps_its_own_cap(site, config):
 async def test_the_cap_of_a_vmta_holds_over_all_its_domains(site, config):
     choosing = site.network.directory / "choosing.conf"
     choosing.write_text(
-        f"include {config}\n<source 0/0>\nalways-allow-relaying yes\n"
+        f"include {config}\n<source 192.168.1.1>\nalways-allow-relaying yes\n"
         "process-x-virtual-mta yes\n</source>\n"
     )
     asia = "X-Virtual-MTA: vmta-asia\r\n"
