@@ -121,10 +121,10 @@ import_environment =
     text = (master if master.exists() else Path("/etc/postfix/master.cf")).read_text()
     lines = [line for line in text.splitlines() if not line.startswith("smtp      inet")]
     lines.append(f"127.0.0.1:{port} inet n - n - - smtpd")
-    lines.append("postlog unix-dgram n - n - 1 postlogd")
-    kept = [line for line in lines if not line.startswith("postlog ") or "postlogd" in line]
+    if not any(line.startswith("postlog ") for line in lines):
+        lines.append("postlog unix-dgram n - n - 1 postlogd")
     unchrooted = []
-    for line in kept:
+    for line in lines:
         words = line.split()
         if line[:1].strip() and not line.startswith("#") and len(words) >= 8 and words[4] == "y":
             line = " ".join([*words[:4], "n", *words[5:]])  # noqa: PLW2901 - the same line
@@ -238,7 +238,8 @@ def measure(server: str, size_kb: int, messages: int) -> Result:
                 before = cpu_s(pid)
                 began = time.monotonic()
                 source = [
-                    SOURCE, "-d", "-s", str(SESSIONS), "-m", str(messages), "-l", str(size_kb << 10),
+                    SOURCE, "-d", "-s", str(SESSIONS), "-m", str(messages),
+                    "-l", str(size_kb << 10),
                     "-f", "sender@bench.example", "-t", "rcpt@dest.example", f"127.0.0.1:{port}",
                 ]  # fmt: skip
                 subprocess.run(source, check=True, timeout=RUN_S, capture_output=True)

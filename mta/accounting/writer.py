@@ -8,7 +8,7 @@ again from the outbox. A new piece of a file is noted, empty, before its first r
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from mta import clock, failpoints
@@ -18,7 +18,6 @@ from mta.errors import SpoolError
 
 if TYPE_CHECKING:
     from mta.model.record import Record
-    from mta.spool.store import Spool
 
 ROUND_S = 0.2
 """How long a row waits for others; people and programs tail these files."""
@@ -26,6 +25,21 @@ RETRY_S = 5.0
 """When a file that could not be written is tried again; its rows wait in the outbox."""
 TIDY_S = 3600
 """How often pieces that are too old are looked for."""
+
+
+class Outbox(Protocol):
+    """What of the spool accounting depends on."""
+
+    on_records: Callable[[int, Sequence["Record"]], None] | None
+    """Called with each row of records the moment it is on disk."""
+
+    async def positions(self) -> dict[str, tuple[str, int]]: ...
+
+    async def pending_records(self) -> Sequence[tuple[int, Sequence["Record"]]]: ...
+
+    def save_positions(
+        self, upto: int, positions: dict[str, tuple[str, int]]
+    ) -> Awaitable[None]: ...
 
 
 class AcctFileSettings(LayoutSettings, FileSettings, Protocol):
@@ -47,7 +61,7 @@ class AccountingWriter:
 
     def __init__(
         self,
-        spool: "Spool",
+        spool: Outbox,
         settings: Sequence[AcctFileSettings],
         *,
         log: Callable[[str], None],

@@ -11,26 +11,22 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
-from mta.config import acct, listeners, rules
+from mta.config import acct, listeners, rules, virtual_mtas
 from mta.config.block import Block
 from mta.config.configuration import (
     Configuration,
     DomainIndex,
     Parts,
-    PoolSettings,
     SpoolSettings,
-    VirtualMtaSettings,
 )
 from mta.config.grammar import Node, Section, Statement
 from mta.config.macros import Macros
 from mta.config.patterns import AddressPattern, DomainPattern, parse_pattern
 from mta.config.place import Diagnostics, Place
 from mta.config.sections import ALIASES, MISPRINTS, SECTIONS, SectionRule, scopes_of
-from mta.model.queue_key import DEFAULT_VMTA
 from mta.settings.directive import Directive, Status, directives
 from mta.settings.kinds import parse_cidr, unquote
 from mta.settings.root import RootSettings
-from mta.units import UNLIMITED
 
 DEFAULT_SPOOL = "/var/spool/pmta"
 DEFAULT_LOG = "/var/log/pmta/log"
@@ -416,7 +412,7 @@ class Builder:
         parts.spools = self._spool_settings()
         parts.listeners = listeners.settings(self._listeners, parts.root, root, self._diagnostics)
         parts.acct_files = acct.settings(self._acct_files, self._path_of, self._diagnostics)
-        self._finish_vmtas()
+        virtual_mtas.finish(parts, root.place, self._vmtas, self._pools, self._diagnostics)
         if not parts.root.postmaster:
             self._default("postmaster", f"postmaster@{parts.root.host_name}")
         if "http_mgmt_port" not in root.values:
@@ -447,49 +443,6 @@ class Builder:
                 min_free_space=block.values.get("min_free_space", 0) or old,
             )
             for block in self._spools
-        )
-
-    def _finish_vmtas(self) -> None:
-        parts = self._parts
-        for name, block in self._pools.items():
-            if name in self._vmtas:
-                self._diagnostics.error(
-                    block.place,
-                    f"there is a VirtualMTA {block.name}, too ({self._vmtas[name].place})",
-                    hint="a pool needs a name of its own",
-                )
-            members = tuple(block.values.get("virtual_mta", ()))
-            if not members:
-                self._diagnostics.warning(block.place, f"pool {block.name} has no virtual-mta")
-            parts.pools[name] = PoolSettings(name=block.name, virtual_mta=members)
-            for member in members:
-                parts.pool_of.setdefault(member.lower(), name)
-        default = self._vmtas.pop(DEFAULT_VMTA, None) or Block(
-            "virtual-mta", DEFAULT_VMTA, self._root.place
-        )
-        for name, block in {DEFAULT_VMTA: default, **self._vmtas}.items():
-            parts.vmta_blocks[name] = block
-            pool = self._pools.get(parts.pool_of.get(name, ""))
-            parts.vmtas[name] = self._vmta(block, pool)
-
-    def _vmta(self, block: Block, pool: Block | None) -> VirtualMtaSettings:
-        inherited = dict(pool.values) if pool is not None else {}
-        values = {**inherited, **block.values}
-        root = self._parts.root
-        host_name = values.get("host_name") or root.host_name
-        sources = (*values.get("smtp_source_host", ()), *values.get("smtp_source_ip", ()))
-        rates = [rate for key in ("max_smtp_msg_rate", "max_msg_rate") if (rate := values.get(key))]
-        return VirtualMtaSettings(
-            name=block.name,
-            smtp_source_host=tuple(
-                (ip, helo or host_name) for ip, helo in sources or root.smtp_source_host
-            ),
-            host_name=host_name,
-            max_smtp_out=values.get("max_smtp_out", UNLIMITED),
-            max_msg_rate=min(rates, key=lambda rate: rate.limit / rate.per_s) if rates else None,
-            add_header=values.get("add_header", ()),
-            add_received_header=values.get("add_received_header"),
-            hide_received_header=values.get("hide_received_header", False),
         )
 
     def _check_names(self) -> None:

@@ -8,64 +8,47 @@ would deliver twice.
 
 import asyncio
 import traceback
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from mta import clock
-from mta.accounting import build
 from mta.bounces import local
+from mta.daemon import ledger
+from mta.daemon.heads import own_head
+from mta.daemon.ledger import NO_ATTEMPT, Ledger
 from mta.errors import ResolveError, SpoolError
 from mta.model.attempt import Attempt
 from mta.model.outcome import NO_VERDICT, Bounced, Deferred, Delivered
 from mta.net.connector import ConnectFailed, open_dialogue
-from mta.queues import replies
-from mta.queues.scheduler import (
-    Action,
-    Assign,
-    BounceQueue,
-    Close,
-    Expire,
-    Open,
-    ReadPage,
-    SaveQueue,
-    Scheduler,
-)
+from mta.queues import actions, replies
+from mta.queues.actions import Action, Close
+from mta.queues.scheduler import Scheduler
 from mta.smtp.client import Transaction
 
 if TYPE_CHECKING:
     from mta.admin.traffic import TrafficCounters
-    from mta.bounces.categories import Categories
     from mta.daemon.heads import Heads
     from mta.daemon.hosts import HostFinder
-    from mta.model.message import Content, Envelope, Recipient
+    from mta.model.message import Recipient
     from mta.model.record import Record
     from mta.net.dialogue import Dialogue
     from mta.queues.queue import Connection, Queue
     from mta.spool.store import Spool
 
-UNSETTLED_MAX = 256
-"""Transactions whose outcome is known but not on disk yet: what a crash can double beyond
-those in flight. At 5,000 messages a second it is 50 ms of work."""
 BOUNCE_PAGE = 500
 """Recipients read at once when a whole queue is bounced."""
 UNREADABLE_RETRY_S = 600
 """When a message whose content cannot be read is tried again."""
 DISCARD = Attempt(delivery_type="discard")
-NO_ATTEMPT = Attempt()
+DISCARDED = "x-pmta;discarded"
 
 
-class Context(Protocol):
+class Context(ledger.Context, Protocol):
     """What of the shard delivery depends on; a reload changes some of it."""
 
     heads: "Heads"
     hosts: "HostFinder"
-    categories: "Categories"
-    wanted_kinds: frozenset[str]
-
-    def log(self, text: str) -> None: ...
 
     def has_vmta(self, name: str) -> bool: ...
 
@@ -104,7 +87,7 @@ class Delivery:
         self._loop = asyncio.get_running_loop()
         self._lines: dict[int, _Line] = {}
         self._running: set[asyncio.Task[None]] = set()
-        self._unsettled: deque[asyncio.Future[None]] = deque()
+        self._ledger = Ledger(context, spool)
         self._kicked = False
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -144,21 +127,21 @@ class Delivery:
 
     def _perform(self, action: Action, now: float) -> None:
         match action:
-            case Assign(connection, batch):
+            case actions.Assign(connection, batch):
                 self._give(connection, batch)
             case Close(connection):
                 self._give(connection, action)
-            case Open(connection):
+            case actions.Open(connection):
                 self._start(self._live(connection))
                 self.connections_top = max(self.connections_top, self._scheduler.total.used)
-            case ReadPage(queue, after, limit):
+            case actions.ReadPage(queue, after, limit):
                 self._start(self._read_page(queue, after, limit))
-            case Expire(queue, recipients):
+            case actions.Expire(queue, recipients):
                 self.bounce(queue, recipients, local.EXPIRED, now)
-            case BounceQueue(queue, reply):
+            case actions.BounceQueue(queue, reply):
                 self._start(self._bounce_queue(queue, replies.bounce_of_queue(reply)))
-            case SaveQueue(queue):
-                self._settling(
+            case actions.SaveQueue(queue):
+                self._ledger.follow(
                     self._spool.save_queue(
                         queue.key, paused=queue.is_paused, retry_position=queue.ladder.position
                     )
@@ -181,8 +164,7 @@ class Delivery:
             await asyncio.wait(self._running)
         if self._alarm is not None:
             self._alarm.cancel()
-        while self._unsettled:
-            await self._oldest_settled()
+        await self._ledger.close()
 
     # One connection
 
@@ -271,7 +253,7 @@ class Delivery:
         queue = connection.queue
         now = clock.now()
         if not error.permanent:
-            self._record_queue_failure(connection, Deferred(error.status, ""), NO_ATTEMPT, now)
+            self._ledger.queue_failure(queue, Deferred(error.status, ""), NO_ATTEMPT, now)
             after = queue.settings.retry_after_dns_error
             self._scheduler.failed(connection, str(error), now, after=after)
             return
@@ -285,16 +267,8 @@ class Delivery:
             self._scheduler.failed(connection, reason, now)
             return
         deferred = replies.failure_of(problem.stage, problem.reply)
-        self._record_queue_failure(connection, deferred, problem.attempt, now)
+        self._ledger.queue_failure(connection.queue, deferred, problem.attempt, now)
         self._scheduler.failed(connection, problem.text, now)
-
-    def _record_queue_failure(
-        self, connection: "Connection", deferred: Deferred, attempt: Attempt, now: float
-    ) -> None:
-        queue = connection.queue
-        if self._wants("tq", queue):
-            record = build.transient_queue_record(queue.key, deferred, attempt, now)
-            self._settle((), (), [record])
 
     async def _converse(self, line: _Line) -> tuple[str, str]:
         """Deliver batches until told to close; why it ended, and whether the queue failed."""
@@ -312,8 +286,8 @@ class Delivery:
             ended, failure = await self._transact(line, step)
             if ended:
                 return ended, failure
-            if len(self._unsettled) > UNSETTLED_MAX:
-                await self._oldest_settled()
+            if self._ledger.is_full:
+                await self._ledger.room()
             step = scheduler.next_batch(connection, clock.now())
             if scheduler.has_decisions:
                 self.kick()
@@ -336,33 +310,16 @@ class Delivery:
     ) -> None:
         """The connection is over: its record, its slot, and QUIT if the peer still listens."""
         now = clock.now()
-        queue = connection.queue
         if dialogue is not None:
-            if self._wants("c", queue):
-                self._settle((), (), [self._connection_record(connection, dialogue, reason, now)])
+            self._ledger.connection(connection, dialogue, reason, now)
             if dialogue.usable and not failure:
-                self._start(_quit(dialogue))
+                self._start(dialogue.quit())
             else:
                 dialogue.abort()
         if connection.batch:
             batch, connection.batch = connection.batch, []
             self._scheduler.finish(connection, done=(), deferred=(), untried=batch, now=now)
         self._scheduler.closed(connection, now, failure=failure)
-
-    def _connection_record(
-        self, connection: "Connection", dialogue: "Dialogue", reason: str, now: float
-    ) -> "Record":
-        return build.connection_record(
-            connection.queue.key,
-            dialogue.attempt,
-            connected_at=connection.opened_at,
-            now=now,
-            messages=connection.messages_delivered,
-            recipients_delivered=connection.recipients_delivered,
-            recipients_failed=connection.recipients_failed,
-            octets=dialogue.octets_out,
-            reason=reason,
-        )
 
     # One batch
 
@@ -379,7 +336,7 @@ class Delivery:
         heads = self._context.heads
         address = batch[0].address if len(batch) == 1 else ""
         own = (
-            await _own_head(content, envelope)
+            await own_head(content, envelope)
             if heads.rules(queue.key.vmta).pattern(envelope)
             else b""
         )
@@ -418,23 +375,20 @@ class Delivery:
                 case Delivered():
                     delivered += 1
                     done.append(recipient)
-                    if self._wants("d", queue):
-                        records.append(build.delivery_record(recipient, outcome, attempt, now))
+                    self._ledger.delivered(records, queue, recipient, outcome, attempt, now)
                 case Bounced():
                     done.append(recipient)
-                    if self._wants("b", queue):
-                        records.append(self._bounce_record(recipient, outcome, attempt, now))
+                    self._ledger.bounced(records, queue, recipient, outcome, attempt, now)
                 case Deferred():
                     recipient.attempts += 1
                     recipient.last_reply = outcome.diagnostic
                     recipient.due = queue.retry_recipient_at(recipient, now)
                     deferred.append(recipient)
-                    if self._wants("t", queue):
-                        records.append(self._transient_record(recipient, outcome, attempt, now))
+                    self._ledger.deferred(records, queue, recipient, outcome, attempt, now)
                 case None:
                     untried.append(recipient)
         if done or deferred:
-            self._settle(done, deferred, records)
+            self._ledger.settle(done, deferred, records)
         scheduler = self._scheduler
         scheduler.finish(connection, done=done, deferred=deferred, untried=untried, now=now)
         connection.recipients_failed += len(done) - delivered + len(deferred)
@@ -455,7 +409,7 @@ class Delivery:
         for recipient in batch:
             recipient.due = now + UNREADABLE_RETRY_S
             recipient.last_reply = why
-        self._settle((), batch, ())
+        self._ledger.settle((), batch, ())
         self._scheduler.finish(connection, done=(), deferred=batch, untried=(), now=now)
 
     def _discard(self, connection: "Connection") -> None:
@@ -463,16 +417,15 @@ class Delivery:
         queue = connection.queue
         now = clock.now()
         while isinstance(batch := self._scheduler.next_batch(connection, now), list):
-            records = []
+            records: list[Record] = []
             for recipient in batch:
                 if queue.settings.discard_as_bounce:
-                    bounced = Bounced("5.0.0", "x-pmta;discarded")
-                    if self._wants("b", queue):
-                        records.append(self._bounce_record(recipient, bounced, DISCARD, now))
-                elif self._wants("d", queue):
-                    delivered = Delivered("2.0.0", "x-pmta;discarded")
-                    records.append(build.delivery_record(recipient, delivered, DISCARD, now))
-            self._settle(batch, (), records)
+                    bounced = Bounced("5.0.0", DISCARDED)
+                    self._ledger.bounced(records, queue, recipient, bounced, DISCARD, now)
+                else:
+                    delivered = Delivered("2.0.0", DISCARDED)
+                    self._ledger.delivered(records, queue, recipient, delivered, DISCARD, now)
+            self._ledger.settle(batch, (), records)
             self._scheduler.finish(connection, done=batch, deferred=(), untried=(), now=now)
         self._scheduler.closed(connection, now)
 
@@ -489,9 +442,10 @@ class Delivery:
     ) -> None:
         """Bounce recipients that are in no transaction."""
         records: list[Record] = []
-        if accounting and self._wants("b", queue):
-            records = [self._bounce_record(r, outcome, NO_ATTEMPT, now) for r in recipients]
-        self._settle(recipients, (), records)
+        if accounting:
+            for recipient in recipients:
+                self._ledger.bounced(records, queue, recipient, outcome, NO_ATTEMPT, now)
+        self._ledger.settle(recipients, (), records)
         self._scheduler.settled(queue, recipients)
 
     def _bounce_due(self, connection: "Connection", outcome: Bounced) -> None:
@@ -545,63 +499,3 @@ class Delivery:
         else:
             self._scheduler.page_read(queue, page.recipients, is_last=page.is_last, now=clock.now())
         self.kick()
-
-    # Records
-
-    def _wants(self, kind: str, queue: "Queue") -> bool:
-        return (
-            kind in self._context.wanted_kinds and kind not in queue.settings.disable_acct_records
-        )
-
-    def _bounce_record(
-        self, recipient: "Recipient", outcome: Bounced, attempt: Attempt, now: float
-    ) -> "Record":
-        category = self._context.categories.category(outcome.status, outcome.diagnostic)
-        return build.bounce_record(recipient, outcome, attempt, now, category=category)
-
-    def _transient_record(
-        self, recipient: "Recipient", outcome: Deferred, attempt: Attempt, now: float
-    ) -> "Record":
-        category = self._context.categories.category(outcome.status, outcome.diagnostic)
-        return build.transient_record(recipient, outcome, attempt, now, category=category)
-
-    def _settle(
-        self,
-        done: "Sequence[Recipient]",
-        deferred: "Sequence[Recipient]",
-        records: "Sequence[Record]",
-    ) -> None:
-        self._settling(self._spool.settle(done, deferred, records))
-
-    def _settling(self, settled: "asyncio.Future[None]") -> None:
-        unsettled = self._unsettled
-        unsettled.append(settled)
-        while unsettled and unsettled[0].done():
-            self._check_settled(unsettled.popleft())
-
-    async def _oldest_settled(self) -> None:
-        oldest = self._unsettled.popleft()
-        await asyncio.wait([oldest])
-        self._check_settled(oldest)
-
-    def _check_settled(self, settled: "asyncio.Future[None]") -> None:
-        """What the spool could not write it will deliver again; that is for the log."""
-        error = settled.exception()
-        if error is not None:
-            self._context.log(f"an outcome could not be written and may be repeated: {error}")
-
-
-async def _quit(dialogue: "Dialogue") -> None:
-    await dialogue.quit()
-
-
-async def _own_head(content: "Content", envelope: "Envelope") -> bytes:
-    """The header block a message came with."""
-    if isinstance(content, bytes):
-        return content[: envelope.head_size]
-    return await asyncio.to_thread(_read, content.path, envelope.head_size)
-
-
-def _read(path: Path, size: int) -> bytes:
-    with path.open("rb") as file:
-        return file.read(size)

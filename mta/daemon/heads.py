@@ -1,7 +1,9 @@
 """The header rules of each VirtualMTA, made once for each configuration."""
 
+import asyncio
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mta.model.message import Envelope
@@ -9,6 +11,7 @@ from mta.smtp.head import Head, HeadRules
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
+    from mta.model.message import Content
 
 
 class Heads:
@@ -41,3 +44,15 @@ class Heads:
             local = datetime.fromtimestamp(second, UTC).astimezone()
             self._date = (second, format_datetime(local))
         return self.rules(vmta_name).render(envelope, recipient, self._date[1], head)
+
+
+async def own_head(content: "Content", envelope: "Envelope") -> bytes:
+    """The header block a message came with."""
+    if isinstance(content, bytes):
+        return content[: envelope.head_size]
+    return await asyncio.to_thread(_read, content.path, envelope.head_size)
+
+
+def _read(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(size)

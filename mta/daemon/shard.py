@@ -104,7 +104,7 @@ class Shard:
         self.accounting = AccountingWriter(self.spool, configuration.acct_files, log=self.log)
         await self.accounting.start()
         stack.push_async_callback(self.accounting.stop)
-        self.scheduler = Scheduler(configuration, self.own)
+        self.scheduler = Scheduler(configuration, self.own, self.log)
         self.delivery = Delivery(self, self.scheduler, self.spool, self.traffic, tasks)
         await self._restore()
         self.intake = Intake(

@@ -6,21 +6,19 @@ is read, so a client cannot get ahead of the disk.
 """
 
 import asyncio
-import os
 import socket
 import ssl
-import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from aiosmtpd.smtp import SMTP
 
 from mta.errors import TransportError
-from mta.model.message import Content, FileContent
+from mta.model.message import Content
 from mta.model.reply import Reply
+from mta.net.spill import MEMORY_OCTETS_MAX, Spill
 from mta.net.tls_server import server_context
 from mta.smtp import header_block
 from mta.smtp.command import LINE_OCTETS_MAX, MailParameters, RcptParameters
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
     from mta.config.configuration import Configuration, ListenerSettings
     from mta.settings.source import SourceSettings
 
-MEMORY_OCTETS_MAX: Final = 256 << 10
-"""Content larger than this goes to a file as it comes."""
 READ_OCTETS: Final = 256 << 10
 PROGRESS_OCTETS: Final = 32 << 10
 """A client that sends content has the whole timeout again after so many octets, not less:
@@ -332,7 +328,7 @@ class _Connection(SMTP):
     ) -> tuple[Reply, bytes]:
         """Take content up to its end; the reply to it, and what follows."""
         framer = ContentFramer()
-        spill = _Spill(self._door.reception.spill_directory)
+        spill = Spill(self._door.reception.spill_directory)
         source = session.source
         progress = 0
         rest = framer.feed(buffer)
@@ -353,7 +349,7 @@ class _Connection(SMTP):
             spill.discard()
 
     async def _accept(
-        self, server: Server, session: Session, framer: ContentFramer, spill: "_Spill"
+        self, server: Server, session: Session, framer: ContentFramer, spill: Spill
     ) -> Reply:
         """Hand complete content over."""
         last = framer.take_rest()
@@ -379,7 +375,7 @@ class _Connection(SMTP):
         )
 
     def _refusal(
-        self, session: Session, framer: ContentFramer, head_size: int, spill: "_Spill"
+        self, session: Session, framer: ContentFramer, head_size: int, spill: Spill
     ) -> Reply | None:
         size = session.source.max_message_size
         if framer.octets > size:
@@ -414,7 +410,9 @@ class _Connection(SMTP):
         loop = asyncio.get_running_loop()
         assert self._context is not None
         try:
-            transport = await loop.start_tls(self.transport, self, self._context, server_side=True)
+            transport = await loop.start_tls(
+                cast("asyncio.Transport", self.transport), self, self._context, server_side=True
+            )
         except (OSError, ssl.SSLError) as error:
             raise ConnectionResetError(str(error)) from error
         if transport is None:
@@ -470,68 +468,6 @@ class _Policy:
 
     def rcpt(self, mail: MailParameters, rcpt: RcptParameters) -> Reply | None:
         return self._reception.rcpt(self._session, mail, rcpt)
-
-
-class _Spill:
-    """Large content on its way to a file. A full disk is noted, and the rest taken unread."""
-
-    def __init__(self, directory: Path) -> None:
-        self.first = b""
-        """The first piece, which has the header block."""
-        self.is_full = False
-        self._directory = directory
-        self._file: IO[bytes] | None = None
-        self._path: Path | None = None
-
-    @property
-    def is_used(self) -> bool:
-        return self._path is not None
-
-    def write(self, octets: bytes, *, keep: bool) -> None:
-        if self._path is None:
-            self._open()
-            self.first = octets
-        if self._file is None or not keep:
-            return
-        try:
-            self._file.write(octets)
-        except OSError:
-            self._close(full=True)
-
-    def content(self, size: int) -> FileContent:
-        """The file, complete."""
-        assert self._path is not None
-        if self._file is not None:
-            try:
-                self._file.close()
-            except OSError:
-                self.is_full = True
-            self._file = None
-        return FileContent(self._path, size)
-
-    def discard(self) -> None:
-        """Remove the file if nobody took it."""
-        if self._file is not None:
-            self._close(full=False)
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
-
-    def _open(self) -> None:
-        try:
-            descriptor, name = tempfile.mkstemp(dir=self._directory)
-        except OSError:
-            self._path = self._directory / "none"
-            self.is_full = True
-            return
-        self._path = Path(name)
-        self._file = os.fdopen(descriptor, "wb", buffering=MEMORY_OCTETS_MAX)
-
-    def _close(self, *, full: bool) -> None:
-        file, self._file = self._file, None
-        self.is_full = self.is_full or full
-        if file is not None:
-            with suppress(OSError):
-                file.close()
 
 
 def _octets(reply: Reply) -> bytes:

@@ -8,9 +8,10 @@ longest is given up before a queue that has work is refused for good.
 from typing import TYPE_CHECKING
 
 from mta.queues.rates import RollingRate
-from mta.units import Rate
+from mta.units import UNLIMITED, Rate
 
 if TYPE_CHECKING:
+    from mta.config.configuration import Configuration
     from mta.queues.queue import Connection, Queue
 
 
@@ -58,3 +59,35 @@ class VmtaBudget:
         self.slots.ceiling = max_smtp_out
         self.max_msg_rate = max_msg_rate
         self.msg_rate.resize(max_msg_rate, now)
+
+
+class VmtaBudgets:
+    """The budgets of all VirtualMTAs that have or had a queue."""
+
+    def __init__(self, configuration: "Configuration") -> None:
+        self._configuration = configuration
+        self._budgets: dict[str, VmtaBudget] = {}
+
+    def of(self, name: str) -> VmtaBudget:
+        """The budget of a VirtualMTA, made if there is none."""
+        budget = self.found(name)
+        if budget is None:
+            out, rate = self._limits(name)
+            budget = VmtaBudget(name, max_smtp_out=out, max_msg_rate=rate)
+            self._budgets[name.lower()] = budget
+        return budget
+
+    def found(self, name: str) -> VmtaBudget | None:
+        """The budget of a VirtualMTA, if it has or had any queue."""
+        return self._budgets.get(name.lower())
+
+    def reload(self, configuration: "Configuration", now: float) -> None:
+        """Follow a new configuration."""
+        self._configuration = configuration
+        for budget in self._budgets.values():
+            out, rate = self._limits(budget.name)
+            budget.resize(max_smtp_out=out, max_msg_rate=rate, now=now)
+
+    def _limits(self, name: str) -> tuple[int, "Rate | None"]:
+        vmta = self._configuration.vmta(name)
+        return (UNLIMITED, None) if vmta is None else (vmta.max_smtp_out, vmta.max_msg_rate)

@@ -11,6 +11,7 @@ stops those too (`is_held`). Guide: queues, backoff mode.
 
 import enum
 from collections import deque
+from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,15 +21,21 @@ from mta.queues.backlog import Backlog
 from mta.queues.backoff import Pace, effective
 from mta.queues.rates import RollingRate
 from mta.queues.retry import RetryLadder
+from mta.units import print_interval
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
+    from mta.model.outcome import Verdict
     from mta.model.reply_rule import ReplyRule
     from mta.queues.budgets import VmtaBudget
     from mta.settings.domain import DomainSettings
 
 NORMAL = "normal"
 BACKOFF = "backoff"
+SWEEP_S = 60
+"""How often a queue that rests looks for recipients that have become too old."""
+KEEP_EMPTY_S = 300
+"""How long an empty queue is remembered, with its rates and its last errors."""
 
 
 class Source(NamedTuple):
@@ -88,16 +95,52 @@ class Queue:
     """State of one queue. Changed only between awaits, by the scheduler."""
 
     __slots__ = (
-        "backlog", "backoff_until", "blocked_by", "blocked_until", "budget", "connect_rate",
-        "connections", "disabled", "empty_since", "epoch", "events", "frozen", "idle", "is_held",
+        "_log",
+        "backlog",
+        "backoff_until",
+        "blocked_by",
+        "blocked_until",
+        "budget",
+        "connect_rate",
+        "connections",
+        "disabled",
+        "empty_since",
+        "epoch",
+        "events",
+        "frozen",
+        "idle",
+        "is_held",
         "is_paused",
-        "key", "ladder", "mode", "mode_reason", "mode_since", "msg_rate", "octets", "opening",
-        "pace", "recipients", "retry_at", "retry_reason", "rules", "settings", "skipped", "sources",
-        "turn", "wake_at",
+        "key",
+        "ladder",
+        "mode",
+        "mode_reason",
+        "mode_since",
+        "msg_rate",
+        "octets",
+        "opening",
+        "pace",
+        "recipients",
+        "retry_at",
+        "retry_reason",
+        "rules",
+        "settings",
+        "skipped",
+        "sources",
+        "turn",
+        "wake_at",
     )  # fmt: skip
 
-    def __init__(self, key: QueueKey, budget: "VmtaBudget", *, complete: bool) -> None:
+    def __init__(
+        self,
+        key: QueueKey,
+        budget: "VmtaBudget",
+        *,
+        complete: bool,
+        log: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.key = key
+        self._log = log
         self.budget = budget
         self.epoch = -1
         self.settings: DomainSettings
@@ -164,11 +207,6 @@ class Queue:
         """The directive that sets a limit in the present mode."""
         return f"backoff-{name}" if self.mode == BACKOFF else name
 
-    def too_many(self) -> bool:
-        """Whether more connections are open than the limit allows, those closing aside."""
-        staying = sum(c.state is not State.CLOSING for c in self.connections.values())
-        return staying > self.pace.max_smtp_out
-
     # Mode
 
     def enter_backoff(self, now: float, *, after: int | None, reason: str) -> bool:
@@ -183,7 +221,7 @@ class Queue:
         if was_normal:
             self.mode = BACKOFF
             self.mode_since = now
-            self.events.appendleft(QueueEvent(now, f"entered backoff mode: {reason}", "mode"))
+            self._note(now, f"entered backoff mode: {reason}", "mode")
             self._set_pace(now)
         return was_normal
 
@@ -195,7 +233,7 @@ class Queue:
         self.mode_since = now
         self.mode_reason = reason
         self.backoff_until = None
-        self.events.appendleft(QueueEvent(now, f"back to normal mode: {reason}", "mode"))
+        self._note(now, f"back to normal mode: {reason}", "mode")
         self._set_pace(now)
         return True
 
@@ -214,11 +252,10 @@ class Queue:
         if self.retry_at is not None:
             return False
         self.retry_reason = reason
-        if after is not None:
-            self.retry_at = now + after
-            return False
-        self.retry_at = now + self.ladder.next(self.pace.retry_after)
-        return True
+        wait = self.ladder.next(self.pace.retry_after) if after is None else after
+        self.retry_at = now + wait
+        self._log(f"{self.key}: {reason}; next attempt in {print_interval(wait)}")
+        return after is None
 
     def end_retry(self) -> None:
         """The wait is over, or an operator or new mail cut it short."""
@@ -226,6 +263,68 @@ class Queue:
         self.retry_reason = ""
         self.is_held = False
         self.skipped.clear()
+
+    def _note(self, now: float, text: str, kind: str = "error") -> None:
+        self.events.appendleft(QueueEvent(now, text, kind))
+        self._log(f"{self.key}: {text}")
+
+    # Replies
+
+    def heed(self, connection: Connection, verdict: "Verdict", reply: str, now: float) -> str:
+        """Follow what a reply says about this queue; the reason to give for it.
+
+        `bounce-queue` and `defer-queue` are left to the scheduler.
+        """
+        reason = f'"{reply}" received from {connection.host}'
+        if verdict.pattern:
+            reason += f" matches {verdict.pattern}"
+        if verdict.mode == BACKOFF:
+            self.enter_backoff(now, after=verdict.backoff_to_normal_after, reason=reason)
+        elif verdict.mode == NORMAL:
+            self.leave_backoff(now, reason)
+        if verdict.skip_mx and connection.host:
+            self.skipped[connection.host] = now + self.pace.retry_after[0]
+            self._note(now, f"skip of MX requested: {reason}")
+        if verdict.disable_source_ip:
+            self._disable_source(connection.source.ip, verdict, now)
+        return reason
+
+    def _disable_source(self, ip: str, verdict: "Verdict", now: float) -> None:
+        after = verdict.reenable_after
+        if after is None:
+            after = self.settings.reenable_source_ip_after
+        self.disabled[ip] = None if after is None else now + after
+        self._note(now, f"source {ip} disabled: {verdict.pattern}")
+        if all(source.ip in self.disabled for source in self.sources):
+            text = f"All SMTP sources for queue {self.key} are now disabled."
+            self._note(now, text)
+            if self.settings.backoff_upon_all_sources_disabled:
+                self.enter_backoff(now, after=None, reason=text)
+
+    # Connections
+
+    def must_close(self, connection: Connection, now: float) -> str:
+        """Why a connection between two transactions has to go; empty if it may stay."""
+        if self.is_paused:
+            return "paused"
+        if self.is_held:
+            return "retrying"
+        if self.frozen:
+            return "bounce-queue"
+        if connection.messages >= self.settings.max_msg_per_connection:
+            return "max-msg-per-connection"
+        if len(self.connections) > self.pace.max_smtp_out and self._too_many():
+            return self.directive("max-smtp-out")
+        if connection.source.ip in self.disabled:
+            return "disabled source IP"
+        if self.skipped and self.skipped.get(connection.host, 0) > now:
+            return "skip-mx"
+        return ""
+
+    def _too_many(self) -> bool:
+        """Whether more connections are open than the limit allows, those closing aside."""
+        staying = sum(c.state is not State.CLOSING for c in self.connections.values())
+        return staying > self.pace.max_smtp_out
 
     # Sources
 
@@ -253,6 +352,31 @@ class Queue:
     def retry_recipient_at(self, recipient: Recipient, now: float) -> float:
         """When a deferred recipient is tried again; never later than it expires."""
         return min(now + self.settings.retry_recipients_after, self.expires_at(recipient))
+
+    # Time
+
+    def changes_at(self, now: float, *, resting: bool) -> list[float]:
+        """When something about the queue changes by itself, epoch seconds, in no order."""
+        times = [at for at in (self.backoff_until, self.retry_at) if at is not None]
+        if self.idle:
+            times.append(self.idle[0].idle_until)
+        if resting:
+            if self.recipients:
+                times.append(now + SWEEP_S)
+        elif (due := self.backlog.next_due()) is not None:
+            times.append(due)
+        return times
+
+    @property
+    def is_forgettable(self) -> bool:
+        """Whether nothing about an empty queue outlives it."""
+        rate = self.pace.max_msg_rate
+        return (
+            not self.is_paused
+            and self.mode == NORMAL
+            and not self.disabled
+            and (rate is None or rate.per_s <= KEEP_EMPTY_S)
+        )
 
     @property
     def is_resting(self) -> bool:

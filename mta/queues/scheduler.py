@@ -14,89 +14,40 @@ its own (mail, a connection free), or a slot of a budget it was refused by. The 
 tests hold it to that: no queue with due work and free slots sleeps.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from heapq import heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from mta.model.message import Recipient
 from mta.model.queue_key import QueueKey
 from mta.model.reply import Reply
-from mta.queues.backlog import PAGE_RECIPIENTS, Key
-from mta.queues.budgets import Slots, VmtaBudget
-from mta.queues.queue import Connection, Queue, QueueEvent, State
-from mta.units import UNLIMITED
+from mta.queues import actions
+from mta.queues.actions import Action, Close
+from mta.queues.backlog import PAGE_RECIPIENTS
+from mta.queues.budgets import Slots, VmtaBudget, VmtaBudgets
+from mta.queues.queue import KEEP_EMPTY_S, SWEEP_S, Connection, Queue, State
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
     from mta.model.outcome import Verdict
-    from mta.units import Rate
 
-SWEEP_S = 60
-"""How often a queue that rests looks for recipients that have become too old."""
-KEEP_EMPTY_S = 300
-"""How long an empty queue is remembered, with its rates and its last errors."""
 FOREVER = float("inf")
-
-
-class Open(NamedTuple):
-    """Open a connection; its slots are taken."""
-
-    connection: Connection
-
-
-class Assign(NamedTuple):
-    """An idle connection has something to deliver."""
-
-    connection: Connection
-    batch: list[Recipient]
-
-
-class Close(NamedTuple):
-    """Close an idle connection."""
-
-    connection: Connection
-    reason: str
-
-
-class ReadPage(NamedTuple):
-    """Read the next due recipients of a queue from the spool; then call `page_read`."""
-
-    queue: Queue
-    after: Key | None
-    limit: int
-
-
-class Expire(NamedTuple):
-    """Bounce recipients that are older than `bounce-after`; then call `settled`."""
-
-    queue: Queue
-    recipients: list[Recipient]
-
-
-class BounceQueue(NamedTuple):
-    """Bounce everything a queue holds, because of a reply; then call `settled` and `reread`."""
-
-    queue: Queue
-    reply: Reply
-
-
-class SaveQueue(NamedTuple):
-    """Pause or the position in the retry list changed, which outlive a restart."""
-
-    queue: Queue
-
-
-Action = Open | Assign | Close | ReadPage | Expire | BounceQueue | SaveQueue
 
 
 class Scheduler:
     """All queues of one shard, and the limits above them."""
 
-    def __init__(self, configuration: "Configuration", own: frozenset[str]) -> None:
+    def __init__(
+        self,
+        configuration: "Configuration",
+        own: frozenset[str],
+        log: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._log = log
         self.queues: dict[QueueKey, Queue] = {}
         self.total = Slots("total-max-smtp-out", "total", configuration.root.total_max_smtp_out)
-        self._vmtas: dict[str, VmtaBudget] = {}
+        self._vmtas = VmtaBudgets(configuration)
         self._configuration = configuration
         self._own = own
         self._epoch = 0
@@ -115,9 +66,7 @@ class Scheduler:
         self._own = own
         self._epoch += 1
         self.total.ceiling = configuration.root.total_max_smtp_out
-        for budget in self._vmtas.values():
-            out, rate = self._vmta_limits(budget.name)
-            budget.resize(max_smtp_out=out, max_msg_rate=rate, now=now)
+        self._vmtas.reload(configuration, now)
         self._dirty.update(dict.fromkeys(self.queues.values()))
 
     def restore(
@@ -142,19 +91,14 @@ class Scheduler:
         """The queue of that name, made if there is none."""
         queue = self.queues.get(key)
         if queue is None:
-            name = key.vmta.lower()
-            budget = self._vmtas.get(name)
-            if budget is None:
-                out, rate = self._vmta_limits(key.vmta)
-                budget = VmtaBudget(key.vmta, max_smtp_out=out, max_msg_rate=rate)
-                self._vmtas[name] = budget
-            queue = self.queues[key] = Queue(key, budget, complete=complete)
+            budget = self._vmtas.of(key.vmta)
+            queue = self.queues[key] = Queue(key, budget, complete=complete, log=self._log)
             queue.follow(self._configuration, self._epoch, self._own, now)
         return queue
 
     def vmta_budget(self, name: str) -> VmtaBudget | None:
         """What the queues of a VirtualMTA share, if it has or had any queue."""
-        return self._vmtas.get(name.lower())
+        return self._vmtas.found(name)
 
     def arrive(self, recipients: Iterable[Recipient], now: float) -> None:
         """Recipients the spool has just taken."""
@@ -184,7 +128,7 @@ class Scheduler:
         queue.opening -= 1
         connection.state = State.CLOSING
         if queue.fail(now, reason, after=after):
-            self._actions.append(SaveQueue(queue))
+            self._actions.append(actions.SaveQueue(queue))
         self._give_back(connection)
 
     def closed(self, connection: Connection, now: float, *, failure: str = "") -> None:
@@ -197,7 +141,7 @@ class Scheduler:
             self._unidle(connection)
         connection.state = State.CLOSING
         if failure and queue.fail(now, failure):
-            self._actions.append(SaveQueue(queue))
+            self._actions.append(actions.SaveQueue(queue))
         self._give_back(connection)
 
     def page_read(
@@ -245,7 +189,7 @@ class Scheduler:
         """A recipient was delivered: the retry list begins again."""
         if queue.ladder.position:
             queue.ladder.reset()
-            self._actions.append(SaveQueue(queue))
+            self._actions.append(actions.SaveQueue(queue))
         if queue.mode != "normal" and queue.settings.backoff_to_normal_after_delivery:
             queue.leave_backoff(now, "a delivery (backoff-to-normal-after-delivery)")
             self._dirty[queue] = None
@@ -253,36 +197,12 @@ class Scheduler:
     def apply(self, connection: Connection, verdict: "Verdict", reply: Reply, now: float) -> None:
         """What a reply means for the queue as a whole. Guide: smtp-pattern-list."""
         queue = connection.queue
-        reason = f'"{reply}" received from {connection.host}'
-        if verdict.pattern:
-            reason += f" matches {verdict.pattern}"
-        if verdict.mode == "backoff":
-            queue.enter_backoff(now, after=verdict.backoff_to_normal_after, reason=reason)
-        elif verdict.mode == "normal":
-            queue.leave_backoff(now, reason)
-        if verdict.skip_mx and connection.host:
-            queue.skipped[connection.host] = now + queue.pace.retry_after[0]
-            queue.events.appendleft(QueueEvent(now, f"skip of MX requested: {reason}"))
-        if verdict.disable_source_ip:
-            self._disable_source(connection, verdict, now)
+        reason = queue.heed(connection, verdict, str(reply), now)
         if verdict.bounce_queue:
-            self._actions.append(BounceQueue(queue, reply))
+            self._actions.append(actions.BounceQueue(queue, reply))
         if verdict.defer_queue and queue.fail(now, reason, hold=True):
-            self._actions.append(SaveQueue(queue))
+            self._actions.append(actions.SaveQueue(queue))
         self._dirty[queue] = None
-
-    def _disable_source(self, connection: Connection, verdict: "Verdict", now: float) -> None:
-        queue, ip = connection.queue, connection.source.ip
-        after = verdict.reenable_after
-        if after is None:
-            after = queue.settings.reenable_source_ip_after
-        queue.disabled[ip] = None if after is None else now + after
-        queue.events.appendleft(QueueEvent(now, f"source {ip} disabled: {verdict.pattern}"))
-        if all(source.ip in queue.disabled for source in queue.sources):
-            text = f"All SMTP sources for queue {queue.key} are now disabled."
-            queue.events.appendleft(QueueEvent(now, text))
-            if queue.settings.backoff_upon_all_sources_disabled:
-                queue.enter_backoff(now, after=None, reason=text)
 
     # What operators say
 
@@ -291,7 +211,7 @@ class Scheduler:
         if queue.is_paused == paused:
             return False
         queue.is_paused = paused
-        self._actions.append(SaveQueue(queue))
+        self._actions.append(actions.SaveQueue(queue))
         self._dirty[queue] = None
         return True
 
@@ -384,25 +304,7 @@ class Scheduler:
         return Close(connection, reason)
 
     def _must_close(self, connection: Connection, now: float) -> str:
-        queue = connection.queue
-        settings = queue.settings
-        if self._is_stopping:
-            return "stopping"
-        if queue.is_paused:
-            return "paused"
-        if queue.is_held:
-            return "retrying"
-        if queue.frozen:
-            return "bounce-queue"
-        if connection.messages >= settings.max_msg_per_connection:
-            return "max-msg-per-connection"
-        if len(queue.connections) > queue.pace.max_smtp_out and queue.too_many():
-            return queue.directive("max-smtp-out")
-        if connection.source.ip in queue.disabled:
-            return "disabled source IP"
-        if queue.skipped and queue.skipped.get(connection.host, 0) > now:
-            return "skip-mx"
-        return ""
+        return "stopping" if self._is_stopping else connection.queue.must_close(connection, now)
 
     def _take(self, queue: Queue, now: float) -> list[Recipient]:
         """The next recipients of a queue that its rates let through, rates taken."""
@@ -416,7 +318,7 @@ class Scheduler:
             if backlog.wants_page():
                 self._dirty[queue] = None
             if queue.expires_at(batch[0]) <= now:
-                self._actions.append(Expire(queue, batch))
+                self._actions.append(actions.Expire(queue, batch))
                 self._dirty[queue] = None
                 continue
             queue.msg_rate.take(len(batch), now)
@@ -458,7 +360,7 @@ class Scheduler:
             after = queue.backlog.begin_page(
                 r.recipient_id for c in queue.connections.values() for r in c.batch
             )
-            self._actions.append(ReadPage(queue, after, PAGE_RECIPIENTS))
+            self._actions.append(actions.ReadPage(queue, after, PAGE_RECIPIENTS))
         self._use_idle(queue, now)
         resting = queue.is_resting or self._is_stopping
         if not resting:
@@ -476,7 +378,7 @@ class Scheduler:
         if queue.is_resting and not queue.frozen and len(queue.backlog):
             expired = queue.backlog.take_expired(lambda r: queue.expires_at(r) <= now)
             if expired:
-                self._actions.append(Expire(queue, expired))
+                self._actions.append(actions.Expire(queue, expired))
 
     def _use_idle(self, queue: Queue, now: float) -> None:
         """Give idle connections work, newest first, and close those idle for too long."""
@@ -493,7 +395,7 @@ class Scheduler:
             connection.state = State.BUSY
             connection.batch = batch
             connection.messages += 1
-            self._actions.append(Assign(connection, batch))
+            self._actions.append(actions.Assign(connection, batch))
         while queue.idle and queue.idle[0].idle_until <= now:
             self._close_idle(queue.idle[0], "connection-idle-timeout")
 
@@ -515,7 +417,7 @@ class Scheduler:
             connection = Connection(queue, next(self._numbers), source, now)
             queue.connections[connection.number] = connection
             queue.opening += 1
-            self._actions.append(Open(connection))
+            self._actions.append(actions.Open(connection))
             wanted -= 1
 
     def _may_open(self, queue: Queue, now: float) -> bool:
@@ -543,19 +445,8 @@ class Scheduler:
 
     def _sleep(self, queue: Queue, now: float, *, resting: bool) -> None:
         """Set the time at which the queue is looked at again if nothing happens."""
-        times = []
-        if queue.idle:
-            times.append(queue.idle[0].idle_until)
-        if queue.backoff_until is not None:
-            times.append(queue.backoff_until)
-        if queue.retry_at is not None:
-            times.append(queue.retry_at)
-        if resting:
-            if queue.recipients:
-                times.append(now + SWEEP_S)
-        elif (due := queue.backlog.next_due()) is not None:
-            times.append(due)
-        if queue.recipients or queue.connections or not self._is_forgettable(queue):
+        times = queue.changes_at(now, resting=resting)
+        if queue.recipients or queue.connections or not queue.is_forgettable:
             queue.empty_since = None
         elif queue.empty_since is None:
             queue.empty_since = now
@@ -567,16 +458,6 @@ class Scheduler:
             times.append(queue.empty_since + KEEP_EMPTY_S)
         if times:
             self._wake_at(queue, min(times))
-
-    def _is_forgettable(self, queue: Queue) -> bool:
-        """Whether nothing about an empty queue outlives it."""
-        rate = queue.pace.max_msg_rate
-        return (
-            not queue.is_paused
-            and queue.mode == "normal"
-            and not queue.disabled
-            and (rate is None or rate.per_s <= KEEP_EMPTY_S)
-        )
 
     def _forget(self, queue: Queue) -> None:
         del self.queues[queue.key]
@@ -618,7 +499,3 @@ class Scheduler:
         self._unidle(connection)
         connection.state = State.CLOSING
         self._actions.append(Close(connection, reason))
-
-    def _vmta_limits(self, name: str) -> tuple[int, "Rate | None"]:
-        vmta = self._configuration.vmta(name)
-        return (UNLIMITED, None) if vmta is None else (vmta.max_smtp_out, vmta.max_msg_rate)

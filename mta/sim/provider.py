@@ -128,7 +128,7 @@ class _Connection(asyncio.Protocol):
         self._provider.opened(self)
         greeting = self._memory.greet(self._ip)
         if self._memory.drops(self._profile, "greeting"):
-            transport.abort()
+            self.transport.abort()
             return
         self._say(greeting)
         if greeting.startswith("4"):

@@ -4,9 +4,9 @@ While a commit waits for the disk the next operations gather, so the batch grows
 load by itself. Rows go in many to a statement: each step of SQLite gives up the
 interpreter lock, and taking it back from a busy event loop is what a step costs most.
 
-A batch that fails is rolled back. New messages in it are refused. Outcomes are not: a
-recipient that was delivered is delivered, so they are tried again until the disk takes
-them, and everything behind them waits.
+A batch that fails is rolled back. New messages in it are refused at once. Outcomes are not:
+a recipient that was delivered is delivered, so they are held and tried again until the disk
+takes them. Meanwhile questions wait behind them, and new messages are refused.
 """
 
 import json
@@ -35,6 +35,8 @@ CHUNKS: Final = (32, 16, 8, 4, 2, 1)
 """Rows in one statement. Few sizes, so that the statements stay prepared."""
 RETRY_S: Final = 1.0
 """How often outcomes are tried again on a disk that does not take them."""
+STOP_S: Final = 5.0
+"""How long they are tried for when the daemon stops; what is not written may be repeated."""
 
 Write = Accept | Settle | Execute
 Results = list[tuple["asyncio.Future[Any]", Any, BaseException | None]]
@@ -67,6 +69,10 @@ class Writer:
         (last,) = connection.execute("SELECT MAX(id) FROM record").fetchone()
         self._record_id: int = last or 0
         self._statements: dict[tuple[str, int], str] = {}
+        self._held: list[Operation] = []
+        """Outcomes the disk did not take, and what was asked after them."""
+        self._trouble: SpoolError | None = None
+        self._retry_at = 0.0
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         self._thread.start()
 
@@ -82,28 +88,55 @@ class Writer:
     def _run(self) -> None:
         is_open = True
         while is_open:
-            batch: list[Operation] = []
-            operation = self._operations.get()
+            batch, is_open = self._gather()
+            if batch or self._held:
+                self._do(batch)
+        self._give_up()
+        self._connection.close()
+
+    def _gather(self) -> tuple[list[Operation], bool]:
+        """What there is to do; False if there will be no more.
+
+        Waits for an operation, but while some are held no longer than until their next try.
+        """
+        batch: list[Operation] = []
+        timeout = max(0.0, self._retry_at - time.monotonic()) if self._held else None
+        try:
+            operation = self._operations.get(timeout=timeout)
             while operation is not None:
                 batch.append(operation)
-                if len(batch) >= BATCH_MAX or self._operations.empty():
-                    break
-                operation = self._operations.get()
-            is_open = operation is not None
-            if batch:
-                self._do(batch)
-        self._connection.close()
+                if len(batch) >= BATCH_MAX:
+                    return batch, True
+                operation = self._operations.get_nowait()
+        except queue.Empty:
+            return batch, True
+        return batch, False
 
     def _do(self, batch: list[Operation]) -> None:
         results: Results = []
-        writes: list[Write] = [o for o in batch if not isinstance(o, Read)]
-        records: list[Record] = []
-        if writes:
-            records = self._write(writes, results)
-        for operation in batch:
-            if isinstance(operation, Read):
-                results.append(self._read(operation))
+        if self._trouble is not None and time.monotonic() < self._retry_at:
+            self._held += self._refuse(batch, self._trouble, results)
+            self._post(results, self._record_id, [])
+            return
+        operations, self._held = self._held + batch, []
+        writes: list[Write] = [o for o in operations if isinstance(o, Accept | Settle | Execute)]
+        records = self._write(writes, results) if writes else []
+        reads = [operation for operation in operations if isinstance(operation, Read)]
+        if self._held:
+            self._held += reads
+        else:
+            results += [self._read(read) for read in reads]
         self._post(results, self._record_id, records)
+
+    def _give_up(self) -> None:
+        """The daemon stops: a last few tries for what is held."""
+        deadline = time.monotonic() + STOP_S
+        while self._held and time.monotonic() < deadline:
+            time.sleep(RETRY_S)
+            self._do([])
+        error = SpoolError("the disk did not take it before the daemon stopped")
+        if self._held:
+            self._post([(held.future, None, error) for held in self._held], self._record_id, [])
 
     def _read(self, operation: Read) -> tuple["asyncio.Future[Any]", Any, BaseException | None]:
         try:
@@ -112,37 +145,51 @@ class Writer:
             return operation.future, None, SpoolError(f"the spool cannot be read: {error}")
 
     def _write(self, writes: list[Write], results: Results) -> list[Record]:
-        """Commit; results of all, and the records that are now in the outbox."""
+        """Commit; results of all, and the records that are now in the outbox.
+
+        What the disk does not take is refused or held.
+        """
+        remaining: Sequence[Operation] = writes
         if not self._has_room():
             full = SpoolFullError("the disk has less room than min-free-space keeps free")
-            writes = self._refuse(writes, full, results)
-        complained = False
-        while writes:
+            remaining = self._refuse(writes, full, results)
+        while remaining:
+            kept: list[Write] = [o for o in remaining if not isinstance(o, Read)]
             try:
-                records = self._transact(writes)
+                records = self._transact(kept)
             except (sqlite3.Error, OSError) as error:
                 self._roll_back()
                 refusal = _spool_error(error)
-                remaining = self._refuse(writes, refusal, results)
-                if len(remaining) == len(writes):
-                    if not complained:
-                        self._log(f"outcomes wait for the disk: {error}")
-                        complained = True
-                    time.sleep(RETRY_S)
-                writes = remaining
+                remaining = self._refuse(kept, refusal, results)
+                if len(remaining) == len(kept):
+                    self._retry_later(kept, refusal)
+                    return []
                 continue
-            results += [(write.future, None, None) for write in writes]
+            if self._trouble is not None:
+                self._log("the disk takes what waited for it; all is well again")
+                self._trouble = None
+            results += [(write.future, None, None) for write in kept]
             return records
         return []
 
-    def _refuse(self, writes: list[Write], error: SpoolError, results: Results) -> list[Write]:
-        """Fail the messages among the writes; the others remain."""
-        for write in writes:
-            if isinstance(write, Accept):
-                results.append((write.future, None, error))
-                if isinstance(write.content, FileContent):
-                    self._content_path(write.envelope.message_id).unlink(missing_ok=True)
-        return [write for write in writes if not isinstance(write, Accept)]
+    def _retry_later(self, writes: list[Write], trouble: SpoolError) -> None:
+        if self._trouble is None:
+            self._log(f"outcomes wait for the disk, and new mail is refused: {trouble}")
+        self._trouble = trouble
+        self._held += writes
+        self._retry_at = time.monotonic() + RETRY_S
+
+    def _refuse(
+        self, operations: Sequence[Operation], error: SpoolError, results: Results
+    ) -> list[Operation]:
+        """Fail the messages among the operations; the others remain."""
+        for operation in operations:
+            if isinstance(operation, Accept):
+                results.append((operation.future, None, error))
+                if isinstance(operation.content, FileContent):
+                    path = self._content_path(operation.envelope.message_id)
+                    path.unlink(missing_ok=True)
+        return [operation for operation in operations if not isinstance(operation, Accept)]
 
     def _roll_back(self) -> None:
         try:

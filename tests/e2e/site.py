@@ -9,7 +9,6 @@ from email.message import Message
 from pathlib import Path
 
 from mta.sim.provider import Provider
-
 from tests.e2e.daemon import Daemon, accounting_rows, stays, until
 from tests.e2e.nameserver import Nameserver
 from tests.e2e.netns import MX1, MX2, NAMESERVER, SENDER_ADDRESSES, STRANGER, Network

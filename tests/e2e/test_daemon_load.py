@@ -6,8 +6,8 @@ import resource
 import time
 
 import pytest
-from mta.sim.provider import Provider
 
+from mta.sim.provider import Provider
 from tests.e2e.daemon import until
 from tests.e2e.loopback import Loopback
 from tests.e2e.submission import Letter, letters

@@ -1,8 +1,8 @@
 """What waits in queues outlives a stop, as does what an operator said about them."""
 
 import pytest
-from mta.sim.provider import Provider
 
+from mta.sim.provider import Provider
 from tests.e2e.daemon import stays, until
 from tests.e2e.loopback import Loopback
 from tests.e2e.submission import letters

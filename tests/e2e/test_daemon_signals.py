@@ -5,8 +5,8 @@ import signal
 import time
 
 import pytest
-from mta.sim.provider import Provider
 
+from mta.sim.provider import Provider
 from tests.e2e.daemon import stays, until
 from tests.e2e.loopback import Loopback
 from tests.e2e.submission import Letter, letters

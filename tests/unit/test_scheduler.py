@@ -8,7 +8,8 @@ from mta.model.message import Envelope, Recipient
 from mta.model.outcome import Verdict
 from mta.model.queue_key import QueueKey
 from mta.model.reply import Reply
-from mta.queues.scheduler import Assign, BounceQueue, Close, Expire, Open, ReadPage, Scheduler
+from mta.queues.actions import Assign, BounceQueue, Close, Expire, Open, ReadPage
+from mta.queues.scheduler import Scheduler
 from mta.units import UNLIMITED, Rate
 
 KEY = QueueKey("example.net", "vmta1")

@@ -1,0 +1,59 @@
+"""VirtualMTAs and their pools, put together from their sections."""
+
+from mta.config.block import Block
+from mta.config.configuration import Parts, PoolSettings, VirtualMtaSettings
+from mta.config.place import Diagnostics, Place
+from mta.model.queue_key import DEFAULT_VMTA
+from mta.settings.root import RootSettings
+from mta.units import UNLIMITED
+
+
+def finish(
+    parts: Parts,
+    place: Place,
+    vmtas: dict[str, Block],
+    pools: dict[str, Block],
+    diagnostics: Diagnostics,
+) -> None:
+    """Put the VirtualMTAs and pools into the parts; `place` is that of `{default}`.
+
+    A pool of the name of a VirtualMTA is an error.
+    """
+    for name, block in pools.items():
+        if name in vmtas:
+            diagnostics.error(
+                block.place,
+                f"there is a VirtualMTA {block.name}, too ({vmtas[name].place})",
+                hint="a pool needs a name of its own",
+            )
+        members = tuple(block.values.get("virtual_mta", ()))
+        if not members:
+            diagnostics.warning(block.place, f"pool {block.name} has no virtual-mta")
+        parts.pools[name] = PoolSettings(name=block.name, virtual_mta=members)
+        for member in members:
+            parts.pool_of.setdefault(member.lower(), name)
+    default = vmtas.pop(DEFAULT_VMTA, None) or Block("virtual-mta", DEFAULT_VMTA, place)
+    for name, block in {DEFAULT_VMTA: default, **vmtas}.items():
+        parts.vmta_blocks[name] = block
+        pool = pools.get(parts.pool_of.get(name, ""))
+        parts.vmtas[name] = _settings(parts.root, block, pool)
+
+
+def _settings(root: RootSettings, block: Block, pool: Block | None) -> VirtualMtaSettings:
+    inherited = dict(pool.values) if pool is not None else {}
+    values = {**inherited, **block.values}
+    host_name = values.get("host_name") or root.host_name
+    sources = (*values.get("smtp_source_host", ()), *values.get("smtp_source_ip", ()))
+    rates = [rate for key in ("max_smtp_msg_rate", "max_msg_rate") if (rate := values.get(key))]
+    return VirtualMtaSettings(
+        name=block.name,
+        smtp_source_host=tuple(
+            (ip, helo or host_name) for ip, helo in sources or root.smtp_source_host
+        ),
+        host_name=host_name,
+        max_smtp_out=values.get("max_smtp_out", UNLIMITED),
+        max_msg_rate=min(rates, key=lambda rate: rate.limit / rate.per_s) if rates else None,
+        add_header=values.get("add_header", ()),
+        add_received_header=values.get("add_received_header"),
+        hide_received_header=values.get("hide_received_header", False),
+    )

@@ -1,0 +1,59 @@
+"""What the scheduler asks the shell to do."""
+
+from typing import NamedTuple
+
+from mta.model.message import Recipient
+from mta.model.reply import Reply
+from mta.queues.backlog import Key
+from mta.queues.queue import Connection, Queue
+
+
+class Open(NamedTuple):
+    """Open a connection; its slots are taken."""
+
+    connection: Connection
+
+
+class Assign(NamedTuple):
+    """An idle connection has something to deliver."""
+
+    connection: Connection
+    batch: list[Recipient]
+
+
+class Close(NamedTuple):
+    """Close an idle connection."""
+
+    connection: Connection
+    reason: str
+
+
+class ReadPage(NamedTuple):
+    """Read the next due recipients of a queue from the spool; then call `page_read`."""
+
+    queue: Queue
+    after: Key | None
+    limit: int
+
+
+class Expire(NamedTuple):
+    """Bounce recipients that are older than `bounce-after`; then call `settled`."""
+
+    queue: Queue
+    recipients: list[Recipient]
+
+
+class BounceQueue(NamedTuple):
+    """Bounce everything a queue holds, because of a reply; then call `settled` and `reread`."""
+
+    queue: Queue
+    reply: Reply
+
+
+class SaveQueue(NamedTuple):
+    """Pause or the position in the retry list changed, which outlive a restart."""
+
+    queue: Queue
+
+
+Action = Open | Assign | Close | ReadPage | Expire | BounceQueue | SaveQueue
