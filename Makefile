@@ -47,7 +47,9 @@ bench: $(READY)   ## Petrel, Postfix and Haraka in turn, with ratios
 	$(V)/python -m benchmarks.throughput
 
 docs: $(READY)    ## regenerate docs/reference from the declarations
-	$(V)/python -m mta.config.reference docs/reference
+	$(V)/python -m mta.config.reference docs/reference config/annotated.conf
+	$(V)/python -m mta.admin.reference docs/reference
+	$(V)/python -m mta.accounting.reference docs/reference
 
 fmt: $(READY)     ## lay the code out
 	$(V)/ruff format -q . && $(V)/ruff check -q --fix .

@@ -46,7 +46,7 @@ class AcctFileDirectives:
     move_interval: int = directive(
         INTERVAL,
         86400,
-        "Start a new file after this time. Guide: silently ignored without move-to.",
+        "Start a new file after this time. Without move-to it has no effect.",
     )
     max_size: int = directive(
         OCTETS,

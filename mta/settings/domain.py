@@ -50,8 +50,7 @@ class DomainSettings:
         VMTA_OR_POOL,
         "",
         "Move mail of the matching queue to the same domain in another VirtualMTA or pool; "
-        "empty string clears an inherited value. The guide says it can also be set "
-        "globally.",
+        "empty string clears an inherited value.",
         not_yet=True,
     )
     max_rcpt_per_message: int = directive(
@@ -214,9 +213,7 @@ class DomainSettings:
     mx_connection_attempts: int = directive(
         COUNT,
         10,
-        "Presumably how many connection attempts are made over the MX hosts before the "
-        "queue goes to retry. Listed by show settings and used in real configs but not "
-        "described.",
+        "How many connection attempts are made over the MX hosts before the queue goes to retry.",
     )
     retry_after: tuple[int, ...] = directive(
         INTERVAL_LIST,
@@ -333,7 +330,7 @@ class DomainSettings:
     route: RouteSpec = directive(
         ROUTE,
         NO_ROUTE,
-        "Old name of smtp-hosts; real configs also give a bare HOST:PORT or bare domain.",
+        "Old name of smtp-hosts: a HOST, or HOST:PORT.",
         means="smtp-hosts",
     )
     default_smtp_port: int = directive(
@@ -604,8 +601,7 @@ class DomainSettings:
     dk_sign: bool = directive(
         BOOLEAN,
         False,
-        "Old DomainKeys signing switch; frequent in configs, must at least be ignored with "
-        "a warning. Not in the 5.0 guide.",
+        "Old DomainKeys signing switch.",
         no_effect="DomainKeys are obsolete; use dkim-sign",
     )
     dkim_identity: str = directive(

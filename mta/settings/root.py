@@ -81,7 +81,7 @@ class RootSettings:
     )
     smtp_listener: tuple[str, ...] = repeated(
         RAW,
-        "Listening address. 0/0 and 0.0.0.0 both seen. source=NAME applies the named "
+        "Listening address and port; 0/0 is every address. source=NAME applies the named "
         "<source> on top of the IP-matched settings for connections to this address.",
         needs_restart=True,
     )
@@ -95,7 +95,7 @@ class RootSettings:
     smtp_port: int = directive(
         COUNT,
         25,
-        "Old listening port; use smtp-listener. Still found in old configs.",
+        "Old listening port; use smtp-listener.",
         needs_restart=True,
         means="smtp-listener",
     )
@@ -108,8 +108,8 @@ class RootSettings:
     smtp_server_tls_certificate: str = directive(
         RAW,
         "",
-        "PEM certificate+key used for inbound STARTTLS. The guide syntax shows the password "
-        "unbracketed but real configs omit it.",
+        "PEM certificate and key used for inbound STARTTLS, and the password of the key if it "
+        "has one.",
         needs_restart=True,
     )
     smtp_server_tls_ca_file: str = directive(
@@ -155,8 +155,8 @@ class RootSettings:
     smtp_server_tls_v1_3_ciphersuites: str = directive(
         TEXT,
         "",
-        "Ciphersuites for inbound TLS 1.3. Note the irregular spelling (no tlsv before 1.3) "
-        "in the guide; the other scopes use ...tlsv1.3-ciphersuites.",
+        "Ciphersuites for inbound TLS 1.3. The name is irregular: elsewhere it ends in "
+        "tlsv1.3-ciphersuites.",
         name="smtp-server-tls-v1.3-ciphersuites",
         not_yet=True,
     )
@@ -212,7 +212,7 @@ class RootSettings:
     )
     spool: tuple[str, ...] = repeated(
         DIRECTORY,
-        "One-line form of <spool>; still the commonest form in real configs.",
+        "One-line form of <spool>.",
         needs_restart=True,
     )
     spool_delete_corrupted: bool = directive(
@@ -238,16 +238,14 @@ class RootSettings:
     sync_msg_create: bool = directive(
         BOOLEAN,
         True,
-        "Flush to disk when a message has been received; false trades durability for speed "
-        "(per comment of the vendor sample config). Very common; must be accepted.",
+        "Sync to disk before a message is answered 250; false trades durability for speed.",
         needs_restart=True,
     )
     sync_msg_update: bool = directive(
         BOOLEAN,
         True,
-        "Flush to disk when the stored message is updated, for example recipient marked "
-        "done; false risks duplicate deliveries after a crash. Very common; must be "
-        "accepted.",
+        "Sync to disk when a recipient is done with; false risks more repeated deliveries "
+        "after a crash.",
         needs_restart=True,
     )
     run_as_root: bool = directive(
@@ -392,8 +390,7 @@ class RootSettings:
         VMTA_OR_POOL,
         "",
         "Move mail of the matching queue to the same domain in another VirtualMTA or pool; "
-        "empty string clears an inherited value. The guide says it can also be set "
-        "globally.",
+        "empty string clears an inherited value.",
         not_yet=True,
     )
     mx_connection_limit: tuple[str, ...] = repeated(

@@ -380,6 +380,6 @@ class TransmissionsApiListenerDirectives:
     tls_trusted_certificate: str = directive(
         FILE,
         "",
-        "Mentioned only in a comment of the guide example as another valid tls- directive.",
+        "A further certificate authority to trust.",
         not_yet=True,
     )

@@ -36,8 +36,7 @@ class SourceSettings:
     always_allow_relaying: bool = directive(
         BOOLEAN,
         False,
-        "Clients of this source may send to any domain, not just relay domains. The guide "
-        "also lists it under global relaying control.",
+        "Clients of this source may send to any domain, not just relay domains.",
     )
     smtp_service: bool = directive(
         BOOLEAN,
@@ -89,8 +88,7 @@ class SourceSettings:
     always_allow_api_submission: bool = directive(
         BOOLEAN,
         False,
-        "Shorthand that turns on what the vendor submission APIs need; currently the same "
-        "as allow-mailmerge yes.",
+        "Shorthand for what PowerMTA's submission APIs need: allow-mailmerge yes.",
         not_yet=True,
     )
     allow_chunking: bool = directive(
@@ -195,8 +193,7 @@ class SourceSettings:
     pattern_list: str = directive(
         name_of("pattern-list"),
         "",
-        "Attach one <pattern-list>. Guide: the list must precede the source in the file; a "
-        "published installer script nevertheless uses it before definition.",
+        "Attach one <pattern-list>, which may stand before or after the source.",
         not_yet=True,
     )
     process_x_job: bool = directive(

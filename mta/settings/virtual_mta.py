@@ -227,6 +227,5 @@ class PoolDirectives:
     )
     virtual_mta: tuple[str, ...] = repeated(
         VMTA_OR_POOL,
-        "Member of the pool. May refer to a VirtualMTA defined later. No weight parameter "
-        "exists in the guides.",
+        "Member of the pool. May refer to a VirtualMTA defined later.",
     )
