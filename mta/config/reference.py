@@ -65,7 +65,7 @@ def _lines() -> Iterator[str]:
     for rule in SECTIONS.values():
         every = directives(rule.scope).values()
         force = sum(_is_in_force(one, rule) for one in every)
-        where = ", ".join(_place(tag) for tag in rule.parents) if rule.tag != "global" else "–"
+        where = ", ".join(_place(tag) for tag in rule.parents) if rule.tag != "global" else ""
         yield f"| [{_title(rule)}](#{_anchor(rule)}) | {where} | {len(every)} | {force} |"
     for alias, tag in ALIASES.items():
         yield ""
