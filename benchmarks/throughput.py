@@ -115,7 +115,7 @@ smtpd_peername_lookup = no
 smtp_tls_security_level = none
 smtputf8_enable = no
 alias_maps =
-import_environment =
+local_recipient_maps =
 """)
     master = Path("/usr/share/postfix/master.cf.dist")
     text = (master if master.exists() else Path("/etc/postfix/master.cf")).read_text()
