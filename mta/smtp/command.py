@@ -18,6 +18,7 @@ _PATH = re.compile(r"<(?:@[^:<>\s]+:)?(?P<address>[^<>\x00-\x1f\x7f]*)>(?P<rest>
 _PARAMETER = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9-]*)(?:=(?P<value>[\x21-\x3c\x3e-\U0010ffff]+))?"
 )
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _XCHAR = re.compile(r"\+([0-9A-Fa-f]{2})")
 _NOTIFY = frozenset({"SUCCESS", "FAILURE", "DELAY"})
 
@@ -58,7 +59,7 @@ def split_command(line: bytes) -> tuple[str, str]:
         text = line.decode("utf-8")
     except UnicodeDecodeError:
         raise CommandError(500, "5.5.2 the command is not UTF-8") from None
-    if any(ord(c) < 32 or ord(c) == 127 for c in text if c != "\t"):
+    if not text.isprintable() and _CONTROL.search(text):
         raise CommandError(500, "5.5.2 the command contains control characters")
     verb, _, rest = text.partition(" ")
     return verb.upper(), rest.strip()

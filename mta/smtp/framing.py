@@ -9,6 +9,8 @@ whole of it, not line by line.
 from typing import Final
 
 END: Final = b"\r\n.\r\n"
+STUFFED: Final = b"\r\n."
+NO_LINE_END: Final = bytes(octet for octet in range(256) if octet not in b"\r\n")
 LINE_OCTETS_MAX: Final = 1 << 20
 """RFC 5322 allows 998; senders of bad HTML write longer ones. A line is held in memory."""
 
@@ -22,6 +24,8 @@ class ContentFramer:
 
     __slots__ = (
         "_buffer",
+        "_is_start",
+        "_is_stuffed",
         "_search_from",
         "has_bare",
         "has_long",
@@ -34,6 +38,9 @@ class ContentFramer:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._search_from = 0
+        self._is_start = True
+        self._is_stuffed = False
+        """Whether some line may begin with a dot."""
         self.octets = 0
         """Canonical octets given out."""
         self.has_bare = False
@@ -50,20 +57,25 @@ class ContentFramer:
     def feed(self, octets: bytes) -> bytes | None:
         """What comes after the end of the content; None if it goes on."""
         buffer = self._buffer
-        if not buffer and not self.octets and octets.startswith(b".\r\n"):
-            return octets[3:]
         buffer += octets
-        at = buffer.find(END, self._search_from)
-        if at < 0:
-            if self._search_from == 0 and not self.octets and buffer.startswith(b".\r\n"):
+        if self._is_start:
+            if buffer.startswith(b".\r\n"):
                 rest = bytes(buffer[3:])
                 buffer.clear()
                 return rest
-            self._search_from = max(0, len(buffer) - len(END) + 1)
-            return None
-        rest = bytes(buffer[at + len(END) :])
-        del buffer[at + 2 :]
-        return rest
+            self._is_start = len(buffer) < 3
+        at = buffer.find(STUFFED, self._search_from)
+        while at >= 0:
+            if buffer.startswith(END, at):
+                rest = bytes(buffer[at + len(END) :])
+                del buffer[at + 2 :]
+                return rest
+            if at + len(END) > len(buffer):
+                break
+            self._is_stuffed = True
+            at = buffer.find(STUFFED, at + 2)
+        self._search_from = max(0, len(buffer) - len(END) + 1)
+        return None
 
     def take_lines(self) -> bytes:
         """Complete lines so far, canonical; a line that grows too long is noted.
@@ -74,7 +86,8 @@ class ContentFramer:
         if end <= 0:
             self.has_long = self.has_long or len(self._buffer) > LINE_OCTETS_MAX
             if self.has_long:
-                self._buffer.clear()
+                # It is refused at its end, and only that is looked for.
+                del self._buffer[: -len(END)]
                 self._search_from = 0
             return b""
         # Everything before the last line end; that end is needed to find CRLF.CRLF.
@@ -94,14 +107,14 @@ class ContentFramer:
 
     def _canonical(self, raw: bytes) -> bytes:
         """Whole lines without their stuffing; what is wrong with them is noted."""
-        line_ends = raw.count(b"\r\n")
-        if raw.count(b"\n") != line_ends or raw.count(b"\r") != line_ends:
+        # A CR, an LF and a CRLF each end a line here; two octets for each means CRLF only.
+        if len(raw.translate(None, NO_LINE_END)) != 2 * len(raw.splitlines()):
             self.has_bare = True
         if b"\0" in raw:
             self.has_nul = True
         if not raw.isascii():
             self.is_8bit = True
-        if raw[:1] == b"." or b"\r\n." in raw:
+        if self._is_stuffed or raw[:1] == b".":
             raw = (b"\r\n" + raw).replace(b"\r\n.", b"\r\n")[2:]
             self.leading_dot = self.leading_dot or raw[:1] == b"." or b"\r\n." in raw
         self.octets += len(raw)

@@ -10,7 +10,7 @@ LINE_OCTETS_MAX: Final = 8192
 """RFC 5321 §4.5.3.1.5 allows 512; large providers write longer ones."""
 LINES_MAX: Final = 500
 
-_LINE = re.compile(rb"([2-5]\d\d)([ -]?)(.*)", re.DOTALL)
+_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -43,7 +43,7 @@ class ReplyParser:
             shown = line[:60].decode("ascii", "backslashreplace")
             raise RemoteProtocolError(f"not a reply: {shown!r}")
         code = int(match[1])
-        text = match[3].decode("utf-8", "replace")
+        text = (match[3] or b"").decode("utf-8", "replace")
         if not text.isprintable():
             text = _CONTROL.sub(" ", text)
         if match[2] != b"-" and not self._lines:

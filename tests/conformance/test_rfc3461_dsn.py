@@ -1,0 +1,72 @@
+import pytest
+
+from mta.smtp.client import xtext
+from mta.smtp.extensions import Extensions
+from tests.conformance.test_rfc5321_client import begun, recipient
+from tests.conformance.test_rfc5321_server import MAIL, last_reply, say, server
+
+DSN = Extensions(dsn=True, pipelining=True)
+
+
+def test_parameters_are_kept():
+    smtp = server()
+    codes, _ = say(
+        smtp,
+        "EHLO c.example",
+        "MAIL FROM:<a@b.example> RET=hdrs ENVID=QQ+2B1",
+        "RCPT TO:<c@d.example> NOTIFY=success,failure ORCPT=rfc822;c+40d.example",
+    )
+    assert codes == [250, 250, 250]
+    assert (smtp.mail.ret, smtp.mail.env_id) == ("HDRS", "QQ+1")
+    assert smtp.rcpts[0].notify == "SUCCESS,FAILURE"
+    assert smtp.rcpts[0].orcpt == "rfc822;c@d.example"
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    ["NOTIFY=SOMETIMES", "NOTIFY=NEVER,FAILURE", "NOTIFY", "ORCPT=c@d.example", "ORCPT=a;+0Ab"],
+)
+def test_what_is_no_parameter_is_refused(parameter):
+    assert last_reply(server(), *MAIL, f"RCPT TO:<c@d.example> {parameter}").code in (501, 555)
+
+
+@pytest.mark.parametrize("parameter", ["RET=ALL", "ENVID=", "ENVID=+0D+0A", f"ENVID={'x' * 101}"])
+def test_what_is_no_envelope_parameter_is_refused(parameter):
+    line = f"MAIL FROM:<a@b.example> {parameter}"
+    assert last_reply(server(), "EHLO c.example", line).code in (501, 555)
+
+
+def test_parameters_are_passed_on():
+    written = begun(
+        DSN,
+        recipients=(recipient("c@d.example", notify="NEVER", orcpt="rfc822;c=d@d.example"),),
+        ret="FULL",
+        env_id="a+b",
+    )
+    assert b"MAIL FROM:<a@b.example> RET=FULL ENVID=a+2Bb\r\n" in written
+    assert b"RCPT TO:<c@d.example> NOTIFY=NEVER ORCPT=rfc822;c+3Dd@d.example\r\n" in written
+
+
+def test_parameters_are_kept_back_where_dsn_is_not_offered():
+    written = begun(
+        Extensions(pipelining=True),
+        recipients=(recipient("c@d.example", notify="NEVER", orcpt="rfc822;c@d.example"),),
+        ret="FULL",
+        env_id="ab",
+    )
+    assert b"RET" not in written
+    assert b"NOTIFY" not in written
+
+
+@pytest.mark.parametrize(
+    ("text", "encoded"),
+    [
+        ("plain", "plain"),
+        ("a b", "a+20b"),
+        ("a+b=c", "a+2Bb+3Dc"),
+        ("ü", "+C3+BC"),
+        ("\r\n", "+0D+0A"),
+    ],
+)
+def test_xtext(text, encoded):
+    assert xtext(text) == encoded

@@ -1,0 +1,57 @@
+import pytest
+
+from mta.errors import RemoteProtocolError
+from mta.smtp.reply_parser import LINE_OCTETS_MAX, LINES_MAX, ReplyParser
+
+
+def test_one_line():
+    (reply,) = ReplyParser().feed(b"250 2.0.0 ok\r\n")
+    assert (reply.code, reply.lines) == (250, ("2.0.0 ok",))
+
+
+def test_several_lines_are_one_reply():
+    (reply,) = ReplyParser().feed(b"250-mx.example\r\n250-SIZE 10\r\n250 DSN\r\n")
+    assert reply.lines == ("mx.example", "SIZE 10", "DSN")
+
+
+def test_several_replies_at_once():
+    assert [r.code for r in ReplyParser().feed(b"250 a\r\n550 b\r\n354 c\r\n")] == [250, 550, 354]
+
+
+def test_a_code_alone_is_a_reply():
+    assert ReplyParser().feed(b"250\r\n")[0].lines == ("",)
+
+
+def test_a_line_may_end_in_lf():
+    assert ReplyParser().feed(b"250 ok\n")[0].lines == ("ok",)
+
+
+@pytest.mark.parametrize(
+    "said", [b"hello\r\n", b"150 a\r\n", b"600 a\r\n", b"25 a\r\n", b"250x\r\n", b"\r\n"]
+)
+def test_nonsense_is_an_error(said):
+    with pytest.raises(RemoteProtocolError):
+        ReplyParser().feed(said)
+
+
+def test_two_codes_in_one_reply_are_an_error():
+    with pytest.raises(RemoteProtocolError, match="two codes"):
+        ReplyParser().feed(b"250-a\r\n550 b\r\n")
+
+
+def test_a_line_without_end_is_bounded():
+    with pytest.raises(RemoteProtocolError):
+        ReplyParser().feed(b"250 " + b"x" * LINE_OCTETS_MAX)
+
+
+def test_lines_without_end_are_bounded():
+    with pytest.raises(RemoteProtocolError):
+        ReplyParser().feed(b"250-x\r\n" * (LINES_MAX + 1))
+
+
+def test_control_characters_do_not_get_through():
+    assert ReplyParser().feed(b"550 a\x1b[31mb\0c\r\n")[0].lines == ("a [31mb c",)
+
+
+def test_what_is_not_utf8_is_readable_all_the_same():
+    assert "caf" in ReplyParser().feed(b"550 caf\xe9\r\n")[0].lines[0]
