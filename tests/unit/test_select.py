@@ -1,0 +1,138 @@
+from types import SimpleNamespace
+
+import pytest
+
+from mta.routing.pool import Turns
+from mta.routing.relay import may_relay
+from mta.routing.select import Choice, choose
+
+
+class Configuration:
+    def __init__(self, fallback="", domains=None):
+        self.root = SimpleNamespace(invalid_virtual_mta_fallback=fallback)
+        self._domains = domains or {}
+        self._vmtas = {"a": "192.0.2.1", "b": "192.0.2.2", "c": "192.0.2.3"}
+
+    def vmta(self, name):
+        ip = self._vmtas.get(name.lower())
+        return ip and SimpleNamespace(name=name.lower(), smtp_source_host=((ip, "x"),))
+
+    def vmta_names(self):
+        return tuple(self._vmtas)
+
+    def pool(self, name):
+        return SimpleNamespace(name="p", virtual_mta=("a", "b")) if name == "p" else None
+
+    def domain_vmtas(self, domain):
+        return self._domains.get(domain, ())
+
+
+def source(**changes):
+    values = {
+        "process_x_virtual_mta": True,
+        "allow_empty_x_virtual_mta": False,
+        "reject_invalid_virtual_mta": False,
+        "default_virtual_mta": "",
+    }
+    return SimpleNamespace(**(values | changes))
+
+
+def chosen(header=None, *, domains=None, fallback="", listener_ip="", turns=None, **changes):
+    return choose(
+        Configuration(fallback, domains),
+        source(**changes),
+        "d.example",
+        header,
+        turns or Turns(),
+        listener_ip=listener_ip,
+    )
+
+
+SPREAD = {"d.example": ("b", "c")}
+
+
+@pytest.mark.parametrize(
+    ("given", "vmta"),
+    [
+        ({}, "{default}"),
+        ({"default_virtual_mta": "c"}, "c"),
+        ({"default_virtual_mta": "c", "domains": {"d.example": ("b",)}}, "b"),
+        ({"default_virtual_mta": "c", "domains": {"d.example": ("b",)}, "header": "a"}, "a"),
+        ({"header": "a", "process_x_virtual_mta": False}, "{default}"),
+        ({"header": " A "}, "a"),
+        ({"default_virtual_mta": "by-smtp-source-ip", "listener_ip": "192.0.2.2"}, "b"),
+        ({"default_virtual_mta": "by-smtp-source-ip", "listener_ip": "192.0.2.9"}, "{default}"),
+        ({"header": "gone", "fallback": "b"}, "b"),
+        ({"header": "gone"}, "gone"),
+        ({"header": "", "allow_empty_x_virtual_mta": True}, "{default}"),
+    ],
+)
+def test_who_says_it_first_decides(given, vmta):
+    assert chosen(**given).vmta == vmta
+
+
+def test_a_name_that_does_not_exist_is_refused_where_told_to():
+    refused = chosen("gone", reject_invalid_virtual_mta=True)
+    assert refused.error.startswith("5.5.0")
+
+
+def test_a_pool_serves_in_turn():
+    turns = Turns()
+    assert [chosen("p", turns=turns) for _ in range(3)] == [
+        Choice("a", "p"),
+        Choice("b", "p"),
+        Choice("a", "p"),
+    ]
+
+
+def test_a_domain_is_spread_over_its_lines_in_turn():
+    turns = Turns()
+    assert [chosen(domains=SPREAD, turns=turns).vmta for _ in range(4)] == ["b", "c", "b", "c"]
+
+
+def test_each_domain_has_its_own_turn():
+    turns = Turns()
+    members = ("a", "b")
+    for domain in ("one.example", "two.example"):
+        seen = [turns.next("p", members, domain) for _ in range(4)]
+        assert sorted(seen) == ["a", "a", "b", "b"]
+
+
+def test_domains_with_one_message_each_are_spread_too():
+    turns = Turns()
+    seen = [turns.next("p", ("a", "b"), f"{n}.example") for n in range(10)]
+    assert seen.count("a") == 5
+
+
+def pattern(text):
+    return SimpleNamespace(matches=lambda what: what == text)
+
+
+def relay(*, allow=False, local=False, matched=False, domains=(), addresses=()):
+    return may_relay(
+        SimpleNamespace(
+            relay_domain=list(map(pattern, domains)), relay_address=list(map(pattern, addresses))
+        ),
+        SimpleNamespace(always_allow_relaying=allow),
+        is_local_client=local,
+        source_matched=matched,
+        domain="d.example",
+        address="u@d.example",
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "may"),
+    [
+        ({}, False),
+        ({"local": True}, True),
+        ({"local": True, "matched": True}, False),
+        ({"matched": True, "allow": True}, True),
+        ({"matched": True}, False),
+        ({"domains": ("d.example",)}, True),
+        ({"domains": ("other.example",)}, False),
+        ({"addresses": ("u@d.example",)}, True),
+    ],
+)
+def test_who_may_relay(given, may):
+    assert relay(**given) is may
