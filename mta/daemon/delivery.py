@@ -17,6 +17,7 @@ from mta.bounces import local
 from mta.daemon import ledger
 from mta.daemon.heads import own_head
 from mta.daemon.ledger import NO_ATTEMPT, Ledger
+from mta.daemon.line import Line
 from mta.errors import ResolveError, SpoolError
 from mta.model.attempt import Attempt
 from mta.model.outcome import NO_VERDICT, Bounced, Deferred, Delivered
@@ -56,17 +57,6 @@ class Context(ledger.Context, Protocol):
         """Where the lines of the queue's connections go, if anybody wants them."""
 
 
-class _Line:
-    """A connection's task as its scheduler's actions reach it while it is idle."""
-
-    __slots__ = ("connection", "dialogue", "waiter")
-
-    def __init__(self, connection: "Connection", dialogue: "Dialogue") -> None:
-        self.connection = connection
-        self.dialogue = dialogue
-        self.waiter: asyncio.Future[list[Recipient] | Close] | None = None
-
-
 class Delivery:
     """The tasks of all outbound connections of one shard."""
 
@@ -85,7 +75,7 @@ class Delivery:
         self._traffic = traffic
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
-        self._lines: dict[int, _Line] = {}
+        self._lines: dict[int, Line] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._ledger = Ledger(context, spool)
         self._kicked = False
@@ -128,9 +118,9 @@ class Delivery:
     def _perform(self, action: Action, now: float) -> None:
         match action:
             case actions.Assign(connection, batch):
-                self._give(connection, batch)
+                self._lines[connection.number].give(batch)
             case Close(connection):
-                self._give(connection, action)
+                self._lines[connection.number].give(action)
             case actions.Open(connection):
                 self._start(self._live(connection))
                 self.connections_top = max(self.connections_top, self._scheduler.total.used)
@@ -186,7 +176,7 @@ class Delivery:
             dialogue = await self._connect(connection)
             if dialogue is None:
                 return
-            line = self._lines[number] = _Line(connection, dialogue)
+            line = self._lines[number] = Line(connection, dialogue)
             reason, failure = await self._converse(line)
         except Exception as error:
             reason = failure = f"internal error: {error!r}"
@@ -270,7 +260,7 @@ class Delivery:
         self._ledger.queue_failure(connection.queue, deferred, problem.attempt, now)
         self._scheduler.failed(connection, problem.text, now)
 
-    async def _converse(self, line: _Line) -> tuple[str, str]:
+    async def _converse(self, line: Line) -> tuple[str, str]:
         """Deliver batches until told to close; why it ended, and whether the queue failed."""
         scheduler = self._scheduler
         connection, dialogue = line.connection, line.dialogue
@@ -278,9 +268,7 @@ class Delivery:
         step = scheduler.next_batch(connection, clock.now())
         while True:
             if step is None:
-                line.waiter = self._loop.create_future()
-                step = await line.waiter
-                line.waiter = None
+                step = await line.next_step()
             if isinstance(step, Close):
                 return step.reason, ""
             ended, failure = await self._transact(line, step)
@@ -292,16 +280,9 @@ class Delivery:
             if scheduler.has_decisions:
                 self.kick()
 
-    def _give(self, connection: "Connection", step: "list[Recipient] | Close") -> None:
-        line = self._lines[connection.number]
-        assert line.waiter is not None
-        if not line.waiter.done():
-            line.waiter.set_result(step)
-
-    def _lost_idle(self, line: _Line) -> None:
+    def _lost_idle(self, line: Line) -> None:
         """The peer closed a connection that had nothing to do."""
-        if line.waiter is not None and not line.waiter.done():
-            line.waiter.set_result(Close(line.connection, "closed by the remote host"))
+        if line.give(Close(line.connection, "closed by the remote host")):
             self._hang_up(line.connection, line.dialogue, "closed by the remote host", "")
             self.kick()
 
@@ -323,7 +304,7 @@ class Delivery:
 
     # One batch
 
-    async def _transact(self, line: _Line, batch: "list[Recipient]") -> tuple[str, str]:
+    async def _transact(self, line: Line, batch: "list[Recipient]") -> tuple[str, str]:
         """Deliver one batch; why the connection has to end, and whether the queue failed."""
         connection, dialogue = line.connection, line.dialogue
         queue = connection.queue

@@ -82,6 +82,12 @@ class Connection:
         self.batch: list[Recipient] = []
         """Recipients in the transaction of this moment."""
 
+    def carry(self, batch: "list[Recipient]") -> None:
+        """These go in its next transaction."""
+        self.state = State.BUSY
+        self.batch = batch
+        self.messages += 1
+
 
 class QueueEvent(NamedTuple):
     """Something worth remembering. Guide: max-events-recorded."""

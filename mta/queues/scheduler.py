@@ -283,9 +283,7 @@ class Scheduler:
             return self._close(connection, closing)
         batch = self._take(queue, now)
         if batch:
-            connection.state = State.BUSY
-            connection.batch = batch
-            connection.messages += 1
+            connection.carry(batch)
             return batch
         timeout = queue.settings.connection_idle_timeout
         if not timeout or queue.budget.slots.waiting or self.total.waiting:
@@ -392,9 +390,7 @@ class Scheduler:
             if not batch:
                 break
             self._unidle(connection)
-            connection.state = State.BUSY
-            connection.batch = batch
-            connection.messages += 1
+            connection.carry(batch)
             self._actions.append(actions.Assign(connection, batch))
         while queue.idle and queue.idle[0].idle_until <= now:
             self._close_idle(queue.idle[0], "connection-idle-timeout")
