@@ -321,7 +321,7 @@ class Builder:
                 if block is not None:
                     self._listeners.append(block)
                 return True
-            case "spool":
+            case "spool" if statement.value:
                 self._spools.append(Block("spool", unquote(statement.value), statement.place))
                 return True
             case "relay-domain" if statement.value:
@@ -401,12 +401,13 @@ class Builder:
     def _finish(self) -> None:
         parts, root = self._parts, self._root
         values = dict(root.values)
-        values["host_name"] = values.get("host_name") or self._host_name
+        values["host_names"] = tuple(filter(None, values.get("host_names", ()))) or (
+            self._host_name,
+        )
         values["log_file"] = values.get("log_file") or self._default_log()
         parts.root = RootSettings(**values)
-        if not parts.relay_domain:
-            # Guide: local host names are relayed to by default.
-            parts.relay_domain = (DomainPattern(parts.root.host_name.lower()),)
+        # Guide: mail to a name of this host is accepted as if by relay-domain.
+        parts.relay_domain += tuple(DomainPattern(name.lower()) for name in parts.root.host_names)
         parts.bounce_category_patterns = tuple(self._categories)
         parts.reply_rules = {name: tuple(found) for name, found in self._reply_rules.items()}
         parts.spools = self._spool_settings()

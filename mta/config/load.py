@@ -40,8 +40,8 @@ def check_host(
     diagnostics = Diagnostics()
     own = {ip_address(address) for address in local_addresses}
     owned = ", ".join(sorted(local_addresses)[:10])
-    for name, block in configuration.parts.vmta_blocks.items():
-        del name
+    parts = configuration.parts
+    for block in (parts.root_block, *parts.vmta_blocks.values()):
         for attribute in ("smtp_source_host", "smtp_source_ip"):
             for entry in block.entries.get(attribute, ()):
                 if not _is_owned(entry.value[0], own):

@@ -5,6 +5,9 @@ from ipaddress import ip_address, ip_network
 from mta.config.configuration import Configuration, ListenerSettings
 from mta.config.place import Diagnostics
 
+NARROW_BITS = 8
+"""A shorter prefix is no network of anybody's: 0/0, or the world in halves."""
+
 
 def check(configuration: Configuration, diagnostics: Diagnostics) -> None:
     """An open relay is an error unless `allow-open-relay yes` accepts it."""
@@ -13,7 +16,7 @@ def check(configuration: Configuration, diagnostics: Diagnostics) -> None:
     for network, block in configuration.parts.networks:
         if not reachable or not block.values.get("always_allow_relaying"):
             continue
-        if ip_network(network).prefixlen == 0 and not block.values.get("require_auth"):
+        if ip_network(network).prefixlen < NARROW_BITS and not block.values.get("require_auth"):
             diagnostics.add(
                 "warning" if severity == "warning" else "error",
                 block.place_of("always_allow_relaying") or block.place,

@@ -42,7 +42,7 @@ def finish(
 def _settings(root: RootSettings, block: Block, pool: Block | None) -> VirtualMtaSettings:
     inherited = dict(pool.values) if pool is not None else {}
     values = {**inherited, **block.values}
-    host_name = values.get("host_name") or root.host_name
+    host_name = next(filter(None, values.get("host_names", ())), root.host_name)
     sources = (*values.get("smtp_source_host", ()), *values.get("smtp_source_ip", ()))
     rates = [rate for key in ("max_smtp_msg_rate", "max_msg_rate") if (rate := values.get(key))]
     return VirtualMtaSettings(

@@ -49,11 +49,11 @@ class RootSettings:
         "mail for local postmaster and abuse.",
         not_yet=True,
     )
-    host_name: str = directive(
+    host_names: tuple[str, ...] = repeated(
         HOST,
-        "",
-        "Name(s) of this host; the first is the main one for greeting/HELO. Mail addressed "
-        "to a listed name is accepted as if by relay-domain and counts as local.",
+        "A name of this host; the first is the main one, for the greeting and EHLO. Mail "
+        "addressed to any of them is accepted as if by relay-domain.",
+        name="host-name",
         default_text="the name of the host",
     )
     host_id: int = directive(
@@ -682,3 +682,8 @@ class RootSettings:
         not_yet=True,
         is_ours=True,
     )
+
+    @property
+    def host_name(self) -> str:
+        """The main name of this host; empty before the builder filled it in."""
+        return self.host_names[0] if self.host_names else ""

@@ -34,11 +34,11 @@ class VmtaDirectives:
         "Reads another configuration file at that point, in the scope where it appears. "
         "Wildcards allowed. URLs must be absolute, without user info, query or fragment.",
     )
-    host_name: str = directive(
+    host_names: tuple[str, ...] = repeated(
         HOST,
-        "",
-        "Name(s) of this host; the first is the main one for greeting/HELO. Mail addressed "
-        "to a listed name is accepted as if by relay-domain and counts as local.",
+        "The EHLO name of source addresses that have none of their own, in place of the global "
+        "one. The first counts.",
+        name="host-name",
         default_text="as the global one",
     )
     smtp_source_host: tuple[tuple[str, str], ...] = repeated(

@@ -1,0 +1,152 @@
+"""From sections to settings: values, defaults, paths, names."""
+
+import pytest
+
+from mta.units import UNLIMITED, Rate
+from tests.texts import configured, domain
+
+
+@pytest.mark.parametrize(
+    ("line", "attribute", "value"),
+    [
+        ("max-msg-rate 100/h", "max_msg_rate", Rate(100, 3600)),
+        ("max-msg-rate 20/15m", "max_msg_rate", Rate(20, 900)),
+        ("max-msg-rate unlimited", "max_msg_rate", None),
+        ("max-smtp-out unlimited", "max_smtp_out", UNLIMITED),
+        ("bounce-after 4d12h", "bounce_after", 4 * 86400 + 12 * 3600),
+        ("retry-after 10m,30m, 1h", "retry_after", (600, 1800, 3600)),
+        ("use-starttls yes", "use_starttls", True),
+        ("use-starttls False", "use_starttls", False),
+    ],
+)
+def test_values(line, attribute, value):
+    assert getattr(domain(f"<domain *>\n{line}\n</domain>\n", "a.org"), attribute) == value
+
+
+def test_the_last_value_counts_for_what_is_given_once():
+    text = "<domain *>\nmax-smtp-out 3\nmax-smtp-out 4\n</domain>\n"
+    assert domain(text, "a.org").max_smtp_out == 4
+
+
+def test_what_repeats_adds_up_over_sections_of_one_name():
+    one = configured(
+        "<virtual-mta a>\nsmtp-source-host 127.0.0.2 b.org\n</virtual-mta>\n"
+        "<virtual-mta a>\nsmtp-source-host 127.0.0.3 c.org\n</virtual-mta>\n"
+    ).vmta("a")
+    assert one is not None
+    assert one.smtp_source_host == (("127.0.0.2", "b.org"), ("127.0.0.3", "c.org"))
+
+
+def test_host_names_the_first_is_the_main_one_and_all_are_relayed_to():
+    one = configured("host-name mx.example.com\nhost-name example.com\nrelay-domain example.org\n")
+    assert one.root.host_name == "mx.example.com"
+    for name in ("mx.example.com", "example.com", "example.org"):
+        assert any(pattern.matches(name) for pattern in one.relay_domain), name
+    assert not any(pattern.matches("example.net") for pattern in one.relay_domain)
+
+
+def test_the_name_of_the_host_where_none_is_given():
+    assert configured("").root.host_name == "h.example"
+
+
+def test_the_ehlo_name_is_that_of_the_source_then_of_the_vmta_then_of_the_host():
+    one = configured(
+        "host-name h.org\nsmtp-source-host 127.0.0.4 d.org\n"
+        "<virtual-mta a>\nsmtp-source-host 127.0.0.2 b.org\nsmtp-source-ip 127.0.0.3\n"
+        "host-name c.org\n</virtual-mta>\n"
+        "<virtual-mta e>\nsmtp-source-ip 127.0.0.5\n</virtual-mta>\n"
+        "<virtual-mta f>\n</virtual-mta>\n"
+    )
+    sources = {name: one.vmta(name).smtp_source_host for name in "aef"}
+    assert sources == {
+        "a": (("127.0.0.2", "b.org"), ("127.0.0.3", "c.org")),
+        "e": (("127.0.0.5", "h.org"),),
+        "f": (("127.0.0.4", "d.org"),),
+    }
+
+
+def test_the_narrower_of_two_rates_of_a_vmta_holds():
+    text = "<virtual-mta a>\nmax-smtp-msg-rate 100/m\nmax-msg-rate 200/h\n</virtual-mta>\n"
+    assert configured(text).vmta("a").max_msg_rate == Rate(200, 3600)
+
+
+def test_a_pool_gives_its_members_what_they_leave_open():
+    one = configured(
+        "<virtual-mta a>\n</virtual-mta>\n<virtual-mta b>\nmax-smtp-out 2\n</virtual-mta>\n"
+        "<virtual-mta-pool P>\nvirtual-mta a\nvirtual-mta B\nmax-smtp-out 9\n</virtual-mta-pool>\n"
+    )
+    assert one.pool("p").virtual_mta == ("a", "B")
+    assert (one.vmta("a").max_smtp_out, one.vmta("b").max_smtp_out) == (9, 2)
+
+
+def test_domain_vmtas_come_from_the_most_specific_block_that_names_any():
+    text = (
+        "<virtual-mta a>\n</virtual-mta>\n<virtual-mta b>\n</virtual-mta>\n"
+        "<domain *>\nvirtual-mta a\n</domain>\n"
+        "<domain x.org>\nvirtual-mta b\nvirtual-mta a\n</domain>\n<domain y.org>\n</domain>\n"
+    )
+    one = configured(text)
+    assert one.domain_vmtas("x.org") == ("b", "a")
+    assert one.domain_vmtas("y.org") == ("a",)
+
+
+def test_relative_paths_are_beside_the_file():
+    one = configured("spool var/spool\nlog-file ../log\n<acct-file acct.csv>\n</acct-file>\n")
+    assert one.spools[0].directory == "/etc/pmta/var/spool"
+    assert one.root.log_file == "/etc/log"
+    assert one.acct_files[0].path == "/etc/pmta/acct.csv"
+
+
+@pytest.mark.parametrize(
+    ("line", "address", "port"),
+    [
+        ("smtp-listener 0.0.0.0:25", "0.0.0.0", 25),
+        ("smtp-listener 0/0:2525", "0.0.0.0", 2525),
+        ("smtp-listener [::1]:587", "::1", 587),
+        ("smtp-listener 127.0.0.1", "127.0.0.1", 25),
+        ("smtp-listener 10.1.0.0/16:25", "10.1.0.0/16", 25),
+    ],
+)
+def test_listeners(line, address, port):
+    for text in (f"{line}\n", f"<{line}>\n</smtp-listener>\n"):
+        (one,) = configured(text).listeners
+        assert (one.address, one.port) == (address, port)
+
+
+def test_a_listener_may_name_its_source_both_ways():
+    source = "<source {in}>\n</source>\n"
+    for text in (
+        "smtp-listener 127.0.0.1:25 source={in}\n",
+        "<smtp-listener 127.0.0.1:25>\nsource {in}\n</smtp-listener>\n",
+    ):
+        assert configured(source + text).listeners[0].source == "{in}"
+
+
+def test_an_acct_file_of_the_simple_dialect():
+    one = configured(
+        "<acct-file>\ndirectory /a\nrecord-fields bounces, connections, deliveries\n</acct-file>\n"
+    ).acct_files[0]
+    assert (one.path, one.records, one.record_fields) == ("/a/acct.csv", ("b", "c", "d"), ())
+
+
+def test_an_acct_file_of_the_guide():
+    one = configured(
+        "<acct-file /a.csv>\nrecords d, b\nrecord-fields d *,header_X\nmove-to /b\n"
+        "move-interval 5m\nmax-size 50M\ndelete-after never\n</acct-file>\n"
+    ).acct_files[0]
+    assert one.records == ("d", "b")
+    assert one.record_fields == (("d", ("*", "header_X")),)
+    assert (one.move_to, one.move_interval, one.max_size) == ("/b", 300, 50 << 20)
+    assert one.delete_after is None
+
+
+def test_reply_rules_in_their_order():
+    one = configured(
+        "<smtp-pattern-list l>\nreply /^421/ mode=backoff\n"
+        "reply /a\\/b/ disable-source-ip,reenable-after=15m\n</smtp-pattern-list>\n"
+        "<domain *>\nsmtp-pattern-list L\n</domain>\n"
+    )
+    first, second = one.reply_rules("L")
+    assert first.verdict.mode == "backoff"
+    assert (second.verdict.disable_source_ip, second.verdict.reenable_after) == (True, 900)
+    assert second.pattern.search("x A/B y")
