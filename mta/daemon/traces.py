@@ -48,10 +48,11 @@ class Traces:
         return sink
 
     async def watch(self, pattern: "QueuePattern") -> AsyncIterator[str]:
-        """Lines of connections opened from now on, until closed."""
+        """That it watches; then the lines of connections opened from now on, until closed."""
         watcher = _Watcher(pattern)
         self._watchers.add(watcher)
         try:
+            yield f"watching {pattern}: connections opened from now on"
             while True:
                 yield await watcher.lines.get()
                 if watcher.dropped:

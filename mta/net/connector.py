@@ -21,6 +21,9 @@ from mta.smtp.extensions import Extensions, ExtensionSettings
 if TYPE_CHECKING:
     from aiosmtplib.response import SMTPResponse
 
+HANDSHAKE_S = 60
+"""How long a peer may take over STARTTLS before it counts as broken, at most."""
+
 
 class ConnectSettings(DialogueSettings, ExtensionSettings, TlsSettings, Protocol):
     """What opening a connection depends on among the rules of a queue."""
@@ -145,7 +148,9 @@ async def _greet(smtp: aiosmtplib.SMTP) -> None:
 async def _secure(smtp: aiosmtplib.SMTP, host: Host, settings: ConnectSettings) -> None:
     try:
         await smtp.starttls(
-            server_hostname=host.name.strip("[]"), tls_context=client_context(settings)
+            server_hostname=host.name.strip("[]"),
+            tls_context=client_context(settings),
+            timeout=min(settings.smtp_greeting_timeout, HANDSHAKE_S),
         )
         await _greet(smtp)
     except (aiosmtplib.SMTPException, ssl.SSLError, OSError) as error:

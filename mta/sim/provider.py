@@ -120,6 +120,8 @@ class _Connection(asyncio.Protocol):
         self._rcpts: list[str] = []
         self._messages = 0
         self._delayed = False
+        self._garbles = False
+        """Whether it is to answer the beginning of a handshake with nonsense."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -139,6 +141,10 @@ class _Connection(asyncio.Protocol):
         self._provider.closed(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._garbles:
+            self.transport.write(b"this is no TLS\r\n")
+            self.transport.close()
+            return
         self._buffer += data
         if not self._delayed:
             self._go_on()
@@ -152,6 +158,7 @@ class _Connection(asyncio.Protocol):
                 break
             if self._profile.delay_s:
                 self._delayed = True
+                self.transport.write(b"".join(replies))
                 loop = asyncio.get_running_loop()
                 loop.call_later(self._profile.delay_s, self._say_later, reply)
                 return
@@ -218,8 +225,8 @@ class _Connection(asyncio.Protocol):
     def _on_starttls(self, text: str) -> str | None:
         del text
         if self._memory.profiles["*"].starttls == "broken":
-            self.transport.write(b"220 2.0.0 go ahead\r\nthis is no TLS\r\n")
-            return "500 5.5.1 what?"
+            self._garbles = True
+            return "220 2.0.0 go ahead"
         if self._provider.context is None:
             return "502 5.5.1 no"
         self._buffer = b""

@@ -20,9 +20,9 @@ from mta.model.queue_key import QueueKey
 from mta.model.record import Record
 
 VERSION: Final = 1
-PAGE_OCTETS: Final = 8192
+PAGE_OCTETS: Final = 16384
 """A 5 KB message fits a page, so it is written as one."""
-WAL_PAGES: Final = 4000
+WAL_PAGES: Final = 2000
 """Pages in the log before they go to the database: messages that come and go meanwhile
 never do. About 32 MB."""
 CACHE_KIB: Final = 64 << 10

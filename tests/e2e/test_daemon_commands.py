@@ -1,0 +1,132 @@
+"""Commands put to a running daemon, as operators and their scripts do."""
+
+import asyncio
+import json
+import subprocess
+
+import pytest
+
+from mta.sim.provider import Provider
+from tests.e2e.daemon import PROGRAM, stays, until
+from tests.e2e.loopback import Loopback
+from tests.e2e.submission import Letter, letters
+
+pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+
+WAIT_S = 30
+VMTA = """<virtual-mta one>
+max-smtp-out 3
+</virtual-mta>
+<source 127.0.0.1>
+always-allow-relaying yes
+process-x-virtual-mta yes
+process-x-job yes
+</source>"""
+CHOSEN = "X-Virtual-MTA: one\r\nX-Job: spring\r\n"
+
+
+@pytest.fixture
+async def held(tmp_path):
+    """A daemon with three recipients in each of two paused queues, and its provider."""
+    async with Provider() as provider:
+        loopback = Loopback(tmp_path, provider.port)
+        loopback.configure(top=VMTA)
+        async with loopback.running() as daemon:
+            assert (await daemon.command("pause", "queue", "*/*")).code == 1  # none yet
+            for queue in ("a.example/one", "b.example/{default}"):
+                assert (await daemon.command("pause", "queue", queue)).code == 0
+            await loopback.submit(*letters(3, "a.example", CHOSEN), *letters(3, "b.example"))
+            yield loopback, daemon, provider
+
+
+async def test_list_and_delete_by_pattern(held):
+    loopback, daemon, provider = held
+    listed = await daemon.command("list", "--queue=a.example/one")
+    assert listed.code == 0
+    assert listed.text.count("@a.example") == 3, listed.text
+    gone = await daemon.command("delete", "--queue=a.example/one", "--rcpt=r1@a.example")
+    assert gone.code == 0, gone.text
+    await until(lambda: len(loopback.rows("b")) == 1, WAIT_S, loopback.told)
+    assert loopback.rows("b")[0]["rcpt"] == "r1@a.example"
+    assert (await daemon.command("resume", "queue", "a.example/one")).code == 0
+    await until(lambda: len(provider.journal) == 2, WAIT_S, loopback.told)
+    nothing = await daemon.command("delete", "--queue=nobody.example/one")
+    assert nothing.text == "0 of 0 matching recipients deleted.\n"
+
+
+async def test_delete_of_a_job_without_accounting(held):
+    loopback, daemon, _ = held
+    done = await daemon.command("delete", "--jobid=spring", "--no-accounting")
+    assert done.code == 0, done.text
+    await stays(lambda: loopback.rows("b"), 0.5)
+    assert (await daemon.command("list", "--queue=a.example/one")).text.count("@a.example") == 0
+
+
+async def test_what_is_shown_is_for_people_and_for_machines(held):
+    _, daemon, _ = held
+    for words in ("status", "queues", "topqueues", "domains", "vmtas"):
+        shown = await daemon.command("show", *words.split())
+        assert shown.code == 0, shown.text
+        parsed = await daemon.command("--json", "show", *words.split())
+        assert json.loads(parsed.text)["status"]
+    queues = (await daemon.command("show", "queues")).text
+    assert "a.example/one" in queues
+    assert "b.example/{default}" in queues
+    settings = await daemon.command("show", "settings", "a.example/one")
+    assert settings.code == 0
+    assert "max-smtp-out" in settings.text
+
+
+async def test_explain_of_a_message_says_where_it_is_and_why(held):
+    loopback, daemon, _ = held
+    (letter,) = letters(1, "a.example", CHOSEN)
+    await loopback.submit(letter)
+    listed = json.loads((await daemon.command("--json", "list", "--queue=a.example/one")).text)
+    number = json.dumps(listed).partition('"id": "')[2].partition('"')[0]
+    assert number, listed
+    explained = await daemon.command("explain", number)
+    assert explained.code == 0, explained.text
+    assert "a.example/one" in explained.text
+    assert "paused" in explained.text
+
+
+async def test_trace_shows_the_dialogue_as_it_happens(held):
+    _, daemon, _ = held
+    trace = await asyncio.create_subprocess_exec(
+        *PROGRAM, "trace", "b.example/{default}", "--config", str(daemon.config),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        assert trace.stdout
+        first = await asyncio.wait_for(trace.stdout.readline(), WAIT_S)
+        assert first.startswith(b"watching b.example/{default}")
+        assert (await daemon.command("resume", "queue", "b.example/{default}")).code == 0
+        seen = ""
+        async with asyncio.timeout(WAIT_S):
+            while "250 " not in seen or "RCPT TO:<r0@b.example>" not in seen:
+                seen += (await trace.stdout.readline()).decode()
+    finally:
+        trace.terminate()
+        await trace.wait()
+    assert "MAIL FROM:<news@sender.example>" in seen
+
+
+async def test_schedule_tries_a_waiting_queue_now(tmp_path):
+    async with Provider() as gone:
+        port = gone.port
+    loopback = Loopback(tmp_path, port)
+    loopback.configure(domain="retry-after 1h")
+    async with loopback.running() as daemon:
+        await loopback.submit(Letter("a@example.com"))
+        await until(lambda: "ECONNREFUSED" in loopback.told(), WAIT_S, loopback.told)
+        async with Provider(port=port) as back:
+            done = await daemon.command("schedule", "example.com/{default}")
+            assert done.code == 0, done.text
+            await until(lambda: len(back.journal) == 1, WAIT_S, loopback.told)
+
+
+async def test_without_a_daemon_a_command_says_so_and_ends_with_2(tmp_path):
+    loopback = Loopback(tmp_path, 9)
+    said = await loopback.daemon.command("show", "status")
+    assert said.code == 2
+    assert "no daemon" in said.text.lower() or "not running" in said.text.lower(), said.text

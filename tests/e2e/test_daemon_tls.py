@@ -1,0 +1,115 @@
+"""STARTTLS both ways, as configured and as accounted."""
+
+import asyncio
+import socket
+import ssl
+
+import pytest
+
+from mta.sim.certificate import self_signed
+from mta.sim.profile import Profile
+from mta.sim.provider import Provider
+from tests.e2e.daemon import until
+from tests.e2e.loopback import Loopback
+from tests.e2e.submission import Letter, client, letters
+
+pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+
+DELIVERY_S = 30
+
+
+async def test_mail_goes_encrypted_where_it_is_offered_and_says_so(tmp_path):
+    async with Provider({"*": Profile(starttls="offer")}) as provider:
+        loopback = Loopback(tmp_path, provider.port)
+        loopback.configure(
+            domain="use-starttls yes", acct="records d,c\nrecord-fields d *,dlvTlsProtocol"
+        )
+        async with loopback.running():
+            await loopback.submit(*letters(3, "example.com"))
+            await until(lambda: len(loopback.rows("d")) == 3, DELIVERY_S, loopback.told)
+    assert all(received.tls.startswith("TLSv1.") for received in provider.journal)
+    assert all(row["dlvTlsProtocol"].startswith("TLSv1.") for row in loopback.rows("d,c"))
+
+
+async def test_mail_goes_in_clear_where_encryption_is_not_wanted(tmp_path):
+    async with Provider({"*": Profile(starttls="offer")}) as provider:
+        loopback = Loopback(tmp_path, provider.port)
+        loopback.configure(domain="use-starttls no")
+        async with loopback.running():
+            await loopback.submit(*letters(2, "example.com"))
+            await until(lambda: len(loopback.rows("d")) == 2, DELIVERY_S, loopback.told)
+    assert {received.tls for received in provider.journal} == {""}
+
+
+async def test_broken_encryption_is_given_up_for_clear_text(tmp_path):
+    async with Provider({"*": Profile(starttls="broken")}) as provider:
+        loopback = Loopback(tmp_path, provider.port)
+        loopback.configure(domain="use-starttls yes")
+        async with loopback.running():
+            await loopback.submit(*letters(2, "example.com"))
+            await until(lambda: len(loopback.rows("d")) == 2, DELIVERY_S, loopback.told)
+    assert {received.tls for received in provider.journal} == {""}
+
+
+@pytest.mark.parametrize("offered", ["none", "broken"])
+async def test_required_encryption_is_not_given_up(tmp_path, offered):
+    async with Provider({"*": Profile(starttls=offered)}) as provider:
+        loopback = Loopback(tmp_path, provider.port)
+        loopback.configure(domain="use-starttls yes\nrequire-starttls yes")
+        async with loopback.running() as daemon:
+            await loopback.submit(*letters(2, "example.com"))
+            await until(lambda: "TLS" in loopback.told(), DELIVERY_S, loopback.told)
+            explained = await daemon.command("explain", "example.com")
+            assert "TLS" in explained.text, explained.text
+    assert provider.journal == []
+    assert loopback.rows("d") == []
+
+
+async def test_a_listener_with_a_certificate_offers_encryption(tmp_path):
+    certificate = self_signed("mta.sender.example").tls_certificate
+    trust = ssl.create_default_context(cafile=certificate)
+    trust.check_hostname = False
+    async with Provider() as provider:
+        loopback = Loopback(tmp_path, provider.port)
+        loopback.configure(listener=f"tls-certificate {certificate}", acct="records d,r")
+        async with loopback.running():
+            async with client(loopback.address) as smtp:
+                assert smtp.supports_extension("starttls")
+                await smtp.starttls(tls_context=trust)
+                assert not smtp.supports_extension("starttls")
+                letter = Letter("a@example.com")
+                await smtp.sendmail(letter.mail_from, [letter.rcpt], letter.content)
+            await until(lambda: len(loopback.rows("d")) == 1, DELIVERY_S, loopback.told)
+    assert "ESMTPS" in provider.journal[0].headers.decode()
+
+
+async def test_what_was_sent_before_the_handshake_is_not_taken_as_sent_within(tmp_path):
+    certificate = self_signed("mta.sender.example").tls_certificate
+    async with Provider() as provider:
+        loopback = Loopback(tmp_path, provider.port)
+        loopback.configure(listener=f"tls-certificate {certificate}")
+        async with loopback.running():
+            said = await asyncio.to_thread(_say, loopback.address)
+    before, ready, after = said.partition(b"\r\n220 ")
+    assert ready
+    assert b"250 2.1.0" not in before + after
+
+
+def _say(address):
+    """What is answered to commands in clear text behind and after STARTTLS, to the end."""
+    with socket.create_connection(address, timeout=DELIVERY_S) as peer:
+        peer.sendall(b"EHLO a.example\r\nSTARTTLS\r\nMAIL FROM:<a@example.com>\r\n")
+        said = b""
+        while b"\r\n220 " not in said:
+            said += peer.recv(4096)
+        peer.sendall(b"RSET\r\n")
+        while octets := _received(peer):
+            said += octets
+    return said
+
+
+def _received(peer):
+    try:
+        return peer.recv(4096)
+    except ConnectionError:
+        return b""
