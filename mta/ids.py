@@ -14,6 +14,7 @@ RECIPIENTS_MAX = 1 << RECIPIENT_BITS
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PRINTED_LENGTH = 10
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 
 
 def message_id(counter: int, shard: int) -> int:
@@ -33,11 +34,13 @@ def message_of(recipient: int) -> int:
 
 def printed(message: int) -> str:
     """The form people see in logs, headers and commands: ten characters, base 32."""
-    digits = []
-    for _ in range(_PRINTED_LENGTH):
-        message, digit = divmod(message, 32)
-        digits.append(_ALPHABET[digit])
-    return "".join(reversed(digits))
+    return (
+        _PAIRS[message >> 40 & 1023]
+        + _PAIRS[message >> 30 & 1023]
+        + _PAIRS[message >> 20 & 1023]
+        + _PAIRS[message >> 10 & 1023]
+        + _PAIRS[message & 1023]
+    )
 
 
 def parse_printed(text: str) -> int:

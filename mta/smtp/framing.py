@@ -6,10 +6,13 @@ be passed on. A message that comes in one piece is looked at with a few operatio
 whole of it, not line by line.
 """
 
+import re
 from typing import Final
 
 END: Final = b"\r\n.\r\n"
-STUFFED: Final = b"\r\n."
+# A regular expression that begins with one octet is several times faster than `find` of two.
+_DOT: Final = re.compile(rb"\n\.")
+_BARE_CR: Final = re.compile(rb"\r(?!\n)")
 NO_LINE_END: Final = bytes(octet for octet in range(256) if octet not in b"\r\n")
 LINE_OCTETS_MAX: Final = 1 << 20
 """RFC 5322 allows 998; senders of bad HTML write longer ones. A line is held in memory."""
@@ -64,16 +67,17 @@ class ContentFramer:
                 buffer.clear()
                 return rest
             self._is_start = len(buffer) < 3
-        at = buffer.find(STUFFED, self._search_from)
-        while at >= 0:
-            if buffer.startswith(END, at):
-                rest = bytes(buffer[at + len(END) :])
-                del buffer[at + 2 :]
+        at = self._search_from
+        while (dot := _DOT.search(buffer, at)) is not None:
+            at = dot.start()
+            if at and buffer.startswith(END, at - 1):
+                rest = bytes(buffer[at - 1 + len(END) :])
+                del buffer[at + 1 :]
                 return rest
-            if at + len(END) > len(buffer):
+            if at - 1 + len(END) > len(buffer):
                 break
             self._is_stuffed = True
-            at = buffer.find(STUFFED, at + 2)
+            at += 1
         self._search_from = max(0, len(buffer) - len(END) + 1)
         return None
 
@@ -107,8 +111,9 @@ class ContentFramer:
 
     def _canonical(self, raw: bytes) -> bytes:
         """Whole lines without their stuffing; what is wrong with them is noted."""
-        # A CR, an LF and a CRLF each end a line here; two octets for each means CRLF only.
-        if len(raw.translate(None, NO_LINE_END)) != 2 * len(raw.splitlines()):
+        ends = raw.translate(None, NO_LINE_END)
+        # Each CR has its LF, and there is nothing but pairs: no LF is alone either.
+        if ends != b"\r\n" * (len(ends) // 2) or _BARE_CR.search(raw):
             self.has_bare = True
         if b"\0" in raw:
             self.has_nul = True
