@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from mta.settings.source import SourceSettings
 
 READ_OCTETS: Final = 256 << 10
+ANSWERED_AT_ONCE: Final = frozenset({b"MAIL", b"RCPT", b"RSET", b"NOOP", b"EHLO", b"HELO"})
+"""Commands that have a reply and nothing else."""
 PROGRESS_OCTETS: Final = 32 << 10
 """A client that sends content has the whole timeout again after so many octets, not less:
 one that sends an octet a minute is not a client."""
@@ -184,6 +186,8 @@ class _Connection(SMTP):
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._is_idle = False
+        self._at_rest: Server | None = None
+        """Set while the task waits for a command and nothing of one is there."""
         self._session: Session
         self.task: asyncio.Task[None] | None = None
 
@@ -201,6 +205,20 @@ class _Connection(SMTP):
 
     def eof_received(self) -> bool | None:
         return asyncio.StreamReaderProtocol.eof_received(self)
+
+    def data_received(self, data: bytes) -> None:
+        """One command alone is answered here: to wake the task for it costs more than it does."""
+        server = self._at_rest
+        if (
+            server is not None
+            and data.endswith(b"\r\n")
+            and data.find(b"\n") == len(data) - 1
+            and data[:4].upper() in ANSWERED_AT_ONCE
+        ):
+            self._answer(server, data[:-2])
+            return
+        self._at_rest = None
+        super().data_received(data)
 
     async def _handle_client(self) -> None:
         """Serve one client; called by aiosmtpd when the connection is made."""
@@ -273,7 +291,10 @@ class _Connection(SMTP):
         self._writer.write(f"220 {root.host_name} ({PRODUCT}) ESMTP service ready\r\n".encode())
         buffer = b""
         while True:
+            if not buffer and not self._reader._buffer:  # type: ignore[attr-defined]  # noqa: SLF001
+                self._at_rest = server
             octets = await self._read(session.source.smtp_command_timeout, idle=server.mail is None)
+            self._at_rest = None
             if not octets:
                 return
             buffer += octets
@@ -284,6 +305,19 @@ class _Connection(SMTP):
             if len(buffer) > LINE_OCTETS_MAX:
                 self._writer.write(b"500 5.5.2 the command line is too long\r\n")
                 return
+
+    def _answer(self, server: Server, line: bytes) -> None:
+        """Reply to a command that no step follows but, after too many errors, the end."""
+        self._expect(self._session.source.smtp_command_timeout)
+        reply, step = server.receive(line)
+        assert reply is not None
+        if step is Step.END:
+            self._say_and_close(_octets(reply))
+            return
+        self._writer.write(_octets(reply))
+        self._is_idle = server.mail is None
+        if self._is_idle and self._door.is_closing:
+            self._say_and_close(STOPPING)
 
     async def _commands(
         self, server: Server, session: Session, buffer: bytes
