@@ -6,7 +6,6 @@ is read, so a client cannot get ahead of the disk.
 """
 
 import asyncio
-import socket
 import ssl
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
@@ -15,9 +14,9 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from aiosmtpd.smtp import SMTP
 
-from mta.errors import TransportError
 from mta.model.message import Content
 from mta.model.reply import Reply
+from mta.net.bind import bound
 from mta.net.spill import MEMORY_OCTETS_MAX, Spill
 from mta.net.tls_server import server_context
 from mta.smtp import header_block
@@ -113,7 +112,7 @@ class Door:
         context = server_context(listener)
         loop = asyncio.get_running_loop()
         for address in self._addresses(listener.address):
-            sock = _bound(address, listener.port)
+            sock = bound(address, listener.port)
             self._servers.append(
                 await loop.create_server(
                     lambda: _Connection(self, listener, context), sock=sock, backlog=BACKLOG
@@ -149,22 +148,6 @@ class Door:
             return [address]
         network = ip_network(address)
         return sorted(own for own in self.own if ip_address(own) in network)
-
-
-def _bound(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((address, port))
-    except OSError as error:
-        sock.close()
-        raise TransportError(
-            f"cannot listen on {address}:{port}: {error.strerror}; is another mail server running?"
-        ) from error
-    return sock
 
 
 class _Connection(SMTP):
