@@ -80,12 +80,15 @@ def print_size(octets: int) -> str:
 
 
 def parse_rate(text: str) -> Rate | None:
-    """`100/h`, `100/15m`; `0` and `unlimited` are None."""
+    """`100/h`, `100/15m`; `0`, `0/d` and `unlimited` are None."""
     if text.lower() in ("0", "unlimited"):
         return None
     match = _RATE.fullmatch(text)
-    if not match or not int(match[1]):
+    if not match:
         raise ValueError("expected a rate such as 100/h, 20/15m, or unlimited")
+    if not int(match[1]):
+        _window(match[2], match[3])
+        return None
     return Rate(int(match[1]), _window(match[2], match[3]))
 
 

@@ -21,6 +21,7 @@ from mta.config.configuration import (
 )
 from mta.config.grammar import Node, Section, Statement
 from mta.config.macros import Macros
+from mta.config.names import BY_SOURCE_IP, VIRTUAL_MTA, Names
 from mta.config.patterns import AddressPattern, DomainPattern, parse_pattern
 from mta.config.place import Diagnostics, Place
 from mta.config.sections import ALIASES, MISPRINTS, SECTIONS, SectionRule, scopes_of
@@ -52,7 +53,7 @@ class Builder:
         self._parts = Parts(path, RootSettings(), self._root)
         self._reply_rules: dict[str, list[Any]] = {}
         self._categories: list[tuple[str, str, Place]] = []
-        self._uses: list[tuple[str, str, Statement]] = []
+        self._names = Names(diagnostics)
 
     def build(self, tree: Section) -> Configuration:
         """The configuration; not to be used if there are errors."""
@@ -102,11 +103,13 @@ class Builder:
             return
         block.add(one, value[0], statement.place)
         if one.kind.names and value[0]:
-            self._uses.append((one.kind.names, str(value[0]), statement))
-        if one.name.endswith("-rate") and value[0] is None and statement.value.strip() == "0":
+            self._names.use(one.kind.names, str(value[0]), statement)
+        if rule.tag == "pattern-list":
+            self._names.use_pattern_result(statement)
+        if one.name.endswith("-rate") and value[0] is None and statement.value.startswith("0"):
             self._diagnostics.warning(
                 _value_place(statement),
-                f"{one.name} 0 means no limit",
+                f"{one.name} {statement.value} means no limit",
                 hint="to stop delivery use `type discard`, or pause the queue",
                 line=statement.line,
             )
@@ -205,6 +208,7 @@ class Builder:
             case "source":
                 self._source(section, argument, rule)
             case "smtp-pattern-list":
+                self._names.define(tag, argument, section.place)
                 found = self._reply_rules.setdefault(argument.lower(), [])
                 self._body(section.body, rule, _scratch(section), lambda s: self._reply(s, found))
             case "bounce-category-patterns":
@@ -212,6 +216,8 @@ class Builder:
             case "smtp-listener" | "spool" | "acct-file" | "log-rotate":
                 self._file_section(tag, section, argument, rule)
             case _:
+                if argument:
+                    self._names.define(tag, argument, section.place)
                 # Checked, and otherwise left for when it is in force.
                 self._body(section.body, rule, _scratch(section))
 
@@ -389,8 +395,12 @@ class Builder:
             )
 
     def _value_error(self, statement: Statement, error: ValueError) -> None:
+        is_cut = statement.name == "/regex/" and "closing slash" in str(error)
         self._diagnostics.error(
-            _value_place(statement), f"{statement.name}: {error}", line=statement.line
+            _value_place(statement),
+            f"{statement.name}: {error}",
+            hint="the whole expression stands on one line; was it wrapped?" if is_cut else "",
+            line=statement.line,
         )
 
     def _note(self, statement: Statement, text: str, hint: str = "") -> None:
@@ -448,27 +458,16 @@ class Builder:
 
     def _check_names(self) -> None:
         """Everything that is referred to must be there."""
-        parts = self._parts
-        known: dict[str, list[str]] = {
-            "virtual-mta": [
-                *(vmta.name for vmta in parts.vmtas.values()),
-                *(pool.name for pool in parts.pools.values()),
-                "by-smtp-source-ip",
-            ],
-            "smtp-pattern-list": list(self._reply_rules),
-            "source": [block.name for block in parts.named_sources.values()],
-        }
-        for what, name, statement in self._uses:
-            names = known.get(what)
-            if names is None or name.lower() in (one.lower() for one in names):
-                continue
-            close = get_close_matches(name.lower(), [one.lower() for one in names], 1, 0.7)
-            self._diagnostics.error(
-                _value_place(statement),
-                f"{statement.name}: there is no {what} {name}",
-                hint=f'did you mean "{close[0]}"?' if close else f"define it with <{what} {name}>",
-                line=statement.line,
-            )
+        parts, names = self._parts, self._names
+        for vmta in parts.vmtas.values():
+            block = parts.vmta_blocks[vmta.name.lower()]
+            names.define(VIRTUAL_MTA, vmta.name, block.place)
+        for name, block in self._pools.items():
+            names.define(VIRTUAL_MTA, parts.pools[name].name, block.place)
+        names.define(VIRTUAL_MTA, BY_SOURCE_IP, self._root.place)
+        for block in parts.named_sources.values():
+            names.define("source", block.name, block.place)
+        names.report()
 
 
 def _statements(section: Section) -> Iterator[Statement]:

@@ -29,7 +29,9 @@ _CLOSE = re.compile(r"</\s*([A-Za-z][\w-]*)\s*(.*?)\s*>")
 _BRACE = re.compile(r"([A-Za-z][\w-]*)(?:\s+(.*?))?\s*\{")
 _WORD = re.compile(r"\S+")
 CONTINUED: Final = frozenset({"domain-macro"})
-"""Directives whose list goes on in the next line after a trailing comma."""
+"""Directives whose list goes on in the next line: after a comma, or if it has not begun."""
+QUOTED_LINES_MAX: Final = 10
+"""Lines that a quoted value may span."""
 
 
 class Files(Protocol):
@@ -147,11 +149,14 @@ class _File:
         self._lines = re.split(r"\r\n|\n|\r", text)
         self._open: list[Section] = [parent]
         self._continued: Statement | None = None
+        self._taken = 0
+        """The last line that the lines before have taken."""
 
     def read(self) -> None:
         """Add everything to the section the file was included in."""
         for number, line in enumerate(self._lines, 1):
-            self._line(number, line)
+            if number > self._taken:
+                self._line(number, line)
         for section in self._open[1:]:
             closing = "}" if section.is_brace else f"</{section.name}>"
             self._diagnostics.error(
@@ -236,12 +241,29 @@ class _File:
         return True
 
     def _section(self, text: str, place: Place, line: str) -> None:
+        head, end, rest = text.partition(">")
+        if rest and _OPEN.fullmatch(head + end):
+            self._one_line(head + end, rest, place, line)
+            return
         match = _OPEN.fullmatch(text)
         if match is None:
             hint = "write the section's name between < and >, alone on its line"
             self._diagnostics.error(place, f"not a section: {text}", hint=hint, line=line)
             return
         self._enter(Section(match[1].lower(), match[2], place, line))
+
+    def _one_line(self, head: str, rest: str, place: Place, line: str) -> None:
+        """A section whose lines were joined: it is there, what is in it cannot be told apart."""
+        name = head.strip("< ").split()[0].rstrip(">")
+        self._diagnostics.error(
+            Place(place.file, place.line, place.column + len(head)),
+            f"there is more after {head} on its line",
+            hint="its start, each directive and its end are lines of their own",
+            line=line[:200],
+        )
+        self._section(head, place, line)
+        if re.search(rf"</\s*{re.escape(name)}\s*>", rest, re.IGNORECASE):
+            self._close(f"</{name}>", place, line)
 
     def _enter(self, section: Section) -> None:
         self._open[-1].body.append(section)
@@ -287,8 +309,9 @@ class _File:
             # A rule of a list of patterns: the expression is the first part of the value.
             statement = Statement("/regex/", stripped, place, place.column, line)
         else:
-            value = stripped[match.end() :].strip()
-            column = place.column + len(stripped) - len(value) if value else len(text) + 1
+            value = self._whole(stripped[match.end() :].strip(), place, line)
+            start = len(stripped) - len(stripped[match.end() :].lstrip())
+            column = place.column + start if value else len(text) + 1
             statement = Statement(word.lower(), value, place, column, line)
         section = self._open[-1]
         if stripped.endswith("<pattern-list>"):
@@ -300,5 +323,27 @@ class _File:
             self._reader.include(section, statement)
             return
         section.body.append(statement)
-        if statement.name in CONTINUED and statement.value.endswith(","):
+        if statement.name in CONTINUED and (
+            statement.value.endswith(",") or len(statement.value.split()) == 1
+        ):
             self._continued = statement
+
+    def _whole(self, value: str, place: Place, line: str) -> str:
+        """A quoted value with the lines it goes on in, if there is an end to it."""
+        if not value.startswith('"') or _quotes(value) != 1:
+            return value
+        following = self._lines[place.line : place.line + QUOTED_LINES_MAX]
+        for index, more in enumerate(following, 1):
+            if _quotes(more) == 1 and more.rstrip().endswith('"'):
+                self._taken = place.line + index
+                message = f"the quoted value goes on to line {self._taken}, a blank for each end"
+                self._diagnostics.note(place, message, line=line)
+                return " ".join([value, *(one.strip() for one in following[:index])])
+            if _quotes(more):
+                break
+        return value
+
+
+def _quotes(text: str) -> int:
+    """How many quotes that no backslash escapes."""
+    return len(re.findall(r'(?<!\\)(?:\\\\)*"', text))

@@ -27,6 +27,7 @@ EXAMPLES: Final = {
 }
 """An argument for a section, where `example` will not do."""
 EXAMPLE_LINES: Final = {
+    "domain": ["    smtp-pattern-list example"],
     "virtual-mta-pool": ["    virtual-mta vmta1"],
     "smtp-pattern-list": ["    reply /421 .*too many/ mode=backoff"],
     "bounce-category-patterns": ["    /mailbox (is )?full/ quota-issues"],
@@ -40,7 +41,7 @@ edit it. `mta check FILE` says which lines of a file are not in force and why.
 
 Names are the same in any case. A directive that is given more than once counts as it was
 given last, unless it says that it repeats. Intervals are `90s`, `2h15m`, `4d12h`; sizes
-`64k`, `5M`; rates `100/h`, `5/s`, `unlimited`; yes is `yes`, `true` or `on`.
+`64k`, `5M`; rates `100/h`, `5/s`, `unlimited`; yes is `yes` or `true`, in any case.
 
 A change applies at a reload, unless it says that it takes a restart.
 

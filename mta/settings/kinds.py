@@ -209,6 +209,7 @@ def name_of(what: str) -> Kind[str]:
 
 
 VMTA_OR_POOL: Final = name_of("virtual-mta")
+REWRITE_LIST: Final = name_of("rewrite-list")
 
 
 def _host(text: str) -> str:
@@ -291,9 +292,11 @@ SOURCE_IP: Final[Kind[tuple[str, str]]] = Kind("IP", _source_ip, lambda value: v
 
 def choice(*values: str) -> Kind[str]:
     """One of some words, in any case."""
+    booleans = {"true": "yes", "false": "no"} if {"yes", "no"} <= set(values) else {}
 
     def parse(text: str) -> str:
         value = unquote(text).lower()
+        value = booleans.get(value, value)
         if value not in values:
             raise ValueError(f"expected {', '.join(values[:-1])} or {values[-1]}")
         return value

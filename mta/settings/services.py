@@ -231,6 +231,12 @@ class SignalsDirectives:
 
     scope: ClassVar[str] = "signals"
 
+    privacy_policy: str = directive(
+        choice("retain", "sha1"),
+        "retain",
+        "Whether recipients are uploaded as they are or as a hash.",
+        not_yet=True,
+    )
     min_free_space: int = directive(
         OCTETS,
         0,

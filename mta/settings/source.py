@@ -13,6 +13,7 @@ from mta.settings.kinds import (
     LIST,
     RATE,
     RAW,
+    REWRITE_LIST,
     SIZE,
     TEXT,
     VMTA_OR_POOL,
@@ -337,7 +338,7 @@ class SourceSettings:
         not_yet=True,
     )
     rewrite_list: str = directive(
-        TEXT,
+        REWRITE_LIST,
         "",
         "Attach a <rewrite-list>. Also valid in virtual-mta and virtual-mta-pool.",
         not_yet=True,

@@ -14,6 +14,7 @@ from mta.settings.kinds import (
     LIST,
     RATE,
     RAW,
+    REWRITE_LIST,
     SOURCE_HOST,
     SOURCE_IP,
     TEXT,
@@ -82,7 +83,7 @@ class VmtaDirectives:
         not_yet=True,
     )
     rewrite_list: str = directive(
-        TEXT,
+        REWRITE_LIST,
         "",
         "Attach a <rewrite-list>. Also valid in virtual-mta and virtual-mta-pool.",
         not_yet=True,
@@ -196,7 +197,7 @@ class PoolDirectives:
         not_yet=True,
     )
     rewrite_list: str = directive(
-        TEXT,
+        REWRITE_LIST,
         "",
         "Attach a <rewrite-list>. Also valid in virtual-mta and virtual-mta-pool.",
         not_yet=True,

@@ -6,6 +6,7 @@ from mta.config.load import check_host
 from tests.texts import configured, loaded, only, said
 
 VMTA = "<virtual-mta mailer1>\n{}\n</virtual-mta>\n"
+USED = "<domain *>\nsmtp-pattern-list x\n</domain>\n"
 OWN = frozenset({"192.0.2.1", "2001:db8::1"})
 
 
@@ -66,7 +67,14 @@ def test_one_error_at_its_place_with_what_to_do(text, place, words, hint):
         ("<virtual-mta-pool p>\n</virtual-mta-pool>\n", 1, "has no virtual-mta"),
         ("<virtual-mta a>\n</virtual-mta>\n<virtual-mta A>\n</virtual-mta>\n", 3, "case does not"),
         ("<global x>\n</global>\n", 1, "no argument"),
-        ("<smtp-pattern-list x>\nreply /(a+)+b/ mode=backoff\n</smtp-pattern-list>\n", 2, "long"),
+        (
+            USED + "<smtp-pattern-list x>\nreply /(a+)+b/ mode=backoff\n</smtp-pattern-list>\n",
+            5,
+            "long",
+        ),
+        ("<smtp-pattern-list x>\n</smtp-pattern-list>\n", 1, "not used"),
+        ("<pattern-list x>\n</pattern-list>\n", 1, "not used"),
+        ("<domain *>\nbackoff-max-msg-rate 0/d\n</domain>\n", 2, "0/d means no limit"),
     ],
 )
 def test_a_warning_says_what_was_probably_not_meant(text, line, words):
@@ -83,6 +91,7 @@ def test_a_warning_says_what_was_probably_not_meant(text, line, words):
         ("<bounce-processor>\n</bounce-processor>\n", 1, "not in force yet"),
         ("<acct-file |/bin/x>\n</acct-file>\n", 1, "not in force yet"),
         ("<acct-file /a>\nrecords d,f\n</acct-file>\n", 2, "not in force yet"),
+        (USED + "<smtp-pattern-list X>\n</smtp-pattern-list>\n", 2, "x is X of /etc/pmta/config:4"),
         ("<spool /a>\n</spool>\n<spool /b>\n</spool>\n", 3, "one spool directory"),
     ],
 )

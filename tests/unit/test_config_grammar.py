@@ -138,3 +138,29 @@ def test_a_list_that_ends_in_a_comma_goes_on():
     text = macro + "<domain $big>\nmax-smtp-out 7\n</domain>\n"
     for name in ("gmail.com", "yahoo.com", "aol.com"):
         assert domain(text, name).max_smtp_out == 7
+
+
+def test_a_macro_may_have_its_list_on_the_next_line():
+    text = "domain-macro big\ngmail.com,yahoo.com\n\n<domain $big>\nmax-smtp-out 7\n</domain>\n"
+    assert domain(text, "yahoo.com").max_smtp_out == 7
+
+
+def test_a_quoted_value_may_go_on_to_its_closing_quote():
+    text = '<global>\nadd-header "X-A: one\n   two"\nadd-header "X-B: \\"b\\""\n</global>\n'
+    assert configured(text).root.add_header == ("X-A: one two", 'X-B: "b"')
+
+
+def test_a_quote_that_never_closes_takes_no_other_lines():
+    text = '<global>\nadd-header "X-A: one\n</global>\npostmaster "p@example.com"\n'
+    assert configured(text).root.postmaster == ("p@example.com",)
+
+
+def test_a_section_on_one_line_is_one_error_and_nothing_after_it_is_lost():
+    text = (
+        "<virtual-mta a> host-name a.org smtp-source-ip 127.0.0.2 </virtual-mta>\n"
+        "<domain *>\nmax-smtp-out x\n</domain>\n"
+    )
+    first, second = said(text, "error")
+    assert "there is more after <virtual-mta a>" in first.message
+    assert (first.place.line, first.place.column) == (1, 16)
+    assert second.place.line == 3

@@ -1,0 +1,81 @@
+"""Names that one line gives and another uses: VirtualMTAs, pools, lists, sources."""
+
+import re
+from difflib import get_close_matches
+from typing import Final, NamedTuple
+
+from mta.config.grammar import Statement
+from mta.config.place import Diagnostics, Place
+
+VIRTUAL_MTA: Final = "virtual-mta"
+"""VirtualMTAs and pools share their names."""
+BY_SOURCE_IP: Final = "by-smtp-source-ip"
+LISTS: Final = frozenset({"smtp-pattern-list", "pattern-list", "rewrite-list"})
+"""Lists that do nothing until something names them."""
+_CHOSEN: Final = re.compile(r"\bvirtual-mta\s*=\s*([^\s,]+)", re.IGNORECASE)
+
+
+class _Use(NamedTuple):
+    name: str
+    directive: str
+    place: Place
+    line: str
+
+
+class Names:
+    """Everything defined and used in one configuration; names in any case."""
+
+    def __init__(self, diagnostics: Diagnostics) -> None:
+        self._diagnostics = diagnostics
+        self._defined: dict[str, dict[str, tuple[str, Place]]] = {}
+        self._uses: dict[str, list[_Use]] = {}
+
+    def define(self, what: str, name: str, place: Place) -> None:
+        """There is one of that name; of several, the first keeps its spelling."""
+        self._defined.setdefault(what, {}).setdefault(name.lower(), (name, place))
+
+    def use(self, what: str, name: str, statement: Statement) -> None:
+        """Something is said to be there."""
+        place = Place(statement.place.file, statement.place.line, statement.value_column)
+        self._uses.setdefault(what, []).append(_Use(name, statement.name, place, statement.line))
+
+    def use_pattern_result(self, statement: Statement) -> None:
+        """The VirtualMTA that a rule of a pattern list chooses."""
+        match = _CHOSEN.search(statement.value)
+        if match and match[1] != '""':
+            self.use(VIRTUAL_MTA, match[1].strip('"'), statement)
+
+    def is_used(self, what: str, name: str) -> bool:
+        return any(use.name.lower() == name.lower() for use in self._uses.get(what, ()))
+
+    def report(self) -> None:
+        """Say which names are used and not defined, spelled otherwise, or defined for nothing."""
+        for what, uses in self._uses.items():
+            for use in uses:
+                self._check(what, use)
+        for what in sorted(LISTS):
+            for name, place in self._defined.get(what, {}).values():
+                if not self.is_used(what, name):
+                    self._diagnostics.warning(
+                        place, f"<{what} {name}> is not used", hint=f"name it: {what} {name}"
+                    )
+
+    def _check(self, what: str, use: _Use) -> None:
+        known = self._defined.get(what, {})
+        found = known.get(use.name.lower())
+        if found is None:
+            close = get_close_matches(use.name.lower(), known, 1, 0.7)
+            self._diagnostics.error(
+                use.place,
+                f"{use.directive}: there is no {what} {use.name}",
+                hint=f'did you mean "{known[close[0]][0]}"?'
+                if close
+                else f"define it with <{what} {use.name}>",
+                line=use.line,
+            )
+        elif found[0] != use.name:
+            self._diagnostics.note(
+                use.place,
+                f"{use.directive}: {use.name} is {found[0]} of {found[1]}; case does not count",
+                line=use.line,
+            )
