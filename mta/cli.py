@@ -17,7 +17,15 @@ import click
 import mta
 from mta.admin.command import AdminCommand, Parameter, UsageError, match_word
 from mta.admin.commands import COMMANDS, PRODUCT
-from mta.admin.local_commands import CHECK_FORMAT, FILES, LOCAL_COMMANDS, ONCE, STRICT
+from mta.admin.local_commands import (
+    CHECK_FORMAT,
+    FILES,
+    LOCAL_COMMANDS,
+    NAME,
+    ONCE,
+    STRICT,
+    WRITE,
+)
 from mta.admin.protocol import EXIT_MEANINGS, Exit, Request
 from mta.admin.render import Format, render_failure
 from mta.errors import PetrelError
@@ -299,6 +307,29 @@ def _test_config(context: click.Context, _command: AdminCommand, _given: _Given)
     return int(found.exit)
 
 
+def _fmt(_context: click.Context, _command: AdminCommand, given: _Given) -> int:
+    from mta.admin.lay_out import lay_out
+
+    files = given[FILES.name]
+    assert isinstance(files, tuple)
+    done = lay_out(files, writes=WRITE.name in given)
+    _out(done.text)
+    for problem in done.problems:
+        _error(problem)
+    return int(Exit.REFUSED if done.problems else Exit.DONE)
+
+
+def _directives(context: click.Context, _command: AdminCommand, given: _Given) -> int:
+    from mta.admin.directives_text import describe
+
+    name = str(given.get(NAME.name, ""))
+    try:
+        _out(describe(name))
+    except PetrelError as error:
+        return _fail(context, str(error), Exit.REFUSED)
+    return int(Exit.DONE)
+
+
 def _sink(_context: click.Context, _command: AdminCommand, given: _Given) -> int:
     from mta.sim.sink_command import run
 
@@ -316,6 +347,8 @@ _LOCAL: Final[Mapping[str, Callable[[click.Context, AdminCommand, _Given], int]]
     "run": _run,
     "check": _check,
     "test config": _test_config,
+    "fmt": _fmt,
+    "directives": _directives,
     "sink": _sink,
     "demo": _demo,
 }

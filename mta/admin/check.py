@@ -14,6 +14,9 @@ from mta.admin.protocol import Exit
 from mta.config.load import Diagnostic, check_host, load
 from mta.net.local_addresses import local_addresses
 
+LINE_SHOWN = 100
+"""Characters of a line that are shown, around what is wrong with it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -53,8 +56,7 @@ def _to_text(found: dict[str, list[Diagnostic]], failed: set[str]) -> str:
     for file, diagnostics in found.items():
         for diagnostic in diagnostics:
             lines.append(str(diagnostic))
-            if diagnostic.line:
-                lines.append(f"    {diagnostic.line.strip()}")
+            lines += _shown(diagnostic)
         counts = ", ".join(
             f"{number} {severity}{'' if number == 1 else 's'}"
             for severity in ("error", "warning", "note")
@@ -63,6 +65,17 @@ def _to_text(found: dict[str, list[Diagnostic]], failed: set[str]) -> str:
         verdict = "cannot be used" if file in failed else "can be used"
         lines.append(f"{file} {verdict}{f': {counts}' if counts else '.'}")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _shown(diagnostic: Diagnostic) -> list[str]:
+    """The line as written, and below it a caret at the place."""
+    line = diagnostic.line.expandtabs(1).rstrip()
+    if not line:
+        return []
+    before = len(line) - len(line.lstrip())
+    at = diagnostic.place.column - 1
+    start = max(before, at - LINE_SHOWN // 2)
+    return [f"    {line[start : start + LINE_SHOWN]}", f"    {' ' * max(0, at - start)}^"]
 
 
 def _to_json(found: dict[str, list[Diagnostic]], failed: set[str]) -> str:

@@ -41,6 +41,22 @@ STRICT: Final = Parameter(
     takes_value=False,
     help="end with 1 also if there are only warnings",
 )
+WRITE: Final = Parameter(
+    name="write",
+    parse=p.parse_yes_no,
+    default=False,
+    flag="yes",
+    takes_value=False,
+    help="put the result into the files, in place of what is there",
+)
+NAME: Final = Parameter(
+    name="name",
+    parse=p.parse_text,
+    default="",
+    metavar="NAME",
+    is_option=False,
+    help="a directive or <section>; * is any run of characters; all without it",
+)
 ONCE: Final = Parameter(
     name="once",
     parse=p.parse_yes_no,
@@ -80,6 +96,21 @@ LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
         help="say whether the daemon would start on this host with its configuration",
         local=True,
         example="test config",
+    ),
+    AdminCommand(
+        words="fmt",
+        help="print configuration files in their canonical layout; comments stay, and what a "
+        "file means never changes",
+        parameters=(FILES, WRITE),
+        local=True,
+        example="fmt --write /etc/pmta/config",
+    ),
+    AdminCommand(
+        words="directives",
+        help="what a directive means, where it may stand, its default, and whether it is in force",
+        parameters=(NAME,),
+        local=True,
+        example="directives max-msg-rate",
     ),
     AdminCommand(
         words="sink",

@@ -24,9 +24,9 @@ FILE_OCTETS_MAX: Final = 256 << 20
 DEPTH_MAX: Final = 16
 """Sections in sections, and files in files."""
 
-_OPEN = re.compile(r"<\s*([A-Za-z][\w-]*)\s*(.*?)\s*>")
-_CLOSE = re.compile(r"</\s*([A-Za-z][\w-]*)\s*(.*?)\s*>")
-_BRACE = re.compile(r"([A-Za-z][\w-]*)(?:\s+(.*?))?\s*\{")
+OPEN = re.compile(r"<\s*([A-Za-z][\w-]*)\s*(.*?)\s*>")
+CLOSE = re.compile(r"</\s*([A-Za-z][\w-]*)\s*(.*?)\s*>")
+BRACE = re.compile(r"([A-Za-z][\w-]*)(?:\s+(.*?))?\s*\{")
 _WORD = re.compile(r"\S+")
 CONTINUED: Final = frozenset({"domain-macro"})
 """Directives whose list goes on in the next line: after a comma, or if it has not begun."""
@@ -99,7 +99,7 @@ class Reader:
             self._diagnostics.error(asked_at, f"{path} is too large for a configuration", line=line)
             return
         self._reading.append(path)
-        _File(self, parent, path, self._text(octets, path)).read()
+        FileReader(self, parent, path, self._text(octets, path)).read()
         self._reading.pop()
 
     def _text(self, octets: bytes, path: str) -> str:
@@ -139,14 +139,15 @@ class Reader:
         return self._diagnostics
 
 
-class _File:
+class FileReader:
     """The lines of one file."""
 
     def __init__(self, reader: Reader, parent: Section, path: str, text: str) -> None:
         self._reader = reader
         self._diagnostics = reader.diagnostics
         self._path = path
-        self._lines = re.split(r"\r\n|\n|\r", text)
+        # Files that were put together from several have byte order marks within.
+        self._lines = [line.lstrip("\ufeff") for line in re.split(r"\r\n|\n|\r", text)]
         self._open: list[Section] = [parent]
         self._continued: Statement | None = None
         self._taken = 0
@@ -188,7 +189,7 @@ class _File:
             self._close_brace(place, line)
         elif stripped.startswith("<"):
             self._section(stripped, place, line)
-        elif stripped.endswith("{") and (match := _BRACE.fullmatch(stripped)):
+        elif stripped.endswith("{") and (match := BRACE.fullmatch(stripped)):
             self._enter(Section(match[1].lower(), match[2] or "", place, line, is_brace=True))
         else:
             self._statement(stripped, place, line, text)
@@ -242,10 +243,10 @@ class _File:
 
     def _section(self, text: str, place: Place, line: str) -> None:
         head, end, rest = text.partition(">")
-        if rest and _OPEN.fullmatch(head + end):
+        if rest and OPEN.fullmatch(head + end):
             self._one_line(head + end, rest, place, line)
             return
-        match = _OPEN.fullmatch(text)
+        match = OPEN.fullmatch(text)
         if match is None:
             hint = "write the section's name between < and >, alone on its line"
             self._diagnostics.error(place, f"not a section: {text}", hint=hint, line=line)
@@ -273,7 +274,7 @@ class _File:
             self._open.pop()
 
     def _close(self, text: str, place: Place, line: str) -> None:
-        match = _CLOSE.fullmatch(text)
+        match = CLOSE.fullmatch(text)
         if match is None:
             self._diagnostics.error(place, f"not the end of a section: {text}", line=line)
             return
