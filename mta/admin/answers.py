@@ -202,6 +202,14 @@ class SettingsAnswer:
     queue_settings: tuple[Setting, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class DirectiveAnswer:
+    """`explain QUEUE DIRECTIVE`: what holds, of the VirtualMTA and of the queue."""
+
+    queue: QueueKey
+    settings: tuple[Setting, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitUse:
     """A limit on the way of a queue: how much of it is used, and who set it.
@@ -366,6 +374,7 @@ Answer = (
     | DomainsAnswer
     | VmtasAnswer
     | SettingsAnswer
+    | DirectiveAnswer
     | Explanation
     | MessageExplanation
     | ListAnswer

@@ -6,6 +6,8 @@ the command line, the control socket and the reference page follow.
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import Final
 
 import mta
@@ -15,8 +17,10 @@ from mta.admin.answers import (
     Answer,
     Changed,
     CommandDone,
+    DirectiveAnswer,
     DomainsAnswer,
     QueuesAnswer,
+    SettingsAnswer,
     VersionAnswer,
 )
 from mta.admin.command import (
@@ -88,6 +92,8 @@ async def _explain(shards: Sequence[Operations], a: Arguments) -> Answer:
     subject = a[p.SUBJECT]
     if isinstance(subject, QueueKey):
         queue = subject
+        if a[p.DIRECTIVE]:
+            return await _explain_directive(queue, shards, a)
         run = from_owner(
             lambda operations, _: operations.explain_queue(queue),
             lambda answers, _: merge.merge_explanations(answers),
@@ -99,6 +105,24 @@ async def _explain(shards: Sequence[Operations], a: Arguments) -> Answer:
             lambda answers, _: merge.merge_messages(answers),
         )
     return await run(shards, a)
+
+
+async def _explain_directive(
+    queue: QueueKey, shards: Sequence[Operations], a: Arguments
+) -> DirectiveAnswer:
+    wanted = a[p.DIRECTIVE].lower()
+    run = from_owner(
+        lambda operations, _: operations.settings(queue), lambda answers, _: answers[0]
+    )
+    answer = await run(shards, a)
+    assert isinstance(answer, SettingsAnswer)
+    known = [*answer.vmta_settings, *answer.queue_settings]
+    found = tuple(one for one in known if fnmatchcase(one.directive, wanted))
+    if not found:
+        close = get_close_matches(wanted, [one.directive for one in known], 1)
+        hint = f'; did you mean "{close[0]}"?' if close else ""
+        raise CommandRefusedError(f'a queue has no directive "{wanted}"{hint}')
+    return DirectiveAnswer(queue, found)
 
 
 def _change(call: Callable[[Operations, Arguments], Awaitable[Changed]]) -> Run:
@@ -219,9 +243,9 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
     AdminCommand(
         words="explain",
         help="what rules a queue or message, where that is written, and why it waits",
-        parameters=(p.SUBJECT,),
+        parameters=(p.SUBJECT, p.DIRECTIVE),
         run=_explain,
-        example="explain gmail.com/vmta1",
+        example="explain gmail.com/vmta1 max-msg-rate",
     ),
     AdminCommand(
         words="list",

@@ -113,6 +113,14 @@ SUBJECT: Final[Parameter[QueueKey | int]] = Parameter(
     is_required=True,
     help="one queue (gmail.com/vmta1), or a message number as `list` shows it",
 )
+DIRECTIVE: Final = Parameter(
+    name="directive",
+    parse=parse_text,
+    default="",
+    metavar="DIRECTIVE",
+    is_option=False,
+    help="only this directive of the queue, such as max-msg-rate; * is any run of characters",
+)
 DOMAIN: Final = Parameter(
     name="domain",
     parse=parse_text,

@@ -15,6 +15,7 @@ from mta.admin.answers import (
     Changed,
     CommandDone,
     Connections,
+    DirectiveAnswer,
     DomainsAnswer,
     Event,
     Explanation,
@@ -69,6 +70,8 @@ def _lines(answer: Answer) -> Iterator[str]:
             return _vmtas(answer)
         case SettingsAnswer():
             return _settings(answer)
+        case DirectiveAnswer():
+            return _directive(answer)
         case Explanation():
             return explanation(answer)
         case MessageExplanation():
@@ -226,6 +229,19 @@ def _settings(answer: SettingsAnswer) -> Iterator[str]:
         yield "-" * len(title)
         yield from (" ".join((s.directive, s.value or '""')) for s in settings)
         yield ""
+
+
+def _directive(answer: DirectiveAnswer) -> Iterator[str]:
+    for index, one in enumerate(answer.settings):
+        if index:
+            yield ""
+        yield f"{one.directive} of {answer.queue}"
+        rows = [("is", one.value or '""', one.place or "by default")]
+        rows += [("hides", hidden.value or '""', hidden.place) for hidden in one.hides]
+        width = max(len(value) for _, value, _ in rows)
+        yield from (f"  {word:<5}  {value:<{width}}  {place}" for word, value, place in rows)
+        if one.note:
+            yield f"  {one.note}"
 
 
 def _list(answer: ListAnswer) -> Iterator[str]:

@@ -20,6 +20,7 @@ from mta.admin.answers import (
     Changed,
     CommandDone,
     Connections,
+    DirectiveAnswer,
     DomainRow,
     DomainsAnswer,
     Event,
@@ -92,7 +93,14 @@ def tree(answer: Answer) -> dict[str, Node]:
             return {"vmta": [_vmta(row, answer.total_recipients) for row in answer.rows]}
         case ListAnswer():
             return {"msg": [_listed(row) for row in answer.rows]}
-        case SettingsAnswer() | Explanation() | MessageExplanation() | ReloadAnswer() | Changed():
+        case (
+            SettingsAnswer()
+            | DirectiveAnswer()
+            | Explanation()
+            | MessageExplanation()
+            | ReloadAnswer()
+            | Changed()
+        ):
             return _generic(answer)
         case CommandDone():
             return {}

@@ -25,7 +25,7 @@ from mta.config.names import BY_SOURCE_IP, VIRTUAL_MTA, Names
 from mta.config.patterns import AddressPattern, DomainPattern, parse_pattern
 from mta.config.place import Diagnostics, Place
 from mta.config.sections import ALIASES, MISPRINTS, SECTIONS, SectionRule, scopes_of
-from mta.settings.directive import Directive, Status, directives
+from mta.settings.directive import Directive, Status, by_attribute, directives
 from mta.settings.kinds import parse_cidr, unquote
 from mta.settings.root import RootSettings
 
@@ -286,7 +286,7 @@ class Builder:
             return
         read = _scratch(section)
         self._body(section.body, rule, read)
-        declared = {one.attribute: one for one in directives(rule.scope).values()}
+        declared = by_attribute(rule.scope)
         for text in self._macros.expand(argument, section.place, section.line):
             try:
                 pattern = parse_pattern(text)

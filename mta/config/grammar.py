@@ -14,6 +14,7 @@ and reading goes on, so that one run finds every problem.
 import posixpath
 import re
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Final, Protocol
 
 from mta.config.place import Diagnostics, Place
@@ -285,7 +286,12 @@ class FileReader:
             if aliases.get(name) in names:
                 name = aliases[name]
             else:
-                self._diagnostics.error(place, f"</{name}> closes nothing", line=line)
+                close = get_close_matches(name, names[-1:], 1, 0.7)
+                hint = f'did you mean "</{close[0]}>"?' if close else ""
+                message = f"</{name}> closes nothing"
+                self._diagnostics.error(place, message, hint=hint, line=line)
+                if close:
+                    self._open.pop()
                 return
         while self._open[-1].name != name:
             inner = self._open.pop()

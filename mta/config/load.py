@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from mta.config import relay_check
+from mta.config import reach_check, relay_check
 from mta.config.build import Builder
 from mta.config.configuration import Configuration
 from mta.config.grammar import Files, Reader
@@ -29,6 +29,7 @@ def load(path: str, files: Files, *, host_name: str = "localhost") -> Loaded:
     tree = Reader(files, diagnostics).read(path)
     configuration = Builder(path, diagnostics, host_name).build(tree)
     relay_check.check(configuration, diagnostics)
+    reach_check.check(configuration, diagnostics)
     found = diagnostics.in_order()
     return Loaded(None if diagnostics.has_errors else configuration, found)
 

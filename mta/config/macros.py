@@ -1,6 +1,7 @@
 """`domain-macro` lists, and patterns written with them. Guide: domain-macro."""
 
 import re
+from difflib import get_close_matches
 from itertools import product
 from typing import Final
 
@@ -70,7 +71,11 @@ class Macros:
             way = " → ".join(f"${one}" for one in (*within, key))
             raise ValueError(f"macros refer to one another: {way}")
         if key not in self._items:
-            raise ValueError(f"macro ${name} is not defined; add a line `domain-macro {name} …`")
+            close = get_close_matches(key, self._items, 1, 0.7)
+            hint = (
+                f'did you mean "${close[0]}"?' if close else f"add a line `domain-macro {name} …`"
+            )
+            raise ValueError(f"macro ${name} is not defined; {hint}")
         self._used.add(key)
         return [
             spelled

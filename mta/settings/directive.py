@@ -164,3 +164,9 @@ def directives(scope: type[Scope]) -> dict[str, Directive]:
             is_ours=declared.is_ours,
         )
     return found
+
+
+@cache
+def by_attribute(scope: type[Scope]) -> dict[str, Directive]:
+    """The directives of a scope by the field that holds them."""
+    return {one.attribute: one for one in directives(scope).values()}

@@ -82,6 +82,13 @@ def test_what_one_shard_knows_is_explained_though_another_does_not(shards):
         run("explain", shards, subject="c.example/v3")
 
 
+def test_one_directive_of_a_queue_is_explained(shards):
+    said = run("explain", shards, subject="c.example/v2", directive="MAX-SMTP-*")
+    assert said == "max-smtp-out of c.example/v2\n  is     20  pmta.conf:12\n"
+    with pytest.raises(CommandRefusedError, match='did you mean "max-smtp-out"'):
+        run("explain", shards, subject="c.example/v2", directive="max-smtp-ou")
+
+
 def test_a_message_is_explained_by_its_printed_number(shards):
     assert "From        news@example.com" in run(
         "explain", shards, subject=ids.printed(MESSAGE_ID).upper()

@@ -49,6 +49,7 @@ OWN = frozenset({"192.0.2.1", "2001:db8::1"})
         ("<bounce-category-patterns>\n/x/\n</bounce-category-patterns>\n", (2, 1), "category", ""),
         ("<virtual-mta a>\n</virtual-mta>\n<virtual-mta-pool a>\n</virtual-mta-pool>\n", (3, 1),
          "a VirtualMTA a, too", "name of its own"),
+        ("<domain *>\nmax-smtp-out 3\n</domian>\n", (3, 1), "closes nothing", "</domain>"),
         ("include http://example.com/x\n", (1, 1), "HTTP", "file"),
     ],
 )  # fmt: skip
@@ -72,6 +73,21 @@ def test_one_error_at_its_place_with_what_to_do(text, place, words, hint):
             5,
             "long",
         ),
+        (
+            "total-max-smtp-out 5\n<domain *>\nmax-smtp-out 9\n</domain>\n",
+            3,
+            "max-smtp-out 9 is never reached: total-max-smtp-out 5 binds (/etc/pmta/config:1)",
+        ),
+        (
+            VMTA.format("max-smtp-out 5\n<domain *>\nmax-smtp-out 9\n</domain>"),
+            4,
+            "never reached: max-smtp-out 5 of VirtualMTA mailer1 binds (/etc/pmta/config:2)",
+        ),
+        (
+            VMTA.format("max-smtp-msg-rate 1/s\n<domain *>\nmax-msg-rate 61/m\n</domain>"),
+            4,
+            "never reached: VirtualMTA mailer1 has 1/s in all (/etc/pmta/config:2)",
+        ),
         ("<smtp-pattern-list x>\n</smtp-pattern-list>\n", 1, "not used"),
         ("<pattern-list x>\n</pattern-list>\n", 1, "not used"),
         ("<domain *>\nbackoff-max-msg-rate 0/d\n</domain>\n", 2, "0/d means no limit"),
@@ -82,6 +98,13 @@ def test_a_warning_says_what_was_probably_not_meant(text, line, words):
     assert found.place.line == line
     assert words in found.message
     assert loaded(text).configuration is not None
+
+
+def test_limits_that_can_be_reached_are_no_matter():
+    text = "total-max-smtp-out 9\n<domain *>\nmax-smtp-out 9\nmax-msg-rate 60/m\n</domain>\n"
+    limits = "max-msg-rate 60/m\nmax-smtp-out unlimited"
+    nested = f"max-smtp-msg-rate 1/s\n<domain *>\n{limits}\n</domain>"
+    assert said(text + VMTA.format(nested), "warning") == []
 
 
 @pytest.mark.parametrize(

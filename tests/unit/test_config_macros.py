@@ -42,7 +42,8 @@ def test_a_domain_written_out_beats_the_same_from_a_macro():
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        (block("$nobody"), 1, "$nobody is not defined"),
+        (block("$nobody"), 1, "$nobody is not defined; add a line"),
+        ("domain-macro yahoo y.com\n" + block("$yaho"), 2, 'did you mean "$yahoo"'),
         ("domain-macro a $b\ndomain-macro b $a\n" + block("$a"), 3, "refer to one another"),
         ("domain-macro a\n" + block("b.org"), 1, "a name and a list"),
         ("domain-macro a! b\n", 1, "a name and a list"),

@@ -1,0 +1,98 @@
+"""What a large configuration costs: 10,000 VirtualMTAs and 100,000 domain blocks.
+
+Prints the time to load it and the memory it takes, beside the time Python needs to split
+the same text into words, which is the least anybody could need; then the time to resolve
+the settings of a queue, cold and warm.
+
+    .venv/bin/python -m benchmarks.config_scale [--quick]
+"""
+
+import argparse
+import random
+import resource
+import time
+
+from mta.config.load import load
+from mta.model.queue_key import QueueKey
+
+PATH = "/etc/pmta/config"
+RESOLVED = 20_000
+
+
+class Text:
+    """One file in memory."""
+
+    def __init__(self, text):
+        self._octets = text.encode()
+
+    def read(self, path):
+        return self._octets
+
+    def glob(self, pattern):
+        return []
+
+
+def configuration(vmtas, domains):
+    """A file as a large sender's program would write it."""
+    lines = ["host-name mta.example.com", "spool /var/spool/pmta", "<domain *>",
+             "    max-smtp-out 20", "    bounce-after 2d", "</domain>"]  # fmt: skip
+    for number in range(vmtas):
+        address = f"127.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+        lines += [
+            f"<virtual-mta v{number}>",
+            f"    smtp-source-host {address} v{number}.example.com",
+            "    <domain gmail.com>",
+            f"        max-msg-rate {number % 900 + 100}/h",
+            "    </domain>",
+            "</virtual-mta>",
+        ]
+    for number in range(domains):
+        lines += [
+            f"<domain d{number}.example>",
+            f"    max-smtp-out {number % 50 + 1}",
+            f"    max-msg-rate {number % 900 + 100}/h",
+            "</domain>",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def mib():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def timed(what):
+    begin = time.perf_counter()
+    result = what()
+    return time.perf_counter() - begin, result
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a tenth of it")
+    scale = 10 if parser.parse_args().quick else 1
+    vmtas, domains = 10_000 // scale, 100_000 // scale
+    text = configuration(vmtas, domains)
+    print(f"{vmtas} VirtualMTAs, {domains} domain blocks, {len(text) >> 10} KB")
+    splitting, _ = timed(lambda: [line.split() for line in text.splitlines()])
+    before = mib()
+    loading, loaded = timed(lambda: load(PATH, Text(text), host_name="mta.example.com"))
+    assert loaded.configuration is not None, loaded.diagnostics[:3]
+    print(
+        f"load                 {loading:8.2f} s   {loading / splitting:6.1f} times splitting words"
+    )
+    print(f"memory               {mib() - before:8.0f} MiB")
+    dice = random.Random(1)
+    keys = [
+        QueueKey(
+            dice.choice(["gmail.com", f"d{dice.randrange(domains)}.example", f"x{n}.example"]),
+            f"v{dice.randrange(vmtas)}",
+        )
+        for n in range(RESOLVED)
+    ]
+    for temperature in ("cold", "warm"):
+        took, _ = timed(lambda: [loaded.configuration.domain(key) for key in keys])
+        print(f"a queue's settings   {took / RESOLVED * 1e6:8.1f} us  {temperature}")
+
+
+if __name__ == "__main__":
+    main()
