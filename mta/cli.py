@@ -18,11 +18,13 @@ import mta
 from mta.admin.command import AdminCommand, Parameter, UsageError, match_word
 from mta.admin.commands import COMMANDS, PRODUCT
 from mta.admin.local_commands import (
+    AGAINST,
     CHECK_FORMAT,
     FILES,
     LOCAL_COMMANDS,
     NAME,
     ONCE,
+    PLANNED,
     STRICT,
     WRITE,
 )
@@ -307,6 +309,24 @@ def _test_config(context: click.Context, _command: AdminCommand, _given: _Given)
     return int(found.exit)
 
 
+def _plan(context: click.Context, _command: AdminCommand, given: _Given) -> int:
+    from mta.admin.held import held_queues
+    from mta.admin.plan_text import plan
+
+    options = _Options.of(context)
+    against = str(given.get(AGAINST.name, ""))
+    try:
+        held = () if against else held_queues(Path(options.config))
+        as_json = options.format == "json"
+        found = plan(
+            against or options.config, str(given[PLANNED.name]), held=held, as_json=as_json
+        )
+    except PetrelError as error:
+        return _fail(context, str(error), Exit.REFUSED)
+    _out(found.text)
+    return int(found.exit)
+
+
 def _fmt(_context: click.Context, _command: AdminCommand, given: _Given) -> int:
     from mta.admin.lay_out import lay_out
 
@@ -347,6 +367,7 @@ _LOCAL: Final[Mapping[str, Callable[[click.Context, AdminCommand, _Given], int]]
     "run": _run,
     "check": _check,
     "test config": _test_config,
+    "plan": _plan,
     "fmt": _fmt,
     "directives": _directives,
     "sink": _sink,

@@ -49,6 +49,23 @@ WRITE: Final = Parameter(
     takes_value=False,
     help="put the result into the files, in place of what is there",
 )
+PLANNED: Final = Parameter(
+    name="file",
+    parse=p.parse_text,
+    default="",
+    metavar="FILE",
+    is_option=False,
+    is_required=True,
+    help="the configuration that would be in force",
+)
+AGAINST: Final = Parameter(
+    name="against",
+    parse=p.parse_text,
+    default="",
+    metavar="FILE",
+    help="the configuration to compare with; default the one of --config, and of its daemon "
+    "the queues that hold mail",
+)
 NAME: Final = Parameter(
     name="name",
     parse=p.parse_text,
@@ -96,6 +113,14 @@ LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
         help="say whether the daemon would start on this host with its configuration",
         local=True,
         example="test config",
+    ),
+    AdminCommand(
+        words="plan",
+        help="what a configuration would change, in terms of what is in effect: queues whose "
+        "limits change, names that come and go, what takes a restart, mail that would bounce",
+        parameters=(PLANNED, AGAINST),
+        local=True,
+        example="plan new.conf",
     ),
     AdminCommand(
         words="fmt",

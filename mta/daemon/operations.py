@@ -39,6 +39,7 @@ from mta.admin.operations import (
 )
 from mta.admin.pattern import QueuePattern, wildcard
 from mta.bounces import local
+from mta.config.plan import restarts
 from mta.daemon import explaining
 from mta.daemon.loading import load_checked
 from mta.errors import ConfigError
@@ -442,11 +443,4 @@ def _settings(explained: "Iterable[Explained]") -> tuple[Setting, ...]:
 
 def _needs_restart(old: "Configuration", new: "Configuration") -> tuple[str, ...]:
     """What changed and takes effect only at the next start."""
-    parts = []
-    if [(x.address, x.port) for x in old.listeners] != [(x.address, x.port) for x in new.listeners]:
-        parts.append("smtp-listener")
-    if [s.directory for s in old.spools] != [s.directory for s in new.spools]:
-        parts.append("spool")
-    if old.root.log_file != new.root.log_file:
-        parts.append("log-file")
-    return tuple(f"a changed {part} takes effect at the next start" for part in parts)
+    return tuple(f"a changed {part} takes effect at the next start" for part in restarts(old, new))

@@ -90,6 +90,30 @@ async def test_explain_of_a_message_says_where_it_is_and_why(held):
     assert "paused" in explained.text
 
 
+async def test_one_directive_is_explained_with_its_line(held):
+    _, daemon, _ = held
+    explained = await daemon.command("explain", "a.example/one", "max-smtp-out")
+    assert explained.code == 0, explained.text
+    assert "is     5  " in explained.text
+    assert "petrel.conf:" in explained.text
+    wrong = await daemon.command("explain", "a.example/one", "max-smtp-ot")
+    assert wrong.code == 1
+    assert 'did you mean "max-smtp-out"' in wrong.text
+
+
+async def test_a_plan_looks_at_the_queues_that_hold_mail(held, tmp_path):
+    _, daemon, _ = held
+    text = daemon.config.read_text()
+    new = tmp_path / "new.conf"
+    new.write_text(text.replace("<virtual-mta one>", "<virtual-mta two>"))
+    planned = await daemon.command("plan", str(new))
+    assert planned.code == 0, planned.text
+    assert "! a.example/one holds mail" in planned.text
+    assert "- VirtualMTA one" in planned.text
+    assert "+ VirtualMTA two" in planned.text
+    assert "b.example" not in planned.text
+
+
 async def test_trace_shows_the_dialogue_as_it_happens(held):
     _, daemon, _ = held
     trace = await asyncio.create_subprocess_exec(
