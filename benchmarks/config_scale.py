@@ -2,12 +2,14 @@
 
 Prints the time to load it and the memory it takes, beside the time Python needs to split
 the same text into words, which is the least anybody could need; then the time to resolve
-the settings of a queue, cold and warm.
+the settings of a queue, cold and warm; and how long an event loop stood still at most
+while the file was loaded on a thread beside it, as a reload does.
 
     .venv/bin/python -m benchmarks.config_scale [--quick]
 """
 
 import argparse
+import asyncio
 import random
 import resource
 import time
@@ -66,6 +68,19 @@ def timed(what):
     return time.perf_counter() - begin, result
 
 
+async def longest_stall(text):
+    """Seconds; the loop wants to run each millisecond."""
+    loading = asyncio.create_task(
+        asyncio.to_thread(load, PATH, Text(text), host_name="mta.example.com")
+    )
+    longest, last = 0.0, time.perf_counter()
+    while not loading.done():
+        await asyncio.sleep(0.001)
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+    return longest
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a tenth of it")
@@ -92,6 +107,7 @@ def main():
     for temperature in ("cold", "warm"):
         took, _ = timed(lambda: [loaded.configuration.domain(key) for key in keys])
         print(f"a queue's settings   {took / RESOLVED * 1e6:8.1f} us  {temperature}")
+    print(f"longest stall        {asyncio.run(longest_stall(text)) * 1000:8.0f} ms")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,12 @@
 """From sections to settings: values, defaults, paths, names."""
 
+import gc
+
 import pytest
 
+from mta.config.block import Block
+from mta.config.configuration import Configuration
+from mta.model.queue_key import QueueKey
 from mta.units import UNLIMITED, Rate
 from tests.texts import configured, domain
 
@@ -150,3 +155,28 @@ def test_reply_rules_in_their_order():
     assert first.verdict.mode == "backoff"
     assert (second.verdict.disable_source_ip, second.verdict.reenable_after) == (True, 900)
     assert second.pattern.search("x A/B y")
+
+
+def test_a_configuration_is_freed_without_the_collector():
+    """A daemon lives for months and is reloaded every day."""
+    gc.collect()
+    gc.disable()
+    try:
+        one = configured("<domain *>\nmax-smtp-out 3\n</domain>\n<source 10/8>\n</source>\n")
+        one.domain(QueueKey("a.org", "{default}"))
+        one.source("10.0.0.1")
+        del one
+        assert not [x for x in gc.get_objects() if isinstance(x, Configuration | Block)]
+    finally:
+        gc.enable()
+
+
+def test_loading_leaves_the_collector_as_it_was():
+    configured("")
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        configured("")
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
