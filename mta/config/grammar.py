@@ -147,8 +147,10 @@ class FileReader:
         self._reader = reader
         self._diagnostics = reader.diagnostics
         self._path = path
-        # Files that were put together from several have byte order marks within.
-        self._lines = [line.lstrip("\ufeff") for line in re.split(r"\r\n|\n|\r", text)]
+        # Files that were put together from several have byte order marks within. In steps,
+        # each short, as nothing else of the process runs meanwhile.
+        lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        self._lines = [line.lstrip("\ufeff") for line in lines]
         self._open: list[Section] = [parent]
         self._continued: Statement | None = None
         self._taken = 0
