@@ -17,6 +17,7 @@ from aiosmtpd.smtp import SMTP
 from mta.model.message import Content
 from mta.model.reply import Reply
 from mta.net.bind import bound
+from mta.net.refusals import BARE, DISK, HEAD, LONG, NUL, STOPPING, TIMEOUT, TOO_MANY
 from mta.net.spill import MEMORY_OCTETS_MAX, Spill
 from mta.net.tls_server import server_context
 from mta.smtp import header_block
@@ -34,17 +35,10 @@ ANSWERED_AT_ONCE: Final = frozenset({b"MAIL", b"RCPT", b"RSET", b"NOOP", b"EHLO"
 PROGRESS_OCTETS: Final = 32 << 10
 """A client that sends content has the whole timeout again after so many octets, not less:
 one that sends an octet a minute is not a client."""
+UNREAD_OCTETS_MAX: Final = 1 << 20
+"""Replies that a client has not read; whoever goes on talking nevertheless is cut off."""
 BACKLOG: Final = 1024
 PRODUCT: Final = "Petrel"
-
-TOO_MANY = b"421 4.3.2 too many connections; try again later\r\n"
-STOPPING = b"421 4.3.2 the service is stopping; try again in a minute\r\n"
-TIMEOUT = b"421 4.4.2 timeout; closing\r\n"
-BARE = Reply(554, ("5.6.0 the message has a CR or LF that is no line end; lines end with CRLF",))
-NUL = Reply(554, ("5.6.0 the message has a NUL octet; encode it",))
-LONG = Reply(554, ("5.6.0 the message has a line of more than a million octets; encode it",))
-HEAD = Reply(552, ("5.3.4 the header block is too large",))
-DISK = Reply(452, ("4.3.1 the disk is full; try again later",))
 
 
 @dataclass(slots=True, eq=False)
@@ -228,6 +222,10 @@ class _Connection(SMTP):
         if self._is_idle:
             self._say_and_close(STOPPING)
 
+    def _is_deaf(self) -> bool:
+        transport = cast("asyncio.Transport", self.transport)
+        return transport.get_write_buffer_size() > UNREAD_OCTETS_MAX
+
     def break_off(self) -> None:
         if self.transport is not None:
             cast("asyncio.Transport", self.transport).abort()
@@ -291,6 +289,9 @@ class _Connection(SMTP):
 
     def _answer(self, server: Server, line: bytes) -> None:
         """Reply to a command that no step follows but, after too many errors, the end."""
+        if self._is_deaf():
+            self.break_off()
+            return
         self._expect(self._session.source.smtp_command_timeout)
         reply, step = server.receive(line)
         assert reply is not None
@@ -441,6 +442,9 @@ class _Connection(SMTP):
 
     async def _read(self, timeout: int, *, idle: bool) -> bytes:
         """What the client sends next; empty at the end. A timeout of 0 keeps the deadline."""
+        if self._is_deaf():
+            self.break_off()
+            return b""
         if timeout:
             self._expect(timeout)
         if idle and self._door.is_closing:

@@ -107,3 +107,18 @@ async def test_a_stop_tells_a_client_between_messages(loopback):
         loopback.daemon.signal(signal.SIGTERM)
         assert (await asyncio.to_thread(peer.recv, 4096)).startswith(b"421 ")
     assert await loopback.daemon.ended() == 0
+
+
+async def test_a_client_that_talks_and_never_reads_is_cut_off(loopback):
+    segment = b"NOOP\r\n" * 1000
+
+    def talk():
+        with socket.create_connection(loopback.address, timeout=WAIT_S) as peer:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for _ in range(100_000_000 // len(segment)):
+                peer.sendall(segment)
+
+    with pytest.raises(ConnectionError):
+        await asyncio.to_thread(talk)
+    assert loopback.daemon.resident_octets() < 200 << 20
