@@ -317,14 +317,11 @@ def _plan(context: click.Context, _command: AdminCommand, given: _Given) -> int:
     against = str(given.get(AGAINST.name, ""))
     try:
         held = () if against else held_queues(Path(options.config))
-        as_json = options.format == "json"
-        found = plan(
-            against or options.config, str(given[PLANNED.name]), held=held, as_json=as_json
-        )
+        file = str(given[PLANNED.name])
+        _out(plan(against or options.config, file, held=held, as_json=options.format == "json"))
     except PetrelError as error:
         return _fail(context, str(error), Exit.REFUSED)
-    _out(found.text)
-    return int(found.exit)
+    return int(Exit.DONE)
 
 
 def _fmt(_context: click.Context, _command: AdminCommand, given: _Given) -> int:

@@ -30,6 +30,11 @@ class Rate(NamedTuple):
     limit: int
     per_s: int
 
+    @property
+    def per_second(self) -> float:
+        """To compare two rates by."""
+        return self.limit / self.per_s
+
     def __str__(self) -> str:
         return f"{self.limit}/{_print_window(self.per_s)}"
 

@@ -5,13 +5,12 @@ a warning. `test config` is about this host, where the same stops the start.
 """
 
 import json
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mta.admin.files import DiskFiles
+from mta.admin.files import load_file
 from mta.admin.protocol import Exit
-from mta.config.load import Diagnostic, check_host, load
+from mta.config.load import Diagnostic, check_host
 from mta.net.local_addresses import local_addresses
 
 LINE_SHOWN = 100
@@ -42,7 +41,7 @@ def check(
 
 
 def _diagnose(file: str, *, is_for_this_host: bool) -> list[Diagnostic]:
-    loaded = load(file, DiskFiles(), host_name=socket.getfqdn())
+    loaded = load_file(file)
     if loaded.configuration is None:
         return list(loaded.diagnostics)
     of_host = check_host(loaded.configuration, local_addresses())

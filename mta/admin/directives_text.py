@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
-from mta.config.sections import ALIASES, MISPRINTS, SECTIONS, SectionRule
+from mta.config.sections import ALIASES, MISPRINTS, SECTIONS, SectionRule, place_name
 from mta.errors import PetrelError
 from mta.settings.directive import Directive, Status, directives
 
@@ -41,13 +41,9 @@ def _near(name: str, known: list[str]) -> str:
     return f'; did you mean "{close[0]}"?' if close else "; `mta directives` lists them all"
 
 
-def _place(rule: SectionRule) -> str:
-    return "the top level" if rule.tag == "global" else f"<{rule.tag}>"
-
-
 def _listing(rule: SectionRule) -> Iterator[str]:
     note = f" ({rule.note})" if rule.note else ""
-    yield f"{_place(rule)}{note}"
+    yield f"{place_name(rule.tag)}{note}"
     for one in directives(rule.scope).values():
         mark = {Status.IN_FORCE: " ", Status.NOT_YET: "-", Status.NO_EFFECT: "0"}[one.status]
         yield f"  {'-' if rule.note else mark} {one.name} {one.kind.syntax}"
@@ -56,7 +52,7 @@ def _listing(rule: SectionRule) -> Iterator[str]:
 
 def _whole(rule: SectionRule, one: Directive) -> Iterator[str]:
     yield f"{one.name} {one.kind.syntax}"
-    yield f"    in {_place(rule)}"
+    yield f"    in {place_name(rule.tag)}"
     yield from textwrap.wrap(one.doc, WIDTH, initial_indent="    ", subsequent_indent="    ")
     repeats = "each line adds one" if one.repeats else f"default {one.printed_default}"
     yield f"    {repeats}; a change takes a {'restart' if one.needs_restart else 'reload'}"

@@ -1,7 +1,10 @@
 """Files as a configuration reads them: from this disk."""
 
+import socket
 from glob import glob
 from pathlib import Path
+
+from mta.config.load import Loaded, load
 
 
 class DiskFiles:
@@ -14,3 +17,8 @@ class DiskFiles:
     def glob(self, pattern: str) -> list[str]:
         """The files that match, in no order."""
         return glob(pattern)  # noqa: PTH207 - the pattern may be absolute
+
+
+def load_file(path: str) -> Loaded:
+    """The configuration at a path of this disk, as this host names itself."""
+    return load(path, DiskFiles(), host_name=socket.getfqdn())

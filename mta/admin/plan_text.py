@@ -1,14 +1,11 @@
 """`mta plan`: what a file would change, for people and for machines."""
 
 import json
-import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
-from mta.admin.files import DiskFiles
-from mta.admin.protocol import Exit
+from mta.admin.files import load_file
 from mta.config.configuration import Configuration
-from mta.config.load import load
 from mta.config.plan import Change, Plan, compare
 from mta.errors import PetrelError
 from mta.model.queue_key import QueueKey
@@ -17,32 +14,22 @@ LABELS_SHOWN = 4
 """Queues named for one change; there may be thousands."""
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What goes to standard output, and how to end."""
-
-    text: str
-    exit: Exit
-
-
-def plan(
-    against: str, file: str, *, held: Sequence[QueueKey] | None, as_json: bool = False
-) -> Planned:
+def plan(against: str, file: str, *, held: Sequence[QueueKey] | None, as_json: bool = False) -> str:
     """Compare a file with another; PetrelError if one cannot be used.
 
     `held` are the queues with mail of the daemon that runs; None if none answers.
     """
     found = compare(_load(against), _load(file), held or ())
     if as_json:
-        return Planned(_to_json(found), Exit.DONE)
+        return _to_json(found)
     lines = list(_lines(found))
     if held is None:
         lines.append("No daemon answers: queues that hold mail were not looked at.")
-    return Planned("".join(f"{line}\n" for line in lines), Exit.DONE)
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _load(path: str) -> Configuration:
-    loaded = load(path, DiskFiles(), host_name=socket.getfqdn())
+    loaded = load_file(path)
     if loaded.configuration is None:
         errors = [str(d) for d in loaded.diagnostics if d.severity == "error"]
         more = f"\n(and {len(errors) - 1} more; see mta check {path})" if len(errors) > 1 else ""

@@ -24,7 +24,7 @@ from mta.config.macros import Macros
 from mta.config.names import BY_SOURCE_IP, VIRTUAL_MTA, Names
 from mta.config.patterns import AddressPattern, DomainPattern, parse_pattern
 from mta.config.place import Diagnostics, Place
-from mta.config.sections import ALIASES, MISPRINTS, SECTIONS, SectionRule, scopes_of
+from mta.config.sections import ALIASES, MISPRINTS, SECTIONS, SectionRule, place_name, scopes_of
 from mta.settings.directive import Directive, Status, by_attribute, directives
 from mta.settings.kinds import parse_cidr, unquote
 from mta.settings.root import RootSettings
@@ -142,7 +142,7 @@ class Builder:
         return posixpath.normpath(posixpath.join(self._base, text)) if text[:1] != "|" else text
 
     def _unknown(self, statement: Statement, rule: SectionRule) -> None:
-        where = "the top level" if rule.tag == "global" else f"<{rule.tag}>"
+        where = place_name(rule.tag)
         places = scopes_of(statement.name)
         if places:
             what = f"it belongs in {' or '.join(places)}"
@@ -238,10 +238,9 @@ class Builder:
                 self._log_rotate = block
 
     def _misplaced(self, section: Section, rule: SectionRule | None, parent: SectionRule) -> None:
-        where = "the top level" if parent.tag == "global" else f"<{parent.tag}>"
+        where = place_name(parent.tag)
         if rule is not None:
-            places = ["the top level" if p == "global" else f"<{p}>" for p in rule.parents]
-            hint = f"it belongs in {' or '.join(places)}"
+            hint = f"it belongs in {' or '.join(map(place_name, rule.parents))}"
         else:
             close = get_close_matches(section.name, [*SECTIONS, *ALIASES], 1, 0.7)
             hint = f'did you mean "<{close[0]}>"?' if close else ""

@@ -341,17 +341,10 @@ def _explain(declared: Iterable[Directive], layers: list[Block]) -> tuple[Explai
             continue
         given = [block for block in layers if one.attribute in block.values]
         texts = [
-            (_print(one, block.values[one.attribute]), block.place_of(one.attribute))
+            (one.printed(block.values[one.attribute]), block.place_of(one.attribute))
             for block in given
         ]
         value, place = texts[0] if texts else (one.printed_default, None)
         note = "" if one.status is Status.IN_FORCE else one.reason or one.status.value
         rows.append(Explained(one.name, value, place, tuple(texts[1:]), note))
     return tuple(rows)
-
-
-def _print(one: Directive, value: Any) -> str:  # noqa: ANN401 - of the directive's kind
-    if one.repeats:
-        return ", ".join(one.kind.print(item) for item in value)
-    text: str = one.kind.print(value)
-    return text or '""'

@@ -12,7 +12,7 @@ from mta.config.configuration import Configuration
 from mta.config.grammar import Files, Reader
 from mta.config.place import Diagnostic, Diagnostics, Place
 
-__all__ = ["Diagnostic", "Files", "Loaded", "check_host", "load"]
+__all__ = ["Diagnostic", "Files", "Loaded", "check_host", "load", "without_collector"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ def load(path: str, files: Files, *, host_name: str = "localhost") -> Loaded:
     `host_name` is the name of this host, for want of a `host-name`.
     """
     diagnostics = Diagnostics()
-    with _no_collection():
+    with without_collector():
         tree = Reader(files, diagnostics).read(path)
         configuration = Builder(path, diagnostics, host_name).build(tree)
         relay_check.check(configuration, diagnostics)
@@ -39,7 +39,7 @@ def load(path: str, files: Files, *, host_name: str = "localhost") -> Loaded:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def without_collector() -> Iterator[None]:
     """A large file makes millions of objects and no cycle of them.
 
     To look for cycles meanwhile takes a third of the time, and stops every other thread for

@@ -7,14 +7,14 @@ source, and of queues: those that hold mail, and one for each domain block there
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mta.config.block import Block
 from mta.config.configuration import Configuration, DomainIndex, Explained
 from mta.config.patterns import EVERY, network_of
 from mta.config.place import Place
 from mta.model.queue_key import DEFAULT_VMTA, QueueKey
-from mta.settings.directive import Directive, directives
+from mta.settings.directive import directives
 from mta.settings.root import RootSettings
 from mta.settings.source import SourceSettings
 
@@ -99,14 +99,7 @@ def _of_root(configuration: Configuration) -> Iterator[Explained]:
     places = configuration.root_places
     for one in directives(RootSettings).values():
         value = getattr(configuration.root, one.attribute)
-        yield Explained(one.name, _printed(one, value), places.get(one.name), (), "")
-
-
-def _printed(one: Directive, value: Any) -> str:  # noqa: ANN401 - of the directive's kind
-    if one.repeats:
-        return ", ".join(map(one.kind.print, value)) or '""'
-    text: str = one.kind.print(value)
-    return text or '""'
+        yield Explained(one.name, one.printed(value), places.get(one.name), (), "")
 
 
 def _vmtas(old: Configuration, new: Configuration, plan: Plan) -> None:
@@ -137,7 +130,7 @@ def _sources(old: Configuration, new: Configuration, plan: Plan) -> None:
             continue
         for one in directives(SourceSettings).values():
             texts = [
-                _printed(one, b.values[one.attribute]) if one.attribute in b.values else "not given"
+                one.printed(b.values[one.attribute]) if one.attribute in b.values else "not given"
                 for b in (before[name], block)
             ]
             if texts[0] != texts[1]:

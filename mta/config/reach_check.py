@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from mta.config.block import Block
 from mta.config.configuration import Configuration, VirtualMtaSettings
 from mta.config.place import Diagnostics, Place
-from mta.units import UNLIMITED, Rate
+from mta.units import UNLIMITED
 
 
 def check(configuration: Configuration, diagnostics: Diagnostics) -> None:
@@ -37,7 +37,7 @@ def _within(
     _connections(block, vmta.max_smtp_out, text, place, diagnostics)
     rate, most = block.values.get("max_msg_rate"), vmta.max_msg_rate
     given = block.place_of("max_msg_rate")
-    if rate is None or most is None or given is None or _per_second(rate) <= _per_second(most):
+    if rate is None or most is None or given is None or rate.per_second <= most.per_second:
         return
     above = of_vmta.place_of("max_msg_rate") or of_vmta.place_of("max_smtp_msg_rate")
     diagnostics.warning(
@@ -55,7 +55,3 @@ def _connections(
     if given is not None and most < UNLIMITED and most < value < UNLIMITED:
         where = f" ({above})" if above else ""
         diagnostics.warning(given, f"max-smtp-out {value} is never reached: {what} binds{where}")
-
-
-def _per_second(rate: Rate) -> float:
-    return rate.limit / rate.per_s

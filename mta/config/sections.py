@@ -113,13 +113,14 @@ MISPRINTS: Final = {"http-default-sort-roder": "http-default-sort-order"}
 """Directives as the guide misspells them."""
 
 
+def place_name(tag: str) -> str:
+    """A section as people call the place."""
+    return "the top level" if tag == "global" else f"<{tag}>"
+
+
 def scopes_of(name: str) -> list[str]:
     """Where a directive of that name may stand, as people call those places."""
-    return [
-        "the top level" if rule.tag == "global" else f"<{rule.tag}>"
-        for rule in SECTIONS.values()
-        if name in directives(rule.scope)
-    ]
+    return [place_name(rule.tag) for rule in SECTIONS.values() if name in directives(rule.scope)]
 
 
 def all_directives() -> list[Directive]:

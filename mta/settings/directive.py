@@ -44,11 +44,13 @@ class Directive:
     @property
     def printed_default(self) -> str:
         """The default as a configuration would write it."""
-        if self.default_text:
-            return self.default_text
-        if self.repeats:
-            return '""' if not self.default else ", ".join(map(self.kind.print, self.default))
-        text: str = self.kind.print(self.default)
+        return self.default_text or self.printed(self.default)
+
+    def printed(self, value: Any) -> str:  # noqa: ANN401 - of the directive's kind
+        """A value, or all values of a directive that repeats, as a configuration has it."""
+        text: str = (
+            ", ".join(map(self.kind.print, value)) if self.repeats else self.kind.print(value)
+        )
         return text or '""'
 
 

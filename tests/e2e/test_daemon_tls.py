@@ -31,20 +31,15 @@ async def test_mail_goes_encrypted_where_it_is_offered_and_says_so(tmp_path):
     assert all(row["dlvTlsProtocol"].startswith("TLSv1.") for row in loopback.rows("d,c"))
 
 
-async def test_mail_goes_in_clear_where_encryption_is_not_wanted(tmp_path):
-    async with Provider({"*": Profile(starttls="offer")}) as provider:
+@pytest.mark.parametrize(
+    ("offered", "use_starttls"),
+    [("offer", "no"), ("broken", "yes")],
+    ids=["not wanted", "given up as broken"],
+)
+async def test_mail_goes_in_clear(tmp_path, offered, use_starttls):
+    async with Provider({"*": Profile(starttls=offered)}) as provider:
         loopback = Loopback(tmp_path, provider.port)
-        loopback.configure(domain="use-starttls no")
-        async with loopback.running():
-            await loopback.submit(*letters(2, "example.com"))
-            await until(lambda: len(loopback.rows("d")) == 2, DELIVERY_S, loopback.told)
-    assert {received.tls for received in provider.journal} == {""}
-
-
-async def test_broken_encryption_is_given_up_for_clear_text(tmp_path):
-    async with Provider({"*": Profile(starttls="broken")}) as provider:
-        loopback = Loopback(tmp_path, provider.port)
-        loopback.configure(domain="use-starttls yes")
+        loopback.configure(domain=f"use-starttls {use_starttls}")
         async with loopback.running():
             await loopback.submit(*letters(2, "example.com"))
             await until(lambda: len(loopback.rows("d")) == 2, DELIVERY_S, loopback.told)
