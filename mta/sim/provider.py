@@ -204,7 +204,8 @@ class _Connection(asyncio.Protocol):
         if reply is None:
             self.transport.abort()
             return None
-        return f"{reply}\r\n".encode()
+        # A handshake begins without another word: octets in clear text would break it.
+        return f"{reply}\r\n".encode() if reply else None
 
     def _is_spent(self) -> bool:
         most = self._profile.messages_per_connection

@@ -108,3 +108,18 @@ def _received(peer):
         return peer.recv(4096)
     except ConnectionError:
         return b""
+
+
+async def test_nothing_in_clear_text_follows_the_answer_to_starttls(tmp_path):
+    async with Provider({"*": Profile(starttls="offer")}) as provider:
+        reader, writer = await asyncio.open_connection("127.0.0.1", provider.port)
+        try:
+            await reader.readline()
+            writer.write(b"STARTTLS\r\n")
+            assert await reader.readline() == b"220 2.0.0 go ahead\r\n"
+            writer.write(b"this begins no handshake\r\n")
+            # Where TLS has begun, all that may come is a TLS alert (RFC 8446 §6).
+            rest = await asyncio.wait_for(reader.read(), DELIVERY_S)
+            assert rest[:1] in (b"", b"\x15")
+        finally:
+            writer.close()
