@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from mta.model.message import Recipient
     from mta.model.record import Record
     from mta.net.dialogue import Dialogue
-    from mta.queues.queue import Connection, Queue
+    from mta.queues.connection import Connection
+    from mta.queues.queue import Queue
     from mta.spool.store import Spool
 
 BOUNCE_PAGE = 500
@@ -123,7 +124,7 @@ class Delivery:
                 self._lines[connection.number].give(action)
             case actions.Open(connection):
                 self._start(self._live(connection))
-                self.connections_top = max(self.connections_top, self._scheduler.total.used)
+                self.connections_top = max(self.connections_top, self._scheduler.gate.total.used)
             case actions.ReadPage(queue, after, limit):
                 self._start(self._read_page(queue, after, limit))
             case actions.Expire(queue, recipients):

@@ -145,7 +145,7 @@ def _limits(
     rows = [
         (queue.directive("max-smtp-out"), key, open_now, queue.pace.max_smtp_out),
         ("max-smtp-out", budget.name, budget.slots.used, budget.slots.ceiling),
-        ("total-max-smtp-out", "total", scheduler.total.used, scheduler.total.ceiling),
+        ("total-max-smtp-out", "total", scheduler.gate.total.used, scheduler.gate.total.ceiling),
     ]
     uses = [
         LimitUse(

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from mta.model.outcome import Bounced, Deferred, Delivered
     from mta.model.record import Record
     from mta.net.dialogue import Dialogue
-    from mta.queues.queue import Connection, Queue
+    from mta.queues.connection import Connection
+    from mta.queues.queue import Queue
     from mta.spool.store import Spool
 
 UNSETTLED_MAX = 256

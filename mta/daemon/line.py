@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from mta.model.message import Recipient
     from mta.net.dialogue import Dialogue
     from mta.queues.actions import Close
-    from mta.queues.queue import Connection
+    from mta.queues.connection import Connection
 
 
 class Line:

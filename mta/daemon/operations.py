@@ -96,9 +96,9 @@ class ShardOperations:
                 maximum=root.total_max_smtp_in,
             ),
             outbound=Connections(
-                active=shard.scheduler.total.used,
+                active=shard.scheduler.gate.total.used,
                 top=shard.delivery.connections_top,
-                maximum=shard.scheduler.total.ceiling,
+                maximum=shard.scheduler.gate.total.ceiling,
             ),
             names_cached=shard.resolver.names_cached,
             names_pending=shard.resolver.names_pending,

@@ -5,7 +5,8 @@ from typing import NamedTuple
 from mta.model.message import Recipient
 from mta.model.reply import Reply
 from mta.queues.backlog import Key
-from mta.queues.queue import Connection, Queue
+from mta.queues.connection import Connection
+from mta.queues.queue import Queue
 
 
 class Open(NamedTuple):

@@ -12,7 +12,8 @@ from mta.units import UNLIMITED, Rate
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
-    from mta.queues.queue import Connection, Queue
+    from mta.queues.connection import Connection
+    from mta.queues.queue import Queue
 
 
 class Slots:

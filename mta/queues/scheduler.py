@@ -15,7 +15,6 @@ tests hold it to that: no queue with due work and free slots sleeps.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -24,15 +23,16 @@ from mta.model.queue_key import QueueKey
 from mta.model.reply import Reply
 from mta.queues import actions
 from mta.queues.actions import Action, Close
+from mta.queues.agenda import Agenda
 from mta.queues.backlog import PAGE_RECIPIENTS
-from mta.queues.budgets import Slots, VmtaBudget, VmtaBudgets
-from mta.queues.queue import KEEP_EMPTY_S, SWEEP_S, Connection, Queue, State
+from mta.queues.budgets import VmtaBudget
+from mta.queues.connection import Connection, State
+from mta.queues.gate import Gate
+from mta.queues.queue import KEEP_EMPTY_S, SWEEP_S, Queue
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
     from mta.model.outcome import Verdict
-
-FOREVER = float("inf")
 
 
 class Scheduler:
@@ -46,16 +46,12 @@ class Scheduler:
     ) -> None:
         self._log = log
         self.queues: dict[QueueKey, Queue] = {}
-        self.total = Slots("total-max-smtp-out", "total", configuration.root.total_max_smtp_out)
-        self._vmtas = VmtaBudgets(configuration)
+        self._agenda = Agenda()
+        self.gate = Gate(configuration, self._agenda)
         self._configuration = configuration
         self._own = own
         self._epoch = 0
-        self._dirty: dict[Queue, None] = {}
-        self._heap: list[tuple[float, int, Queue]] = []
-        self._order = count()
         self._numbers = count(1)
-        self._actions: list[Action] = []
         self._is_stopping = False
 
     # What happened
@@ -65,9 +61,8 @@ class Scheduler:
         self._configuration = configuration
         self._own = own
         self._epoch += 1
-        self.total.ceiling = configuration.root.total_max_smtp_out
-        self._vmtas.reload(configuration, now)
-        self._dirty.update(dict.fromkeys(self.queues.values()))
+        self.gate.reload(configuration, now)
+        self._agenda.touch_all(self.queues.values())
 
     def restore(
         self,
@@ -85,20 +80,20 @@ class Scheduler:
         queue.octets = octets
         queue.is_paused = paused
         queue.ladder.position = retry_position
-        self._dirty[queue] = None
+        self._agenda.touch(queue)
 
     def queue(self, key: QueueKey, now: float, *, complete: bool = True) -> Queue:
         """The queue of that name, made if there is none."""
         queue = self.queues.get(key)
         if queue is None:
-            budget = self._vmtas.of(key.vmta)
+            budget = self.gate.vmtas.of(key.vmta)
             queue = self.queues[key] = Queue(key, budget, complete=complete, log=self._log)
             queue.follow(self._configuration, self._epoch, self._own, now)
         return queue
 
     def vmta_budget(self, name: str) -> VmtaBudget | None:
         """What the queues of a VirtualMTA share, if it has or had any queue."""
-        return self._vmtas.found(name)
+        return self.gate.vmtas.found(name)
 
     def arrive(self, recipients: Iterable[Recipient], now: float) -> None:
         """Recipients the spool has just taken."""
@@ -107,7 +102,7 @@ class Scheduler:
             queue.recipients += 1
             queue.octets += recipient.envelope.size
             queue.backlog.add(recipient, now)
-            self._dirty[queue] = None
+            self._agenda.touch(queue)
             if queue.retry_at is not None and queue.settings.retry_upon_new_mail:
                 queue.end_retry()
 
@@ -128,7 +123,7 @@ class Scheduler:
         queue.opening -= 1
         connection.state = State.CLOSING
         if queue.fail(now, reason, after=after):
-            self._actions.append(actions.SaveQueue(queue))
+            self._agenda.do(actions.SaveQueue(queue))
         self._give_back(connection)
 
     def closed(self, connection: Connection, now: float, *, failure: str = "") -> None:
@@ -138,10 +133,10 @@ class Scheduler:
         """
         queue = connection.queue
         if connection.state is State.IDLE:
-            self._unidle(connection)
+            self.gate.unidle(connection)
         connection.state = State.CLOSING
         if failure and queue.fail(now, failure):
-            self._actions.append(actions.SaveQueue(queue))
+            self._agenda.do(actions.SaveQueue(queue))
         self._give_back(connection)
 
     def page_read(
@@ -150,10 +145,10 @@ class Scheduler:
         """The answer to ReadPage; None if the spool could not read."""
         if page is None:
             queue.backlog.abandon_page()
-            self._wake_at(queue, now + SWEEP_S)
+            self._agenda.wake_at(queue, now + SWEEP_S)
             return
         queue.backlog.take_page(page, is_last=is_last, now=now)
-        self._dirty[queue] = None
+        self._agenda.touch(queue)
 
     def settled(self, queue: Queue, recipients: Iterable[Recipient]) -> None:
         """Recipients that no longer wait: delivered, bounced or deleted."""
@@ -183,26 +178,26 @@ class Scheduler:
         for recipient in untried:
             queue.backlog.add(recipient, now)
         if deferred or untried:
-            self._dirty[queue] = None
+            self._agenda.touch(queue)
 
     def delivered(self, queue: Queue, now: float) -> None:
         """A recipient was delivered: the retry list begins again."""
         if queue.ladder.position:
             queue.ladder.reset()
-            self._actions.append(actions.SaveQueue(queue))
+            self._agenda.do(actions.SaveQueue(queue))
         if queue.mode != "normal" and queue.settings.backoff_to_normal_after_delivery:
             queue.leave_backoff(now, "a delivery (backoff-to-normal-after-delivery)")
-            self._dirty[queue] = None
+            self._agenda.touch(queue)
 
     def apply(self, connection: Connection, verdict: "Verdict", reply: Reply, now: float) -> None:
         """What a reply means for the queue as a whole. Guide: smtp-pattern-list."""
         queue = connection.queue
         reason = queue.heed(connection, verdict, str(reply), now)
         if verdict.bounce_queue:
-            self._actions.append(actions.BounceQueue(queue, reply))
+            self._agenda.do(actions.BounceQueue(queue, reply))
         if verdict.defer_queue and queue.fail(now, reason, hold=True):
-            self._actions.append(actions.SaveQueue(queue))
-        self._dirty[queue] = None
+            self._agenda.do(actions.SaveQueue(queue))
+        self._agenda.touch(queue)
 
     # What operators say
 
@@ -211,13 +206,13 @@ class Scheduler:
         if queue.is_paused == paused:
             return False
         queue.is_paused = paused
-        self._actions.append(actions.SaveQueue(queue))
-        self._dirty[queue] = None
+        self._agenda.do(actions.SaveQueue(queue))
+        self._agenda.touch(queue)
         return True
 
     def set_mode(self, queue: Queue, mode: str, now: float) -> bool:
         """True if that changed anything."""
-        self._dirty[queue] = None
+        self._agenda.touch(queue)
         if mode == "backoff":
             return queue.enter_backoff(now, after=None, reason="set by an operator")
         return queue.leave_backoff(now, "set by an operator")
@@ -231,44 +226,35 @@ class Scheduler:
         if queue.retry_at is None and not changed:
             return None
         queue.end_retry()
-        self._dirty[queue] = None
+        self._agenda.touch(queue)
         return changed
 
     def reread(self, queue: Queue) -> None:
         """What the spool holds of a queue changed beside it: read it again."""
         queue.backlog.forget()
-        self._dirty[queue] = None
+        self._agenda.touch(queue)
 
     def stop(self) -> None:
         """Give out no more work; idle connections are closed."""
         self._is_stopping = True
-        self._dirty.update(dict.fromkeys(self.queues.values()))
+        self._agenda.touch_all(self.queues.values())
 
     # What to do
 
     def run(self, now: float) -> list[Action]:
         """Decide for every queue something happened to; the actions, in order."""
-        heap = self._heap
-        while heap and heap[0][0] <= now:
-            at, _, queue = heappop(heap)
-            if queue.wake_at == at:
-                queue.wake_at = FOREVER
-                self._dirty[queue] = None
-        while self._dirty:
-            queue = next(iter(self._dirty))
-            del self._dirty[queue]
+        for queue in self._agenda.due(now):
             self._decide(queue, now)
-        actions, self._actions = self._actions, []
-        return actions
+        return self._agenda.take_actions()
 
     @property
     def has_decisions(self) -> bool:
         """Whether `run` has something to do or to say now."""
-        return bool(self._dirty or self._actions)
+        return not self._agenda.is_empty
 
     def next_wake(self) -> float | None:
         """When `run` is to be called if nothing happens before."""
-        return self._heap[0][0] if self._heap else None
+        return self._agenda.next_wake()
 
     def next_batch(self, connection: Connection, now: float) -> list[Recipient] | Close | None:
         """What a free connection delivers now.
@@ -286,15 +272,13 @@ class Scheduler:
             connection.carry(batch)
             return batch
         timeout = queue.settings.connection_idle_timeout
-        if not timeout or queue.budget.slots.waiting or self.total.waiting:
+        if not timeout or self.gate.is_wanted(queue):
             reason = "no more mail" if queue.blocked_by is None else queue.blocked_by[0]
             return self._close(connection, reason)
         connection.state = State.IDLE
         connection.idle_until = now + timeout
-        queue.idle.append(connection)
-        self.total.idle[connection] = None
-        queue.budget.slots.idle[connection] = None
-        self._wake_at(queue, connection.idle_until)
+        self.gate.idle(connection)
+        self._agenda.wake_at(queue, connection.idle_until)
         return None
 
     def _close(self, connection: Connection, reason: str) -> Close:
@@ -309,44 +293,22 @@ class Scheduler:
         queue.blocked_by = None
         backlog = queue.backlog
         while backlog.ready(now):
-            limit = self._permitted(queue, now)
+            limit = self.gate.permitted(queue, now)
             if not limit:
                 return []
             batch = backlog.pop(min(limit, queue.settings.max_rcpt_per_message))
             if backlog.wants_page():
-                self._dirty[queue] = None
+                self._agenda.touch(queue)
             if queue.expires_at(batch[0]) <= now:
-                self._actions.append(actions.Expire(queue, batch))
-                self._dirty[queue] = None
+                self._agenda.do(actions.Expire(queue, batch))
+                self._agenda.touch(queue)
                 continue
             queue.msg_rate.take(len(batch), now)
             queue.budget.msg_rate.take(len(batch), now)
             return batch
         if backlog.wants_page():
-            self._dirty[queue] = None
+            self._agenda.touch(queue)
         return []
-
-    def _permitted(self, queue: Queue, now: float) -> int:
-        """How many recipients may be attempted now; 0 with the refusal noted."""
-        own = queue.msg_rate.available(now)
-        if own <= 0:
-            self._refuse(
-                queue, queue.directive("max-msg-rate"), str(queue.key), queue.msg_rate.until(now)
-            )
-            return 0
-        shared = queue.budget.msg_rate.available(now)
-        if shared <= 0:
-            self._refuse(
-                queue, "max-smtp-msg-rate", queue.key.vmta, queue.budget.msg_rate.until(now)
-            )
-            return 0
-        return min(own, shared)
-
-    def _refuse(self, queue: Queue, directive: str, scope: str, until: float | None) -> None:
-        queue.blocked_by = (directive, scope)
-        queue.blocked_until = until
-        if until is not None:
-            self._wake_at(queue, until)
 
     # Deciding for one queue
 
@@ -358,13 +320,12 @@ class Scheduler:
             after = queue.backlog.begin_page(
                 r.recipient_id for c in queue.connections.values() for r in c.batch
             )
-            self._actions.append(actions.ReadPage(queue, after, PAGE_RECIPIENTS))
+            self._agenda.do(actions.ReadPage(queue, after, PAGE_RECIPIENTS))
         self._use_idle(queue, now)
         resting = queue.is_resting or self._is_stopping
         if not resting:
             self._open(queue, now)
-        self._offer(queue.budget.slots)
-        self._offer(self.total)
+        self.gate.offer(queue)
         self._sleep(queue, now, resting=resting)
 
     def _pass_time(self, queue: Queue, now: float) -> None:
@@ -376,7 +337,7 @@ class Scheduler:
         if queue.is_resting and not queue.frozen and len(queue.backlog):
             expired = queue.backlog.take_expired(lambda r: queue.expires_at(r) <= now)
             if expired:
-                self._actions.append(actions.Expire(queue, expired))
+                self._agenda.do(actions.Expire(queue, expired))
 
     def _use_idle(self, queue: Queue, now: float) -> None:
         """Give idle connections work, newest first, and close those idle for too long."""
@@ -384,16 +345,16 @@ class Scheduler:
             connection = queue.idle[-1]
             closing = self._must_close(connection, now)
             if closing:
-                self._close_idle(connection, closing)
+                self.gate.close_idle(connection, closing)
                 continue
             batch = self._take(queue, now)
             if not batch:
                 break
-            self._unidle(connection)
+            self.gate.unidle(connection)
             connection.carry(batch)
-            self._actions.append(actions.Assign(connection, batch))
+            self._agenda.do(actions.Assign(connection, batch))
         while queue.idle and queue.idle[0].idle_until <= now:
-            self._close_idle(queue.idle[0], "connection-idle-timeout")
+            self.gate.close_idle(queue.idle[0], "connection-idle-timeout")
 
     def _open(self, queue: Queue, now: float) -> None:
         """Open connections while there is mail for more of them and every limit allows."""
@@ -402,42 +363,18 @@ class Scheduler:
             return
         queue.blocked_by = None
         wanted = backlog.ready_messages() - queue.opening
-        while wanted > 0 and self._may_open(queue, now):
+        while wanted > 0 and self.gate.may_open(queue, now):
             source = queue.choose_source(now)
             if source is None:
-                self._refuse(queue, "disable-source-ip", str(queue.key), queue.next_enabled())
+                self.gate.refuse(queue, "disable-source-ip", str(queue.key), queue.next_enabled())
                 return
             queue.connect_rate.take(1, now)
-            queue.budget.slots.take()
-            self.total.take()
+            self.gate.take_slots(queue)
             connection = Connection(queue, next(self._numbers), source, now)
             queue.connections[connection.number] = connection
             queue.opening += 1
-            self._actions.append(actions.Open(connection))
+            self._agenda.do(actions.Open(connection))
             wanted -= 1
-
-    def _may_open(self, queue: Queue, now: float) -> bool:
-        """Check every level from the queue outwards; the first that refuses is noted."""
-        if len(queue.connections) >= queue.pace.max_smtp_out:
-            self._refuse(queue, queue.directive("max-smtp-out"), str(queue.key), None)
-            return False
-        permitted = self._permitted(queue, now)
-        if permitted <= queue.opening:  # Those being opened will use what is left.
-            return False
-        if queue.connect_rate.available(now) <= 0:
-            until = queue.connect_rate.until(now)
-            self._refuse(queue, queue.directive("max-connect-rate"), str(queue.key), until)
-            return False
-        for slots in (queue.budget.slots, self.total):
-            if slots.is_exhausted:
-                self._refuse(queue, slots.directive, slots.scope, None)
-                slots.waiting[queue] = None
-                if slots.idle:
-                    self._close_idle(
-                        next(iter(slots.idle)), f"{slots.directive}: another queue waits"
-                    )
-                return False
-        return True
 
     def _sleep(self, queue: Queue, now: float, *, resting: bool) -> None:
         """Set the time at which the queue is looked at again if nothing happens."""
@@ -453,45 +390,17 @@ class Scheduler:
         else:
             times.append(queue.empty_since + KEEP_EMPTY_S)
         if times:
-            self._wake_at(queue, min(times))
+            self._agenda.wake_at(queue, min(times))
 
     def _forget(self, queue: Queue) -> None:
         del self.queues[queue.key]
-        queue.budget.slots.waiting.pop(queue, None)
-        self.total.waiting.pop(queue, None)
-        queue.wake_at = FOREVER
+        self.gate.forget(queue)
 
-    # Slots and sleep
-
-    def _wake_at(self, queue: Queue, at: float) -> None:
-        """Look at the queue again at that time, or before: an early look does no harm."""
-        if at < queue.wake_at:
-            queue.wake_at = at
-            heappush(self._heap, (at, next(self._order), queue))
-
-    def _offer(self, slots: Slots) -> None:
-        """A free slot wakes the queue that was refused first."""
-        if slots.waiting and slots.used < slots.ceiling:
-            queue = next(iter(slots.waiting))
-            del slots.waiting[queue]
-            self._dirty[queue] = None
+    # Slots
 
     def _give_back(self, connection: Connection) -> None:
         queue = connection.queue
         del queue.connections[connection.number]
-        queue.budget.slots.release()
-        self.total.release()
-        self._dirty[queue] = None
-        self._offer(queue.budget.slots)
-        self._offer(self.total)
-
-    def _unidle(self, connection: Connection) -> None:
-        queue = connection.queue
-        queue.idle.remove(connection)
-        del queue.budget.slots.idle[connection]
-        del self.total.idle[connection]
-
-    def _close_idle(self, connection: Connection, reason: str) -> None:
-        self._unidle(connection)
-        connection.state = State.CLOSING
-        self._actions.append(Close(connection, reason))
+        self.gate.release_slots(queue)
+        self._agenda.touch(queue)
+        self.gate.offer(queue)

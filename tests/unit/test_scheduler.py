@@ -403,12 +403,12 @@ def test_slots_come_back_whatever_happens():
     some = scheduler(total=5)
     some.arrive(recipients(5), NOW)
     a, b, c, d, e = opened(some.run(NOW))
-    assert some.total.used == 5
+    assert some.gate.total.used == 5
     some.failed(a, "ETIMEDOUT", NOW)
     for connection in (b, c, d, e):
         up(some, connection)
         some.closed(connection, NOW, failure="EDISCON")
-    assert some.total.used == 0
+    assert some.gate.total.used == 0
     assert some.queues[KEY].opening == 0
 
 
