@@ -25,7 +25,7 @@ from mta.smtp import header_block
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
     from mta.model.record import Record
-    from mta.net.listener import Session
+    from mta.net.reception import Session
     from mta.settings.source import SourceSettings
     from mta.smtp.command import MailParameters, RcptParameters
     from mta.spool.store import Spool

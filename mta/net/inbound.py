@@ -1,0 +1,361 @@
+"""One client's connection: aiosmtpd's protocol with a command loop of our own.
+
+One task for each connection. It reads what there is, lets `smtp.server` answer every
+command in it, and writes the replies at once. While a message is being committed nothing
+is read, so a client cannot get ahead of the disk.
+"""
+
+import asyncio
+import ssl
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final, cast
+
+from aiosmtpd.smtp import SMTP
+
+from mta.model.reply import Reply
+from mta.net.incoming import Incoming
+from mta.net.reception import Reception, Session
+from mta.net.refusals import STOPPING, TIMEOUT, TOO_MANY
+from mta.smtp.command import LINE_OCTETS_MAX, MailParameters, RcptParameters
+from mta.smtp.server import Server, Step
+
+if TYPE_CHECKING:
+    from mta.config.configuration import ListenerSettings
+    from mta.net.listener import Door
+
+READ_OCTETS: Final = 256 << 10
+ANSWERED_AT_ONCE: Final = frozenset({b"MAIL", b"RCPT", b"RSET", b"NOOP", b"EHLO", b"HELO"})
+"""Commands that have a reply and nothing else."""
+PROGRESS_OCTETS: Final = 32 << 10
+"""A client that sends content has the whole timeout again after so many octets, not less:
+one that sends an octet a minute is not a client."""
+UNREAD_OCTETS_MAX: Final = 1 << 20
+"""Replies that a client has not read; whoever goes on talking nevertheless is cut off."""
+PRODUCT: Final = "Petrel"
+
+
+class Inbound(SMTP):
+    """One client."""
+
+    line_length_limit = READ_OCTETS
+
+    def __init__(
+        self, door: "Door", listener: "ListenerSettings", context: ssl.SSLContext | None
+    ) -> None:
+        super().__init__(
+            handler=None,
+            hostname=door.configuration.root.host_name,
+            loop=asyncio.get_running_loop(),
+        )
+        self._door = door
+        self._listener = listener
+        self._context = context
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_idle = False
+        self._at_rest: Server | None = None
+        """Set while the task waits for a command and nothing of one is there."""
+        self._session: Session
+        self.task: asyncio.Task[None] | None = None
+
+    # aiosmtpd
+
+    def _reset_timeout(self, duration: float | None = None) -> None:
+        """Our own deadlines serve."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        # Unlike aiosmtpd, do not cancel: a message may be half way to the disk.
+        asyncio.StreamReaderProtocol.connection_lost(self, error)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._door.connections.discard(self)
+
+    def eof_received(self) -> bool | None:
+        return asyncio.StreamReaderProtocol.eof_received(self)
+
+    def data_received(self, data: bytes) -> None:
+        """One command alone is answered here: to wake the task for it costs more than it does."""
+        server = self._at_rest
+        if (
+            server is not None
+            and data.endswith(b"\r\n")
+            and data.find(b"\n") == len(data) - 1
+            and data[:4].upper() in ANSWERED_AT_ONCE
+        ):
+            self._answer(server, data[:-2])
+            return
+        self._at_rest = None
+        super().data_received(data)
+
+    async def _handle_client(self) -> None:
+        """Serve one client; called by aiosmtpd when the connection is made."""
+        self.task = asyncio.current_task()
+        door = self._door
+        door.connections.add(self)
+        door.connections_top = max(door.connections_top, len(door.connections))
+        session: Session | None = None
+        try:
+            session = self._admitted()
+            if session is not None:
+                await self._serve(session)
+        except (ConnectionError, ssl.SSLError):
+            pass  # the client is gone; nothing was promised that is not on disk
+        finally:
+            if session is not None:
+                door.reception.close_session(session)
+            self._writer.close()
+
+    # Ours
+
+    def stop_when_idle(self) -> None:
+        """The daemon stops: say so if no message is under way."""
+        if self._is_idle:
+            self._say_and_close(STOPPING)
+
+    def _is_deaf(self) -> bool:
+        transport = cast("asyncio.Transport", self.transport)
+        return transport.get_write_buffer_size() > UNREAD_OCTETS_MAX
+
+    def break_off(self) -> None:
+        if self.transport is not None:
+            cast("asyncio.Transport", self.transport).abort()
+
+    def _admitted(self) -> Session | None:
+        """The session of a client that may talk to us; None after refusing it."""
+        door = self._door
+        transport = self.transport
+        assert transport is not None
+        peer = transport.get_extra_info("peername")
+        local = transport.get_extra_info("sockname")
+        if not peer or not local:
+            return None
+        configuration = door.configuration
+        if len(door.connections) > configuration.root.total_max_smtp_in:
+            self._writer.write(TOO_MANY)
+            return None
+        peer_ip = peer[0].removeprefix("::ffff:")
+        name = self._listener.source
+        session = Session(
+            peer_ip=peer_ip,
+            peer_port=peer[1],
+            local_ip=local[0],
+            listener=self._listener,
+            source=configuration.source(peer_ip, name),
+            source_matched=configuration.source_matches(peer_ip, name),
+            is_local=peer_ip in door.own or ip_address(peer_ip).is_loopback,
+        )
+        refusal = door.reception.open_session(session)
+        if refusal is not None:
+            self._writer.write(_octets(refusal))
+            return None
+        return session
+
+    async def _serve(self, session: Session) -> None:
+        self._session = session
+        root = self._door.configuration.root
+        server = Server(
+            _Policy(self._door.reception, session),
+            session.source,
+            root.host_name,
+            offers_tls=self._context is not None,
+        )
+        self._writer.write(f"220 {root.host_name} ({PRODUCT}) ESMTP service ready\r\n".encode())
+        buffer = b""
+        while True:
+            if not buffer and not self._reader._buffer:  # type: ignore[attr-defined]  # noqa: SLF001
+                self._at_rest = server
+            octets = await self._read(session.source.smtp_command_timeout, idle=server.mail is None)
+            self._at_rest = None
+            if not octets:
+                return
+            buffer += octets
+            step, buffer = await self._commands(server, session, buffer)
+            if step is Step.END:
+                await self._writer.drain()
+                return
+            if len(buffer) > LINE_OCTETS_MAX:
+                self._writer.write(b"500 5.5.2 the command line is too long\r\n")
+                return
+
+    def _answer(self, server: Server, line: bytes) -> None:
+        """Reply to a command that no step follows but, after too many errors, the end."""
+        if self._is_deaf():
+            self.break_off()
+            return
+        self._expect(self._session.source.smtp_command_timeout)
+        reply, step = server.receive(line)
+        assert reply is not None
+        if step is Step.END:
+            self._say_and_close(_octets(reply))
+            return
+        self._writer.write(_octets(reply))
+        self._is_idle = server.mail is None
+        if self._is_idle and self._door.is_closing:
+            self._say_and_close(STOPPING)
+
+    async def _commands(
+        self, server: Server, session: Session, buffer: bytes
+    ) -> tuple[Step, bytes]:
+        """Answer every whole command in the buffer; what is left of it."""
+        replies: list[bytes] = []
+        while True:
+            end = buffer.find(b"\n")
+            if end < 0:
+                break
+            line, buffer = buffer[:end], buffer[end + 1 :]
+            if line[-1:] != b"\r":
+                replies.append(b"500 5.5.2 lines end with CRLF; closing\r\n")
+                self._writer.write(b"".join(replies))
+                return Step.END, b""
+            reply, step = server.receive(line[:-1])
+            if reply is not None:
+                replies.append(_octets(reply))
+            if step is Step.GO_ON:
+                continue
+            self._writer.write(b"".join(replies))
+            replies.clear()
+            if step is Step.CONTENT:
+                answer, buffer = await self._content(server, session, buffer)
+                replies.append(_octets(answer))
+                server.reset()
+                if answer.code == 421:
+                    step = Step.END
+                else:
+                    continue
+            elif step is Step.START_TLS:
+                await self._start_tls(server)
+                return Step.GO_ON, b""
+            self._writer.write(b"".join(replies))
+            return step, buffer
+        if replies:
+            self._writer.write(b"".join(replies))
+        return Step.GO_ON, buffer
+
+    async def _content(
+        self, server: Server, session: Session, buffer: bytes
+    ) -> tuple[Reply, bytes]:
+        """Take content up to its end; the reply to it, and what follows."""
+        source = session.source
+        incoming = Incoming(self._door.reception.spill_directory, source.max_message_size)
+        progress = 0
+        rest = incoming.feed(buffer)
+        try:
+            while rest is None:
+                timeout = source.smtp_data_timeout if progress <= 0 else 0
+                octets = await self._read(timeout, idle=False)
+                if not octets:
+                    raise ConnectionResetError
+                progress = progress + len(octets) if timeout == 0 else len(octets)
+                if progress >= PROGRESS_OCTETS:
+                    progress = 0
+                rest = incoming.feed(octets)
+            return await self._accept(server, session, incoming), rest
+        finally:
+            incoming.discard()
+
+    async def _accept(self, server: Server, session: Session, incoming: Incoming) -> Reply:
+        """Hand complete content over."""
+        refusal = incoming.end()
+        if refusal is not None:
+            return refusal
+        assert server.mail is not None
+        session.helo = server.helo
+        session.with_protocol = self._protocol(server)
+        return await self._door.reception.message(
+            session,
+            server.mail,
+            server.rcpts,
+            incoming.content,
+            incoming.head_size,
+            incoming.framer.leading_dot,
+            incoming.framer.is_8bit,
+        )
+
+    def _protocol(self, server: Server) -> str:
+        """The `with` clause (RFC 3848)."""
+        if not server.is_esmtp:
+            return "SMTP"
+        tls = "S" if self._is_tls() else ""
+        utf8 = server.mail is not None and server.mail.smtputf8
+        return f"UTF8SMTP{tls}" if utf8 else f"ESMTP{tls}"
+
+    def _is_tls(self) -> bool:
+        assert self.transport is not None
+        return self.transport.get_extra_info("ssl_object") is not None
+
+    async def _start_tls(self, server: Server) -> None:
+        await self._writer.drain()
+        # RFC 3207 §4.2, CVE-2011-0411: nothing said in the clear counts after the handshake.
+        self._reader._buffer.clear()  # type: ignore[attr-defined]  # noqa: SLF001
+        loop = asyncio.get_running_loop()
+        assert self._context is not None
+        try:
+            transport = await loop.start_tls(
+                cast("asyncio.Transport", self.transport), self, self._context, server_side=True
+            )
+        except (OSError, ssl.SSLError) as error:
+            raise ConnectionResetError(str(error)) from error
+        if transport is None:
+            raise ConnectionResetError
+        self.transport = transport
+        self._reader._transport = transport  # type: ignore[attr-defined]  # noqa: SLF001
+        self._writer = asyncio.StreamWriter(transport, self, self._reader, loop)
+        server.tls_started()
+
+    async def _read(self, timeout: int, *, idle: bool) -> bytes:
+        """What the client sends next; empty at the end. A timeout of 0 keeps the deadline."""
+        if self._is_deaf():
+            self.break_off()
+            return b""
+        if timeout:
+            self._expect(timeout)
+        if idle and self._door.is_closing:
+            self._say_and_close(STOPPING)
+            return b""
+        self._is_idle = idle
+        octets = await self._reader.read(READ_OCTETS)
+        self._is_idle = False
+        return octets
+
+    def _expect(self, seconds: int) -> None:
+        """Something has to come within that time. One timer serves all expectations."""
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.time() + seconds
+        if self._timer is None:
+            self._timer = loop.call_at(self._deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._deadline:
+            self._say_and_close(TIMEOUT)
+        else:
+            self._timer = loop.call_at(self._deadline, self._ring)
+
+    def _say_and_close(self, text: bytes) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self._writer.write(text)
+            self._writer.close()
+            self._reader.feed_eof()
+
+
+class _Policy:
+    """The reception as the sans-I/O server asks it."""
+
+    def __init__(self, reception: Reception, session: Session) -> None:
+        self._reception = reception
+        self._session = session
+
+    def mail(self, mail: MailParameters) -> Reply | None:
+        return self._reception.mail(self._session, mail)
+
+    def rcpt(self, mail: MailParameters, rcpt: RcptParameters) -> Reply | None:
+        return self._reception.rcpt(self._session, mail, rcpt)
+
+
+def _octets(reply: Reply) -> bytes:
+    if len(reply.lines) == 1:
+        return f"{reply.code} {reply.lines[0]}\r\n".encode()
+    *first, last = reply.lines
+    text = "".join(f"{reply.code}-{line}\r\n" for line in first)
+    return f"{text}{reply.code} {last}\r\n".encode()

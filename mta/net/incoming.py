@@ -1,0 +1,69 @@
+"""Content on its way in: in memory while it is small, in a file once it is large."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mta.model.reply import Reply
+from mta.net.refusals import BARE, DISK, HEAD, LONG, NUL
+from mta.net.spill import MEMORY_OCTETS_MAX, Spill
+from mta.smtp import header_block
+from mta.smtp.framing import ContentFramer
+
+if TYPE_CHECKING:
+    from mta.model.message import Content
+
+
+class Incoming:
+    """One message: fed until its end is there, then `content` unless `end` refuses it.
+
+    What is refused is taken to its end nevertheless, and not kept.
+    """
+
+    __slots__ = ("_size_max", "_spill", "content", "framer", "head_size")
+
+    def __init__(self, spill_directory: Path, size_max: int) -> None:
+        self.framer = ContentFramer()
+        self.content: Content = b""
+        self.head_size = 0
+        self._spill = Spill(spill_directory)
+        self._size_max = size_max
+
+    def feed(self, octets: bytes) -> bytes | None:
+        """What comes after the end of the content; None if it goes on."""
+        framer = self.framer
+        rest = framer.feed(octets)
+        if rest is None and framer.buffered > MEMORY_OCTETS_MAX:
+            self._spill.write(framer.take_lines(), keep=framer.octets <= self._size_max)
+        return rest
+
+    def end(self) -> Reply | None:
+        """Everything is there; a Reply refuses it."""
+        framer, spill = self.framer, self._spill
+        last = framer.take_rest()
+        if spill.is_used:
+            spill.write(last, keep=framer.octets <= self._size_max)
+            self.content = spill.content(framer.octets)
+            self.head_size = header_block.head_size(spill.first)
+        else:
+            self.content = last
+            self.head_size = header_block.head_size(last)
+        return self._refusal()
+
+    def discard(self) -> None:
+        """Remove the file if nobody took it."""
+        self._spill.discard()
+
+    def _refusal(self) -> Reply | None:
+        framer, size = self.framer, self._size_max
+        if framer.octets > size:
+            text = f"5.3.4 the message is larger than {size} octets (max-message-size)"
+            return Reply(552, (text,))
+        if self._spill.is_full:
+            return DISK
+        if framer.has_bare:
+            return BARE
+        if framer.has_nul:
+            return NUL
+        if framer.has_long:
+            return LONG
+        return HEAD if self.head_size > header_block.HEAD_OCTETS_MAX else None

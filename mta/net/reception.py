@@ -1,0 +1,59 @@
+"""Who takes the mail that listeners hear, and what they know of a client."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from mta.model.message import Content
+from mta.model.reply import Reply
+from mta.smtp.command import MailParameters, RcptParameters
+
+if TYPE_CHECKING:
+    from mta.config.configuration import ListenerSettings
+    from mta.settings.source import SourceSettings
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One client connection, as those who decide about it see it."""
+
+    peer_ip: str
+    peer_port: int
+    local_ip: str
+    listener: "ListenerSettings"
+    source: "SourceSettings"
+    source_matched: bool
+    """Whether any `<source>` speaks of the client."""
+    is_local: bool
+    """Whether the client is on this very host."""
+    helo: str = ""
+    user: str = ""
+    with_protocol: str = "SMTP"
+
+
+class Reception(Protocol):
+    """Who takes the mail; a Reply refuses, None accepts."""
+
+    @property
+    def spill_directory(self) -> Path: ...
+
+    def open_session(self, session: Session) -> Reply | None: ...
+
+    def mail(self, session: Session, mail: MailParameters) -> Reply | None: ...
+
+    def rcpt(
+        self, session: Session, mail: MailParameters, rcpt: RcptParameters
+    ) -> Reply | None: ...
+
+    async def message(
+        self,
+        session: Session,
+        mail: MailParameters,
+        rcpts: list[RcptParameters],
+        content: Content,
+        head_size: int,
+        has_leading_dot: bool,  # noqa: FBT001 - one call, by position
+        is_8bit: bool,  # noqa: FBT001
+    ) -> Reply: ...
+
+    def close_session(self, session: Session) -> None: ...
