@@ -5,7 +5,7 @@ one, so the heap needs no deletions.
 """
 
 from heapq import heappop, heappush
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,15 +15,20 @@ if TYPE_CHECKING:
     from mta.queues.queue import Queue
 
 FOREVER = float("inf")
+LOOKED_AT_MAX = 250
+"""Queues of one run, some milliseconds; nothing else of the process runs meanwhile."""
+FOLLOWERS_MAX = 50
+"""Queues that follow a new configuration in one run; each may have to be resolved anew."""
 
 
 class Agenda:
     """Queues something happened to, one heap of wake times, and the actions decided."""
 
-    __slots__ = ("_actions", "_heap", "_order", "_touched")
+    __slots__ = ("_actions", "_behind", "_heap", "_order", "_touched")
 
     def __init__(self) -> None:
         self._touched: dict[Queue, None] = {}
+        self._behind: dict[Queue, None] = {}
         self._heap: list[tuple[float, int, Queue]] = []
         self._order = count()
         self._actions: list[Action] = []
@@ -31,7 +36,7 @@ class Agenda:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to look at now and nothing to do."""
-        return not (self._touched or self._actions)
+        return not (self._touched or self._behind or self._actions)
 
     def touch(self, queue: "Queue") -> None:
         """Something happened to the queue: look at it in the next run."""
@@ -39,6 +44,16 @@ class Agenda:
 
     def touch_all(self, queues: "Iterable[Queue]") -> None:
         self._touched.update(dict.fromkeys(queues))
+
+    def follow_all(self, queues: "Iterable[Queue]") -> None:
+        """Look at all of them, some in each run, behind those that something happened to."""
+        self._behind = dict.fromkeys(queues)
+
+    def forget(self, queue: "Queue") -> None:
+        """The queue is no more; its entry on the heap is left to be passed over."""
+        queue.wake_at = FOREVER
+        self._touched.pop(queue, None)
+        self._behind.pop(queue, None)
 
     def wake_at(self, queue: "Queue", at: float) -> None:
         """Look at the queue again at that time, or before."""
@@ -51,17 +66,25 @@ class Agenda:
         return self._heap[0][0] if self._heap else None
 
     def due(self, now: float) -> "Iterator[Queue]":
-        """The queues to look at, those touched meanwhile included, each once for a touch."""
+        """The queues to look at, those touched meanwhile included, each once for a touch.
+
+        What is left after `LOOKED_AT_MAX` waits for the next run.
+        """
         heap = self._heap
-        while heap and heap[0][0] <= now:
+        while heap and heap[0][0] <= now and len(self._touched) < LOOKED_AT_MAX:
             at, _, queue = heappop(heap)
             if queue.wake_at == at:
                 queue.wake_at = FOREVER
                 self._touched[queue] = None
-        while self._touched:
-            queue = next(iter(self._touched))
-            del self._touched[queue]
-            yield queue
+        left = LOOKED_AT_MAX
+        while self._touched and left > 0:
+            # In slices: the first key of a dict takes the longer, the more were removed.
+            for queue in list(islice(self._touched, left)):
+                left -= 1
+                del self._touched[queue]
+                yield queue
+        for _ in range(min(len(self._behind), FOLLOWERS_MAX)):
+            yield self._behind.popitem()[0]
 
     def do(self, action: "Action") -> None:
         """Have the shell do that when the run is over."""

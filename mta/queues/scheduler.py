@@ -62,7 +62,7 @@ class Scheduler:
         self._own = own
         self._epoch += 1
         self.gate.reload(configuration, now)
-        self._agenda.touch_all(self.queues.values())
+        self._agenda.follow_all(self.queues.values())
 
     def restore(
         self,
@@ -242,7 +242,10 @@ class Scheduler:
     # What to do
 
     def run(self, now: float) -> list[Action]:
-        """Decide for every queue something happened to; the actions, in order."""
+        """Decide for queues something happened to; the actions, in order.
+
+        A run is bounded: call again while it `has_decisions`.
+        """
         for queue in self._agenda.due(now):
             self._decide(queue, now)
         return self._agenda.take_actions()
@@ -395,6 +398,7 @@ class Scheduler:
     def _forget(self, queue: Queue) -> None:
         del self.queues[queue.key]
         self.gate.forget(queue)
+        self._agenda.forget(queue)
 
     # Slots
 

@@ -9,6 +9,8 @@ from mta.model.outcome import Verdict
 from mta.model.queue_key import QueueKey
 from mta.model.reply import Reply
 from mta.queues.actions import Assign, BounceQueue, Close, Expire, Open, ReadPage
+from mta.queues.agenda import FOLLOWERS_MAX, LOOKED_AT_MAX
+from mta.queues.queue import KEEP_EMPTY_S
 from mta.queues.scheduler import Scheduler
 from mta.units import UNLIMITED, Rate
 
@@ -431,3 +433,49 @@ def test_reload_takes_new_limits_at_once():
     assert len(opened(some.run(NOW))) == 1
     some.reload(FakeConfiguration(max_smtp_out=4), frozenset(), NOW)
     assert len(opened(some.run(NOW))) == 3
+
+
+def test_a_reload_is_followed_some_queues_at_a_time_and_by_all():
+    some = scheduler(max_smtp_out=1)
+    keys = [QueueKey(f"d{number}.example", "vmta1") for number in range(FOLLOWERS_MAX * 2 + 1)]
+    some.arrive([r for key in keys for r in recipients(2, key=key)], NOW)
+    while some.has_decisions:
+        some.run(NOW)
+    some.reload(FakeConfiguration(max_smtp_out=2), frozenset(), NOW)
+    counts = []
+    while some.has_decisions:
+        counts.append(len(opened(some.run(NOW))))
+    assert counts == [FOLLOWERS_MAX, FOLLOWERS_MAX, 1]
+
+
+def test_mail_that_arrives_goes_before_queues_that_follow_a_reload():
+    some = scheduler()
+    keys = [QueueKey(f"d{number}.example", "vmta1") for number in range(FOLLOWERS_MAX * 2)]
+    some.arrive([r for key in keys for r in recipients(1, key=key)], NOW)
+    while some.has_decisions:
+        some.run(NOW)
+    some.reload(FakeConfiguration(), frozenset(), NOW)
+    some.arrive(recipients(1), NOW)
+    assert [connection.queue.key for connection in opened(some.run(NOW))] == [KEY]
+
+
+def test_one_run_decides_so_many_queues_and_the_next_the_others():
+    some = scheduler()
+    keys = [QueueKey(f"d{number}.example", "vmta1") for number in range(LOOKED_AT_MAX + 1)]
+    some.arrive([r for key in keys for r in recipients(1, key=key)], NOW)
+    assert len(opened(some.run(NOW))) == LOOKED_AT_MAX
+    assert some.has_decisions
+    assert len(opened(some.run(NOW))) == 1
+    assert not some.has_decisions
+
+
+def test_a_queue_that_was_forgotten_is_not_looked_at_again():
+    some = scheduler()
+    queue = some.queue(KEY, NOW)
+    some.reread(queue)
+    some.run(NOW)
+    some.reread(queue)
+    some.run(NOW + KEEP_EMPTY_S + 1)
+    assert KEY not in some.queues
+    some.run(NOW + 10 * KEEP_EMPTY_S)
+    assert not some.has_decisions
