@@ -7,7 +7,7 @@ here is taken by the caller at once, so nothing is ever between a check and a ta
 from typing import TYPE_CHECKING
 
 from mta.queues.actions import Close
-from mta.queues.agenda import FOREVER, Agenda
+from mta.queues.agenda import Agenda
 from mta.queues.budgets import Slots, VmtaBudgets
 from mta.queues.connection import Connection, State
 from mta.queues.queue import Queue
@@ -106,7 +106,6 @@ class Gate:
         """The queue is no more."""
         queue.budget.slots.waiting.pop(queue, None)
         self.total.waiting.pop(queue, None)
-        queue.wake_at = FOREVER
 
     # Idle connections
 
