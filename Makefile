@@ -43,6 +43,9 @@ e2e: $(READY)     ## real sockets and processes
 crash: $(READY)   ## kill -9 under load, and count
 	$(V)/pytest -q tests/crash
 
+torture: $(READY) ## the same for ROUNDS=100 kills; SEED=n repeats a plan
+	$(V)/python -m tests.crash.torture $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
 bench: $(READY)   ## Petrel, Postfix and Haraka in turn, with ratios
 	$(V)/python -m benchmarks.throughput
 
@@ -54,4 +57,4 @@ docs: $(READY)    ## regenerate docs/reference from the declarations
 fmt: $(READY)     ## lay the code out
 	$(V)/ruff format -q . && $(V)/ruff check -q --fix .
 
-.PHONY: help run test check fmt-check lint types imports tidy unit e2e crash bench docs fmt
+.PHONY: help run test check fmt-check lint types imports tidy unit e2e crash torture bench docs fmt

@@ -49,7 +49,7 @@ class Balance:
     invented: Collection[str]
     """Accounted as delivered, and never taken by the sink."""
     contradicted: Collection[str]
-    """Accounted as bounced, and taken by the sink."""
+    """Accounted as bounced, and taken by the sink, though its answer cannot have been lost."""
     doubled_early: Collection[str]
     """Delivered again though the first receipt was no longer in flight at a kill."""
 
@@ -68,7 +68,16 @@ class Balance:
         ]
 
     def table(self) -> str:
-        """For people."""
+        """Every life, and the summary, for people."""
+        rows = (
+            f"  {life.how:28} {life.ended - life.began:7.2f} {doubled:>7}"
+            for life, doubled in zip(self.lives, self.doubled, strict=True)
+        )
+        head = f"  {'killed at':28} {'seconds':>7} {'doubled':>7}"
+        return "\n".join([head, *rows, "", self.summary()])
+
+    def summary(self) -> str:
+        """What all lives together came to, for people."""
         rows = [
             ("kills", len(self.lives) - 1),
             ("answered 250", self.accepted),
@@ -82,18 +91,7 @@ class Balance:
             ("with two rows", len(self.accounted_twice)),
             ("rows the sink denies", len(self.invented) + len(self.contradicted)),
         ]
-        lines = [f"  {what:28} {count:>7}" for what, count in rows]
-        return "\n".join(
-            [
-                f"  {'killed at':28} {'seconds':>7} {'doubled':>7}",
-                *(
-                    f"  {life.how:28} {life.ended - life.began:7.2f} {doubled:>7}"
-                    for life, doubled in zip(self.lives, self.doubled, strict=True)
-                ),
-                "",
-                *lines,
-            ]
-        )
+        return "\n".join(f"  {what:28} {count:>7}" for what, count in rows)
 
 
 def reconcile(
@@ -128,9 +126,23 @@ def reconcile(
         unaccounted=(by_id.keys() | set(accepted)) - outcomes.keys(),
         accounted_twice={name for name, count in outcomes.items() if count > 1},
         invented=delivered - by_id.keys(),
-        contradicted=bounced & by_id.keys(),
+        contradicted={
+            name
+            for name in bounced & by_id.keys()
+            if not _in_flight(by_id[name], lives, settled_within_s)
+        },
         doubled_early=early,
     )
+
+
+def _in_flight(times: Sequence[float], lives: Sequence[Life], settled_within_s: float) -> bool:
+    """Whether the sink's answer to the last receipt may have been lost in a kill.
+
+    The recipient still waits then, and an operator may delete it.
+    """
+    begins = [life.began for life in lives]
+    life = max(bisect_right(begins, times[-1]) - 1, 0)
+    return life < len(lives) - 1 and times[-1] >= lives[life].ended - settled_within_s
 
 
 def _doubled(

@@ -55,6 +55,10 @@ def test_a_receipt_after_the_death_was_in_flight_at_it():
     assert problems(receipts=[("a", 10.5), ("a", 11.5), ("b", 12)]) == []
 
 
+def test_what_was_in_flight_at_a_kill_may_be_deleted_after_it():
+    assert problems(receipts=[("a", 9.5), ("b", 12)], rows="ba db bc") == []
+
+
 def test_one_kill_doubles_no_more_than_was_in_flight():
     receipts = [(name, time) for name in "abc" for time in (9.5, 12)]
     assert balance(receipts=receipts, rows="da db dc").problems(in_flight_max=2) == [

@@ -1,0 +1,60 @@
+"""`make torture`: kill the daemon as often as you like, and see what the books say.
+
+    python -m tests.crash.torture [--rounds 1000] [--seed N]
+
+Each round is a start under load, commands of operators in between, and a kill -9 at a
+failpoint or at random. At the end every message is reconciled from three books: what was
+answered 250, what the sink took, what the accounting files say. Ends with 1 if they disagree.
+"""
+
+import argparse
+import asyncio
+import random
+import secrets
+import sys
+import tempfile
+from pathlib import Path
+
+import uvloop
+
+from mta.sim.provider import Provider
+from tests.crash.trial import IN_FLIGHT_MAX, PROFILES, Plan, Trial, plans
+from tests.e2e.loopback import Loopback
+
+
+def main() -> int:
+    """The command line; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=100, help="kills; default %(default)s")
+    parser.add_argument("--seed", type=int, help="repeats the plan of an earlier run")
+    given = parser.parse_args()
+    seed = secrets.randbelow(1 << 32) if given.seed is None else given.seed
+    print(f"{given.rounds} rounds; --seed {seed} repeats the plan")
+    with (
+        tempfile.TemporaryDirectory(prefix="petrel-torture-") as directory,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        return runner.run(_torture(Path(directory), given.rounds, seed))
+
+
+async def _torture(directory: Path, rounds: int, seed: int) -> int:
+    rng = random.Random(seed)
+
+    def say(number: int, plan: Plan) -> None:
+        if number % 10 == 0:
+            print(
+                f"  {number:>5} rounds, {len(trial.accepted)} answered 250; {plan.how}", flush=True
+            )
+
+    async with Provider(PROFILES) as provider:
+        trial = Trial(Loopback(directory, provider.port), rng, on_life=say)
+        await trial.run(plans(rounds, rng))
+        balance = trial.balance(provider)
+    print(f"\n{balance.summary()}\n  commands carried out{trial.commands:>16}\n")
+    problems = balance.problems(IN_FLIGHT_MAX)
+    print("\n".join(problems) or "The books agree.")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

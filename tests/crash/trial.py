@@ -1,0 +1,270 @@
+"""One daemon over all its lives: the load on it, what operators do to it, and its deaths.
+
+Ids name one message to one recipient. A message to several carries an id that ends in `*`;
+the recipient's address then makes it one for each.
+"""
+
+import asyncio
+import contextlib
+import json
+import random
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import aiosmtplib
+
+from mta.admin.client import NoDaemonError, ask
+from mta.admin.protocol import Request
+from mta.admin.socket_path import NAME
+from mta.daemon.ledger import UNSETTLED_MAX
+from mta.sim.load import inject
+from mta.sim.profile import Profile
+from mta.sim.provider import Provider
+from tests.crash.books import Balance, Life, Receipt, reconcile
+from tests.e2e.daemon import DaemonFailedError, until
+from tests.e2e.loopback import Loopback
+from tests.e2e.submission import Letter
+
+FAILPOINTS = {
+    "spool.before-commit": 40,
+    "spool.after-commit": 40,
+    "spool.content-written": 8,
+    "settle.before-commit": 40,
+    "settle.after-commit": 40,
+    "accounting.before-append": 10,
+    "accounting.after-append": 10,
+    "accounting.before-position": 3,
+    "accounting.after-position": 3,
+}
+"""With the latest time of its being reached at which it kills."""
+LIFE_S_MAX = 2.0
+"""Of a life that ends at random."""
+FAILPOINT_S = 20.0
+LOAD_ENDS_S = 5.0
+DRAIN_S = 120.0
+KILLED = -9
+LARGE_BODY = "All work and no play makes Jack a dull boy.\r\n" * 8000
+SETTLED_WITHIN_S = 2.0
+CONNECTIONS_MAX = 20
+IN_FLIGHT_MAX = CONNECTIONS_MAX + UNSETTLED_MAX
+"""Messages; one of them may have several recipients, which the injector here does not mix."""
+RCPTS = 4
+DOMAINS = ("one.example", "flaky.example", "greylist.example", "corp.example", "two.example")
+PROFILES = {
+    "flaky.*": Profile(drop_at="content", drop=0.02, defer=0.05),
+    "greylist.*": Profile(greylist_tries=1),
+    "corp.*": Profile(unknown=("user?", "user1?")),
+    "*": Profile(),
+}
+"""A recipient who is refused is always refused, and nothing taken goes unanswered: whatever
+the books disagree in is the daemon's doing."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one life ends."""
+
+    how: str
+    failpoint: str = ""
+    after_s: float = 0.0
+
+
+def plans(count: int, rng: random.Random) -> list[Plan]:
+    """Each failpoint in turn, and between them random moments; two of three at failpoints."""
+    names = list(FAILPOINTS)
+    rng.shuffle(names)
+    planned = []
+    for number in range(count):
+        if number % 3 == 2:
+            after_s = rng.uniform(0.0, LIFE_S_MAX)
+            planned.append(Plan(f"at random, {after_s:.2f} s", after_s=after_s))
+        else:
+            name = names[(number - number // 3) % len(names)]
+            nth = rng.randint(1, FAILPOINTS[name])
+            planned.append(Plan(f"{name}:{nth}", failpoint=f"{name}:{nth}"))
+    return planned
+
+
+@dataclass
+class Trial:
+    """The daemon of a loopback configuration, and the books that are kept about it."""
+
+    loopback: Loopback
+    rng: random.Random
+    top: str = ""
+    """More lines for the top of the configuration."""
+    on_life: Callable[[int, Plan], None] = lambda number, plan: None
+    lives: list[Life] = field(default_factory=list)
+    accepted: set[str] = field(default_factory=set)
+    commands: int = 0
+    """What operators did and the daemon confirmed."""
+
+    def __post_init__(self) -> None:
+        self._configure()
+
+    async def run(self, planned: list[Plan]) -> None:
+        """All lives, then the one that ends well."""
+        try:
+            for number, plan in enumerate(planned, 1):
+                await self._live(plan)
+                self.on_life(number, plan)
+            await self._drain()
+        finally:
+            self.loopback.daemon.kill()
+
+    def balance(self, provider: Provider) -> Balance:
+        """The books compared, once everything is drained."""
+        column = "header_X-Petrel-Test-Id"
+        return reconcile(
+            accepted=self.accepted,
+            receipts=[
+                Receipt(_id(r.test_id, r.rcpt), r.time) for r in provider.journal if r.test_id
+            ],
+            rows=[
+                (row["type"], _id(row[column], row["rcpt"]))
+                for row in self.loopback.rows("d,b")
+                if row[column]
+            ],
+            lives=self.lives,
+            settled_within_s=SETTLED_WITHIN_S,
+        )
+
+    def _configure(self, out: int = 5) -> None:
+        self.loopback.configure(
+            top=f"total-max-smtp-out {CONNECTIONS_MAX}\n{self.top}",
+            domain=f"max-smtp-out {out}",
+            acct="records d,b\nrecord-fields d *,header_X-Petrel-Test-Id\n"
+            "record-fields b *,header_X-Petrel-Test-Id",
+        )
+
+    async def _live(self, plan: Plan) -> None:
+        """Start, put under load, and die as planned."""
+        daemon = self.loopback.daemon
+        began = time.time()
+        try:
+            await daemon.start(PETREL_FAILPOINT=plan.failpoint)
+        except DaemonFailedError:
+            # Accounting is caught up before it listens: that is a place to die at, too.
+            if not plan.failpoint or daemon.exit_code != KILLED:
+                raise
+        async with self._load():
+            if plan.failpoint:
+                await until(lambda: not daemon.is_running, FAILPOINT_S, lambda: plan.how)
+            else:
+                await asyncio.sleep(plan.after_s)
+            ended = time.time()
+            daemon.kill()
+        assert daemon.exit_code == KILLED, daemon.said()
+        self.lives.append(Life(began, ended, plan.how))
+
+    async def _drain(self) -> None:
+        """The last life: everything that waits is delivered or given up."""
+        daemon = self.loopback.daemon
+        began = time.time()
+        await daemon.start()
+        for command in (
+            Request(command="resume queue", arguments={"queues": "*/*"}),
+            Request(command="set queue", arguments={"queues": "*/*", "mode": "normal"}),
+        ):
+            assert await self._ask(command), daemon.said()
+        deadline = began + DRAIN_S
+        while waiting := await self._waiting():
+            assert time.time() < deadline, f"{waiting} recipients still wait\n{daemon.said()}"
+        assert await daemon.stop() == 0, daemon.said()
+        self.lives.append(Life(began, time.time(), "stopped"))
+
+    async def _waiting(self) -> int:
+        said = await self.loopback.daemon.command("--json", "show", "status")
+        assert said.code == 0, said.text
+        return int(json.loads(said.text)["data"]["status"]["spool"]["totalRcp"])
+
+    # Load
+
+    @contextlib.asynccontextmanager
+    async def _load(self) -> AsyncIterator[None]:
+        """Messages and commands for as long as somebody listens."""
+        loads = (self._small, self._large, self._several, self._operate)
+        tasks = [asyncio.create_task(load()) for load in loads]
+        try:
+            yield
+            await asyncio.wait(tasks, timeout=LOAD_ENDS_S)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+
+    async def _small(self) -> None:
+        while self.loopback.daemon.is_running:
+            injected = await inject(
+                *self.loopback.address, messages=100, connections=5, domains=DOMAINS
+            )
+            self.accepted.update(injected.accepted)
+
+    async def _large(self) -> None:
+        """Content that stands in a file of its own."""
+        with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+            while self.loopback.daemon.is_running:
+                name = f"large-{uuid.uuid4().hex}"
+                letter = Letter(f"{name}@{DOMAINS[0]}", f"X-Petrel-Test-Id: {name}\r\n", LARGE_BODY)
+                await self.loopback.submit(letter)
+                self.accepted.add(name)
+
+    async def _several(self) -> None:
+        """Messages whose recipients go to several queues, and some to one."""
+        smtp = aiosmtplib.SMTP(
+            hostname=self.loopback.address[0], port=self.loopback.address[1],
+            local_hostname="client.sender.example", start_tls=False, timeout=30,
+        )  # fmt: skip
+        with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+            await smtp.connect()
+            while self.loopback.daemon.is_running:
+                name = f"several-{uuid.uuid4().hex}*"
+                rcpts = [f"{name[:-1]}-{n}@{DOMAINS[n // 2]}" for n in range(RCPTS)]
+                letter = Letter(rcpts[0], f"X-Petrel-Test-Id: {name}\r\n")
+                await smtp.sendmail(letter.mail_from, rcpts, letter.content)
+                self.accepted.update(_id(name, rcpt) for rcpt in rcpts)
+        smtp.close()
+
+    # What operators do
+
+    async def _operate(self) -> None:
+        """One command after another, of every kind that changes what waits."""
+        rng = self.rng
+        while self.loopback.daemon.is_running:
+            await asyncio.sleep(rng.uniform(0.05, 0.3))
+            queues = f"{rng.choice(DOMAINS)}/*"
+            kind = rng.randrange(8)
+            if kind == 0:
+                self._configure(rng.randint(1, 8))
+            await self._ask(
+                (
+                    Request(command="reload"),
+                    Request(command="pause queue", arguments={"queues": queues}),
+                    Request(command="resume queue", arguments={"queues": "*/*"}),
+                    Request(command="set queue", arguments={"queues": queues, "mode": "backoff"}),
+                    Request(command="set queue", arguments={"queues": "*/*", "mode": "normal"}),
+                    Request(command="schedule", arguments={"queues": queues}),
+                    Request(command="delete", arguments={"queue": queues}),
+                    Request(command="rotate acct"),
+                )[kind]
+            )
+
+    async def _ask(self, request: Request) -> bool:
+        """Whether the daemon lived to confirm it; a refusal is no harm."""
+        said: list[str] = []
+        path = self.loopback.spool / NAME
+        try:
+            end = await asyncio.to_thread(ask, path, request, out=said.append, error=said.append)
+        except (NoDaemonError, OSError):
+            return False
+        self.commands += end == 0
+        return end == 0
+
+
+def _id(test_id: str, rcpt: str) -> str:
+    return test_id + rcpt if test_id.endswith("*") else test_id
