@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mta.admin.traffic import TrafficCounters
     from mta.daemon.heads import Heads
     from mta.daemon.hosts import HostFinder
+    from mta.daemon.notices import Notices
     from mta.model.message import Recipient
     from mta.model.record import Record
     from mta.net.dialogue import Dialogue
@@ -51,6 +52,7 @@ class Context(ledger.Context, Protocol):
 
     heads: "Heads"
     hosts: "HostFinder"
+    notices: "Notices"
 
     def has_vmta(self, name: str) -> bool: ...
 
@@ -131,6 +133,8 @@ class Delivery:
                 self.bounce(queue, recipients, local.EXPIRED, now)
             case actions.BounceQueue(queue, reply):
                 self._start(self._bounce_queue(queue, replies.bounce_of_queue(reply)))
+            case actions.Notify(addresses, text):
+                self._context.notices.tell(addresses, text)
             case actions.SaveQueue(queue):
                 self._ledger.follow(
                     self._spool.save_queue(

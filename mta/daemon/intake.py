@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from mta import address, clock, ids
 from mta.accounting import build
@@ -20,13 +20,13 @@ from mta.model.message import Content, Envelope, FileContent, Recipient
 from mta.model.queue_key import QueueKey
 from mta.model.reply import Reply
 from mta.routing import pool, relay, select
+from mta.settings.source import SourceSettings
 from mta.smtp import header_block
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
     from mta.model.record import Record
     from mta.net.reception import Session
-    from mta.settings.source import SourceSettings
     from mta.smtp.command import MailParameters, RcptParameters
     from mta.spool.store import Spool
 
@@ -49,6 +49,8 @@ TRY_LATER = Reply(
 TOO_MANY_HOPS = Reply(554, ("5.4.6 the message has passed too many hosts; look for a mail loop",))
 DISK_FULL = Reply(452, ("4.3.1 the spool is full; try again later",))
 SPOOL_BROKEN = Reply(451, ("4.3.0 the message could not be stored; try again later",))
+_OURSELVES: Final = SourceSettings(process_x_virtual_mta=True)
+"""What holds for mail of our own: nothing limits it, and it may say its VirtualMTA."""
 
 
 class Inbox(Protocol):
@@ -194,6 +196,24 @@ class Intake:
         self._inbox(routed, clock.now())
         return Reply(250, (f"2.6.0 message received; id {ids.printed(envelope.message_id)}",))
 
+    async def submit(
+        self, envelope: Envelope, content: Content, rcpts: Sequence["RcptParameters"], *, vmta: str
+    ) -> Reply | None:
+        """Take mail of our own; a Reply says why not.
+
+        It goes through the VirtualMTA or pool named, or, where there is none of that name (any
+        more), through the one that any mail would go through.
+        """
+        now = clock.now()
+        exists = self.configuration.vmta(vmta) or self.configuration.pool(vmta)
+        routed = self._route(envelope, _OURSELVES, rcpts, vmta if exists else None, now)
+        if isinstance(routed, Reply):
+            return routed
+        refusal = await self._commit(envelope, content, routed, now)
+        if refusal is None:
+            self._inbox(routed, clock.now())
+        return refusal
+
     async def _commit(
         self, envelope: Envelope, content: Content, recipients: list[Recipient], now: float
     ) -> Reply | None:
@@ -214,7 +234,7 @@ class Intake:
     def _route(
         self,
         envelope: Envelope,
-        source: "SourceSettings",
+        source: SourceSettings,
         rcpts: Sequence["RcptParameters"],
         x_virtual_mta: str | None,
         now: float,
@@ -247,14 +267,14 @@ class Intake:
             )
         return recipients
 
-    def _trusting(self, source: "SourceSettings") -> "SourceSettings":
+    def _trusting(self, source: SourceSettings) -> SourceSettings:
         if self._trusted is None or self._trusted[0] is not source:
             trusted = replace(source, process_x_virtual_mta=True, process_x_job=True)
             self._trusted = (source, trusted)
         return self._trusted[1]
 
     def _removed(
-        self, source: "SourceSettings", processed: frozenset[bytes], found: dict[bytes, str]
+        self, source: SourceSettings, processed: frozenset[bytes], found: dict[bytes, str]
     ) -> tuple[str, ...]:
         """Which of the message's own fields are not sent on."""
         retained = set()
@@ -269,11 +289,11 @@ class Intake:
         return tuple(sorted(names))
 
 
-def _jobid_header(source: "SourceSettings") -> frozenset[bytes]:
+def _jobid_header(source: SourceSettings) -> frozenset[bytes]:
     return frozenset([source.jobid_header.lower().encode()]) if source.jobid_header else frozenset()
 
 
-def _job_id(source: "SourceSettings", found: dict[bytes, str]) -> str:
+def _job_id(source: SourceSettings, found: dict[bytes, str]) -> str:
     """X-Job where it is processed, else the header that jobid-header names."""
     if X_JOB in found:
         return found[X_JOB]
@@ -291,7 +311,7 @@ def _read_head(path: Path, size: int) -> bytes:
         return file.read(size)
 
 
-def _processed(source: "SourceSettings") -> frozenset[bytes]:
+def _processed(source: SourceSettings) -> frozenset[bytes]:
     """The header fields that are instructions to us, from this source."""
     names = set()
     if source.process_x_virtual_mta:

@@ -20,6 +20,8 @@ from mta.daemon.delivery import Delivery
 from mta.daemon.heads import Heads
 from mta.daemon.hosts import HostFinder
 from mta.daemon.intake import Intake
+from mta.daemon.local_mail import LocalMail
+from mta.daemon.notices import Notices
 from mta.daemon.traces import Traces
 from mta.net.listener import Door
 from mta.net.local_addresses import local_addresses
@@ -54,6 +56,8 @@ class Shard:
         self.scheduler: Scheduler
         self.delivery: Delivery
         self.intake: Intake
+        self.local_mail: LocalMail
+        self.notices: Notices
         self.accounting: AccountingWriter
         self.door: Door
         self.resolver = Resolver(configuration.root.name_server)
@@ -116,6 +120,8 @@ class Shard:
             traffic=self.traffic,
             log=self.log,
         )
+        self.local_mail = LocalMail(self.intake, self.spool)
+        self.notices = Notices(self.local_mail.write, tasks, log=self.log)
         self.door = Door(configuration, self.intake, self.own)
         for listener in configuration.listeners:
             await self.door.listen(listener)
@@ -150,6 +156,7 @@ class Shard:
         """Take no more mail, let transactions in flight finish within a bound."""
         self.is_stopping = True
         self.intake.is_stopping = True
+        await self.notices.close()
         async with asyncio.TaskGroup() as closing:
             closing.create_task(self.door.close(STOP_WITHIN_S))
             closing.create_task(self.delivery.stop(STOP_WITHIN_S))

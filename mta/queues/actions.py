@@ -57,4 +57,11 @@ class SaveQueue(NamedTuple):
     queue: Queue
 
 
-Action = Open | Assign | Close | ReadPage | Expire | BounceQueue | SaveQueue
+class Notify(NamedTuple):
+    """Tell these addresses of something that happened to a queue."""
+
+    addresses: tuple[str, ...]
+    text: str
+
+
+Action = Notify | Open | Assign | Close | ReadPage | Expire | BounceQueue | SaveQueue

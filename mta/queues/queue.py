@@ -34,6 +34,7 @@ NORMAL = "normal"
 BACKOFF = "backoff"
 SWEEP_S = 60
 """How often a queue that rests looks for recipients that have become too old."""
+UNNAMED = "address chosen by the system"
 KEEP_EMPTY_S = 300
 """How long an empty queue is remembered, with its rates and its last errors."""
 
@@ -51,6 +52,7 @@ class Queue:
 
     __slots__ = (
         "_log",
+        "_tell",
         "backlog",
         "backoff_until",
         "blocked_by",
@@ -93,9 +95,11 @@ class Queue:
         *,
         complete: bool,
         log: Callable[[str], None] = lambda _: None,
+        tell: Callable[[tuple[str, ...], str], None] = lambda _addresses, _text: None,
     ) -> None:
         self.key = key
         self._log = log
+        self._tell = tell
         self.budget = budget
         self.epoch = -1
         self.settings: DomainSettings
@@ -176,8 +180,7 @@ class Queue:
         if was_normal:
             self.mode = BACKOFF
             self.mode_since = now
-            self._note(now, f"entered backoff mode: {reason}", "mode")
-            self._set_pace(now)
+            self._note_mode(now, f"entered backoff mode: {reason}")
         return was_normal
 
     def leave_backoff(self, now: float, reason: str) -> bool:
@@ -188,9 +191,14 @@ class Queue:
         self.mode_since = now
         self.mode_reason = reason
         self.backoff_until = None
-        self._note(now, f"back to normal mode: {reason}", "mode")
-        self._set_pace(now)
+        self._note_mode(now, f"back to normal mode: {reason}")
         return True
+
+    def _note_mode(self, now: float, text: str) -> None:
+        self._note(now, text, "mode")
+        self._set_pace(now)
+        if self.settings.backoff_notify:
+            self._tell(self.settings.backoff_notify, f"{self.key}: {text}")
 
     # Pace
 
@@ -241,15 +249,19 @@ class Queue:
             self.skipped[connection.host] = now + self.pace.retry_after[0]
             self._note(now, f"skip of MX requested: {reason}")
         if verdict.disable_source_ip:
-            self._disable_source(connection.source.ip, verdict, now)
+            self._disable_source(connection.source.ip, verdict, reason, now)
         return reason
 
-    def _disable_source(self, ip: str, verdict: "Verdict", now: float) -> None:
+    def _disable_source(self, ip: str, verdict: "Verdict", reason: str, now: float) -> None:
         after = verdict.reenable_after
         if after is None:
             after = self.settings.reenable_source_ip_after
+        was_disabled = ip in self.disabled
         self.disabled[ip] = None if after is None else now + after
-        self._note(now, f"source {ip} disabled: {verdict.pattern}")
+        if was_disabled:
+            return  # By another connection that was open; only the time is new.
+        lasts = "until an operator enables it" if after is None else f"for {print_interval(after)}"
+        self._note_source(now, f"source {ip or UNNAMED} disabled {lasts}: {reason}")
         if all(source.ip in self.disabled for source in self.sources):
             text = f"All SMTP sources for queue {self.key} are now disabled."
             self._note(now, text)
@@ -283,10 +295,21 @@ class Queue:
 
     # Sources
 
-    def choose_source(self, now: float) -> Source | None:
-        """The next source address in turn that is not disabled; None if all are."""
+    def enable_sources(self, now: float) -> None:
+        """Take source addresses back whose time is over (reenable-after)."""
         for ip in [ip for ip, until in self.disabled.items() if until is not None and until <= now]:
             del self.disabled[ip]
+            self._note_source(now, f"source {ip or UNNAMED} enabled again: its time is over")
+
+    def _note_source(self, now: float, text: str) -> None:
+        self._note(now, text, "source")
+        if self.settings.disabled_source_ip_notify:
+            self._tell(self.settings.disabled_source_ip_notify, f"{self.key}: {text}")
+
+    def choose_source(self, now: float) -> Source | None:
+        """The next source address in turn that is not disabled; None if all are."""
+        if self.disabled:
+            self.enable_sources(now)
         for _ in self.sources:
             source = self.sources[self.turn % len(self.sources)]
             self.turn += 1
@@ -313,6 +336,8 @@ class Queue:
     def changes_at(self, now: float, *, resting: bool) -> list[float]:
         """When something about the queue changes by itself, epoch seconds, in no order."""
         times = [at for at in (self.backoff_until, self.retry_at) if at is not None]
+        if self.disabled and (enabled := self.next_enabled()) is not None:
+            times.append(enabled)
         if self.idle:
             times.append(self.idle[0].idle_until)
         if resting:

@@ -87,9 +87,14 @@ class Scheduler:
         queue = self.queues.get(key)
         if queue is None:
             budget = self.gate.vmtas.of(key.vmta)
-            queue = self.queues[key] = Queue(key, budget, complete=complete, log=self._log)
+            queue = self.queues[key] = Queue(
+                key, budget, complete=complete, log=self._log, tell=self._tell
+            )
             queue.follow(self._configuration, self._epoch, self._own, now)
         return queue
+
+    def _tell(self, addresses: tuple[str, ...], text: str) -> None:
+        self._agenda.do(actions.Notify(addresses, text))
 
     def vmta_budget(self, name: str) -> VmtaBudget | None:
         """What the queues of a VirtualMTA share, if it has or had any queue."""
@@ -335,6 +340,8 @@ class Scheduler:
         """What changes by itself: retry ends, backoff ends, mail grows too old."""
         if queue.retry_at is not None and queue.retry_at <= now:
             queue.end_retry()
+        if queue.disabled:
+            queue.enable_sources(now)
         if queue.backoff_until is not None and queue.backoff_until <= now:
             queue.leave_backoff(now, "its time is over (backoff-to-normal-after)")
         if queue.is_resting and not queue.frozen and len(queue.backlog):

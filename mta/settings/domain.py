@@ -12,6 +12,7 @@ from mta.settings.kinds import (
     COUNT,
     COUNT_0,
     DATA_RATE,
+    EMAILS,
     FILE,
     INTERVAL,
     INTERVAL_LIST,
@@ -358,10 +359,9 @@ class DomainSettings:
         not_yet=True,
     )
     backoff_notify: tuple[str, ...] = directive(
-        LIST,
+        EMAILS,
         (),
         "Notify on entering or leaving backoff mode.",
-        not_yet=True,
     )
     backoff_to_normal_after: int | None = directive(
         INTERVAL_OR_NEVER,
@@ -385,10 +385,9 @@ class DomainSettings:
         "Default duration of a disable-source-ip action.",
     )
     disabled_source_ip_notify: tuple[str, ...] = directive(
-        LIST,
+        EMAILS,
         (),
         "Notify when a source IP is disabled or enabled.",
-        not_yet=True,
     )
     smtp_pattern_list: str = directive(
         name_of("smtp-pattern-list"),

@@ -317,6 +317,13 @@ LIST: Final[Kind[tuple[str, ...]]] = Kind(
 )
 
 
+def _emails(text: str) -> tuple[str, ...]:
+    return tuple(_email(item) for item in _list(text))
+
+
+EMAILS: Final[Kind[tuple[str, ...]]] = Kind("ADDRESS[,ADDRESS…]", _emails, ",".join)
+
+
 def _acct_subset(text: str) -> tuple[str, ...]:
     values = tuple(item.lower() for item in _list(text))
     if set(values) - {"d", "b", "t", "tq", "c"}:

@@ -45,6 +45,8 @@ class FakeConfiguration:
             "connection_idle_timeout": 0,
             "max_events_recorded": 10,
             "smtp_pattern_list": "",
+            "backoff_notify": (),
+            "disabled_source_ip_notify": (),
         }
         self.settings = SimpleNamespace(**(values | domain))
         limits = {"max_smtp_out": UNLIMITED, "max_msg_rate": None} | (vmta or {})

@@ -1,0 +1,115 @@
+"""Mail the daemon writes itself, from its text to its queues.
+
+It takes the road of all mail: routed by the configuration, on disk before it counts, delivered
+with retries. It leaves with the null sender (RFC 5321 §4.5.5) and asks for no report, so a
+letter that cannot be delivered causes no other. How many letters there are is for their
+writers to bound; here nothing is held back.
+"""
+
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.header import Header
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Final
+
+from mta import clock, ids
+from mta.model.message import Envelope
+from mta.smtp.command import RcptParameters
+
+if TYPE_CHECKING:
+    from mta.daemon.intake import Intake
+    from mta.model.reply import Reply
+    from mta.spool.store import Spool
+
+SOURCE_TYPE: Final = "local"
+"""`srcType` of such mail in accounting files."""
+LINE_CHARACTERS_MAX: Final = 240
+"""Longer lines of a text are wrapped: with four octets to a character they stay below the 998
+octets of RFC 5322 §2.1.1."""
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """A message that is ready to go.
+
+    `content` is canonical: header block and body with CRLF, no NUL, not dot-stuffed.
+    """
+
+    recipients: tuple[str, ...]
+    content: bytes
+    vmta: str = ""
+    """The VirtualMTA or pool it goes through; empty to be chosen as for any mail."""
+
+
+class LocalMail:
+    """Brings letters of one shard to their queues."""
+
+    def __init__(self, intake: "Intake", spool: "Spool") -> None:
+        self._intake = intake
+        self._spool = spool
+
+    async def write(self, recipients: tuple[str, ...], subject: str, text: str) -> "Reply | None":
+        """Send plain text from the postmaster of this host; the answer is that of `submit`."""
+        number = self._spool.next_message_id()
+        host_name = self._intake.configuration.root.host_name
+        content = composed(
+            recipients, subject, text, number=number, host_name=host_name, now=clock.now()
+        )
+        return await self._submit(number, Letter(recipients=recipients, content=content))
+
+    async def submit(self, letter: Letter) -> "Reply | None":
+        """None once the letter is on disk and in its queues; else why it is not."""
+        return await self._submit(self._spool.next_message_id(), letter)
+
+    async def _submit(self, number: int, letter: Letter) -> "Reply | None":
+        content = letter.content
+        head_size = content.find(b"\r\n\r\n") + 4
+        assert head_size >= 4, "a letter has a header block"
+        envelope = Envelope(
+            message_id=number,
+            mail_from="",
+            time_queued=clock.now(),
+            size=len(content),
+            head_size=head_size,
+            has_leading_dot=content.startswith(b".") or b"\n." in content,
+            is_8bit=not content.isascii(),
+            source_type=SOURCE_TYPE,
+            source_helo=self._intake.configuration.root.host_name,
+            add_received=False,
+        )
+        rcpts = [RcptParameters(address, notify="NEVER") for address in letter.recipients]
+        return await self._intake.submit(envelope, content, rcpts, vmta=letter.vmta)
+
+
+def composed(
+    recipients: Sequence[str],
+    subject: str,
+    text: str,
+    *,
+    number: int,
+    host_name: str,
+    now: float,
+) -> bytes:
+    """Canonical content with that text; `number` is the id of the message."""
+    clean = _CONTROL.sub(" ", subject)
+    lines = [
+        f"Date: {format_datetime(datetime.fromtimestamp(int(now), UTC).astimezone())}",
+        f"From: postmaster@{host_name}",
+        f"Subject: {clean if clean.isascii() else Header(clean, 'utf-8', 900).encode()}",
+        f"To: {', '.join(recipients)}",
+        f"Message-ID: <{ids.printed(number)}@{host_name}>",
+        "Auto-Submitted: auto-generated",  # RFC 3834 §5
+        "MIME-Version: 1.0",
+        "Content-Type: text/plain; charset=utf-8",
+        "Content-Transfer-Encoding: 8bit",
+        "",
+    ]
+    for line in text.split("\n"):
+        plain = _CONTROL.sub(" ", line)
+        is_long = len(plain) > LINE_CHARACTERS_MAX
+        lines += textwrap.wrap(plain, LINE_CHARACTERS_MAX) if is_long else [plain]
+    return "".join(f"{one}\r\n" for one in lines).encode()
