@@ -13,6 +13,8 @@ import hypothesis
 import pytest
 import uvloop
 
+from mta.sim.loop import VirtualLoop
+
 ROOT = Path(__file__).parent.parent
 TEST_S_MAX = {"e2e": 120.0, "crash": 600.0}
 """What one test may take, by directory."""
@@ -35,6 +37,8 @@ def pytest_asyncio_loop_factories(
     """Real sockets run under both loops; a slow test picks one with `mark.asyncio`."""
     if {"e2e", "crash"} & set(item.path.parts):
         return {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
+    if "scenario" in item.path.parts:
+        return {"virtual": VirtualLoop}
     return {"asyncio": asyncio.SelectorEventLoop}
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mta.admin.traffic import TrafficCounters
     from mta.daemon.heads import Heads
     from mta.daemon.hosts import HostFinder
+    from mta.daemon.machine import Machine
     from mta.daemon.notices import Notices
     from mta.model.message import Recipient
     from mta.model.record import Record
@@ -53,6 +54,9 @@ class Context(ledger.Context, Protocol):
     heads: "Heads"
     hosts: "HostFinder"
     notices: "Notices"
+
+    @property
+    def machine(self) -> "Machine": ...
 
     def has_vmta(self, name: str) -> bool: ...
 
@@ -215,6 +219,7 @@ class Delivery:
                         source.ip,
                         source.helo,
                         queue.settings,
+                        connect=self._context.machine.connect,
                         trace=self._context.trace_of(queue),
                     )
                 except ConnectFailed as error:

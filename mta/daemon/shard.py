@@ -21,11 +21,10 @@ from mta.daemon.heads import Heads
 from mta.daemon.hosts import HostFinder
 from mta.daemon.intake import Intake
 from mta.daemon.local_mail import LocalMail
+from mta.daemon.machine import Machine
 from mta.daemon.notices import Notices
 from mta.daemon.traces import Traces
 from mta.net.listener import Door
-from mta.net.local_addresses import local_addresses
-from mta.net.resolver import Resolver
 from mta.queues.scheduler import Scheduler
 from mta.spool.store import Spool
 
@@ -37,18 +36,20 @@ if TYPE_CHECKING:
 STOP_WITHIN_S = 20
 """How long a stop lets transactions in flight finish, in and out. Service managers wait
 ninety seconds before they kill."""
-SAMPLE_S = 1.0
 
 
 class Shard:
     """Everything of one process that has to do with mail; made by `start`."""
 
-    def __init__(self, configuration: "Configuration", log: "Log") -> None:
+    def __init__(
+        self, configuration: "Configuration", log: "Log", machine: Machine | None = None
+    ) -> None:
         self.configuration = configuration
+        self.machine = machine or Machine()
         self.traffic = TrafficCounters()
         self.traces = Traces()
         self.started = clock.now()
-        self.own = local_addresses()
+        self.own = self.machine.own_addresses()
         self.is_stopping = False
         self._sampling: asyncio.Task[None] | None = None
         self._log = log
@@ -60,7 +61,7 @@ class Shard:
         self.notices: Notices
         self.accounting: AccountingWriter
         self.door: Door
-        self.resolver = Resolver(configuration.root.name_server)
+        self.resolver = self.machine.resolver(configuration.root.name_server)
         self._follow()
 
     def _follow(self) -> None:
@@ -103,6 +104,7 @@ class Shard:
             sync_update=root.sync_msg_update,
             min_free=spool_settings.min_free_space,
             log=self.log,
+            take_up=self.machine.take_up,
         )
         stack.push_async_callback(self.spool.close)
         self.accounting = AccountingWriter(self.spool, configuration.acct_files, log=self.log)
@@ -124,7 +126,7 @@ class Shard:
         self.notices = Notices(self.local_mail.write, tasks, log=self.log)
         self.door = Door(configuration, self.intake, self.own)
         for listener in configuration.listeners:
-            await self.door.listen(listener)
+            await self.door.listen(listener, self.machine.bind)
         self._sampling = tasks.create_task(self._sample())
         self.delivery.kick()
 
@@ -143,7 +145,7 @@ class Shard:
     def reload(self, configuration: "Configuration") -> None:
         """Let a new configuration be in force for all that happens from now on."""
         self.configuration = configuration
-        self.own = local_addresses()
+        self.own = self.machine.own_addresses()
         self._follow()
         self.intake.follow(configuration, self.wanted_kinds, acct_headers(configuration))
         self.accounting.reload(configuration.acct_files)
@@ -166,7 +168,7 @@ class Shard:
     async def _sample(self) -> None:
         while not self.is_stopping:
             self.traffic.sample(clock.now())
-            await asyncio.sleep(SAMPLE_S)
+            await asyncio.sleep(self.machine.sample_s)
 
 
 def acct_headers(configuration: "Configuration") -> frozenset[bytes]:

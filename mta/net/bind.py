@@ -1,8 +1,11 @@
 """Sockets to listen on."""
 
 import socket
+from collections.abc import Callable
 
 from mta.errors import TransportError
+
+Bind = Callable[[str, int], socket.socket]
 
 
 def bound(address: str, port: int) -> socket.socket:

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol, cast
 
 import aiosmtplib
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 HANDSHAKE_S = 60
 """How long a peer may take over STARTTLS before it counts as broken, at most."""
+
+Connect = Callable[[Host, str, int], Awaitable[socket.socket]]
+"""To a host from a source address within so many seconds; OSError, TimeoutError included."""
 
 
 class ConnectSettings(DialogueSettings, ExtensionSettings, TlsSettings, Protocol):
@@ -59,6 +62,7 @@ async def open_dialogue(
     helo: str,
     settings: ConnectSettings,
     *,
+    connect: Connect,
     trace: Callable[[str], None] | None = None,
 ) -> Dialogue:
     """Connect from source_ip (empty: any), greet, secure; raises ConnectFailed.
@@ -67,13 +71,15 @@ async def open_dialogue(
     `require-starttls` forbids.
     """
     try:
-        return await _open(host, source_ip, helo, settings, trace, starttls=settings.use_starttls)
+        return await _open(
+            host, source_ip, helo, settings, connect, trace, starttls=settings.use_starttls
+        )
     except _TlsBrokenError as error:
         if settings.require_starttls:
             attempt = _attempt(host, source_ip, helo)
             text = f"STARTTLS failed with {host}: {error}"
             raise ConnectFailed(Stage.STARTTLS, None, text, attempt) from error
-    return await _open(host, source_ip, helo, settings, trace, starttls=False)
+    return await _open(host, source_ip, helo, settings, connect, trace, starttls=False)
 
 
 async def _open(
@@ -81,6 +87,7 @@ async def _open(
     source_ip: str,
     helo: str,
     settings: ConnectSettings,
+    connect: Connect,
     trace: Callable[[str], None] | None,
     *,
     starttls: bool,
@@ -98,7 +105,7 @@ async def _open(
     )
     stage = Stage.CONNECT
     try:
-        sock = await _connect(host, source_ip, settings)
+        sock = await connect(host, source_ip, settings.connect_timeout)
         stage = Stage.GREETING
         await smtp.connect(sock=sock, hostname=None, port=None, source_address=None)
         stage = Stage.EHLO
@@ -117,8 +124,8 @@ async def _open(
     return _hand_over(smtp, attempt, settings, trace)
 
 
-async def _connect(host: Host, source_ip: str, settings: ConnectSettings) -> socket.socket:
-    """A connected socket; OSError, TimeoutError included."""
+async def connect_over_tcp(host: Host, source_ip: str, within_s: int) -> socket.socket:
+    """A connected socket; see `Connect`."""
     family = socket.AF_INET6 if ":" in host.ip else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
@@ -128,7 +135,7 @@ async def _connect(host: Host, source_ip: str, settings: ConnectSettings) -> soc
             # The port is chosen at connect, so one address has all ports for each peer.
             sock.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT, ip(7)
             sock.bind((source_ip, 0))
-        async with asyncio.timeout(settings.connect_timeout):
+        async with asyncio.timeout(within_s):
             await asyncio.get_running_loop().sock_connect(sock, (host.ip, host.port))
     except BaseException:
         sock.close()

@@ -4,7 +4,7 @@ import asyncio
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 
-from mta.net.bind import bound
+from mta.net.bind import Bind, bound
 from mta.net.inbound import Inbound
 from mta.net.reception import Reception
 from mta.net.tls_server import server_context
@@ -29,12 +29,12 @@ class Door:
         self._servers: list[asyncio.Server] = []
         self._is_closing = False
 
-    async def listen(self, listener: "ListenerSettings") -> None:
+    async def listen(self, listener: "ListenerSettings", bind: Bind = bound) -> None:
         """Accept connections at a listener's addresses; TransportError if one cannot be had."""
         context = server_context(listener)
         loop = asyncio.get_running_loop()
         for address in self._addresses(listener.address):
-            sock = bound(address, listener.port)
+            sock = bind(address, listener.port)
             self._servers.append(
                 await loop.create_server(
                     lambda: Inbound(self, listener, context), sock=sock, backlog=BACKLOG

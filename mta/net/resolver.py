@@ -8,7 +8,7 @@ answers, what was known an hour ago is better than nothing (RFC 8767).
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import dns.asyncresolver
 import dns.exception
@@ -38,13 +38,27 @@ class _Known(Generic[T]):
     until: float
 
 
+class Asker(Protocol):
+    """What of dnspython's resolver we depend on."""
+
+    async def resolve(
+        self, qname: dns.name.Name, rdtype: str, *, search: bool
+    ) -> dns.resolver.Answer: ...
+
+
 class Resolver:
     """The resolver of one shard."""
 
-    def __init__(self, servers: tuple[str, ...] = (), now: Callable[[], float] = clock.now) -> None:
+    def __init__(
+        self,
+        servers: tuple[str, ...] = (),
+        now: Callable[[], float] = clock.now,
+        configured: "Callable[[tuple[str, ...]], Asker] | None" = None,
+    ) -> None:
         """`servers` are `ip` or `ip:port`; none: those of the system."""
         self._now = now
-        self._dns: dns.asyncresolver.Resolver | None = None
+        self._configured = configured or _configured
+        self._dns: Asker | None = None
         self._servers = servers
         self._known: dict[tuple[str, str], _Known[object]] = {}
         self._asking: dict[tuple[str, str], asyncio.Task[object]] = {}
@@ -148,7 +162,7 @@ class Resolver:
         """The answer; True if there are no such records, False if there is no such name."""
         try:
             if self._dns is None:
-                self._dns = _configured(self._servers)
+                self._dns = self._configured(self._servers)
             # Names are absolute: a search list must not make one domain another.
             absolute = dns.name.from_text(name)
             return await self._dns.resolve(absolute, kind, search=False)

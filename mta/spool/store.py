@@ -23,6 +23,7 @@ from mta.model.record import Record
 from mta.spool import schema
 from mta.spool.operations import Accept, Execute, QueueState, Read, Settle
 from mta.spool.query import RecipientQuery, find_rows
+from mta.spool.thread import Hand, TakeUp, WriterThread
 from mta.spool.writer import Results, Writer
 
 ID_BLOCK: Final = 10_000
@@ -74,7 +75,7 @@ class Spool:
         self._next_counter = self._reserved = row[0] if row else 1
         self._recover(connection)
         self._connection = connection
-        self._writer: Writer
+        self._writer: Hand
 
     @classmethod
     def open(
@@ -86,12 +87,13 @@ class Spool:
         sync_update: bool = True,
         min_free: int = 0,
         log: Callable[[str], None] = lambda _: None,
+        take_up: TakeUp = WriterThread,
     ) -> "Spool":
         """Open the spool in directory, made if there is none.
 
         `sync_create` and `sync_update` say whether new messages and outcomes are synced
-        before they count; `min_free` are octets of the disk never used. SpoolError if the
-        directory cannot be used, or another process uses it.
+        before they count; `min_free` are octets of the disk never used; `take_up` gives the
+        writer its hand. SpoolError if the directory cannot be used, or another process uses it.
         """
         try:
             for part in (directory, directory / "incoming", directory / "content"):
@@ -109,7 +111,7 @@ class Spool:
         spool = cls(directory, shard, lock, connection)
         spool.log = log
         spool._min_free = min_free
-        spool._writer = Writer(
+        writer = Writer(
             connection,
             content_path=spool._content_path,
             post=spool._post_from_writer,
@@ -118,6 +120,7 @@ class Spool:
             sync_update=sync_update,
             has_room=spool._has_room,
         )
+        spool._writer = take_up(writer)
         return spool
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The one thread that writes: a queue of operations into one transaction, one sync.
+"""What writes the spool: a batch of operations into one transaction, one sync.
 
 While a commit waits for the disk the next operations gather, so the batch grows with the
 load by itself. Rows go in many to a statement: each step of SQLite gives up the
@@ -11,10 +11,7 @@ takes them. Meanwhile questions wait behind them, and new messages are refused.
 
 import json
 import os
-import queue
 import sqlite3
-import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -29,21 +26,17 @@ from mta.spool.operations import Accept, ContentPath, Execute, Operation, Read, 
 if TYPE_CHECKING:
     import asyncio
 
-BATCH_MAX: Final = 512
-"""Operations in one transaction; a sync is cheap long before that."""
 CHUNKS: Final = (32, 16, 8, 4, 2, 1)
 """Rows in one statement. Few sizes, so that the statements stay prepared."""
 RETRY_S: Final = 1.0
 """How often outcomes are tried again on a disk that does not take them."""
-STOP_S: Final = 5.0
-"""How long they are tried for when the daemon stops; what is not written may be repeated."""
 
 Write = Accept | Settle | Execute
 Results = list[tuple["asyncio.Future[Any]", Any, BaseException | None]]
 
 
 class Writer:
-    """Owns the connection; everything here but `put` and `close` runs in its thread."""
+    """Owns the connection; used by one thread at a time, its hand's."""
 
     def __init__(
         self,
@@ -64,7 +57,6 @@ class Writer:
         self._sync_update = sync_update
         self._has_room = has_room
         self._synchronous = "FULL"
-        self._operations: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
         self._queues = self._read_queues()
         (last,) = connection.execute("SELECT MAX(id) FROM record").fetchone()
         self._record_id: int = last or 0
@@ -73,54 +65,26 @@ class Writer:
         """Outcomes the disk did not take, and what was asked after them."""
         self._trouble: SpoolError | None = None
         self._retry_at = 0.0
-        self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
-        self._thread.start()
 
-    def put(self, operation: Operation) -> None:
-        """Have an operation done, after all put before it."""
-        self._operations.put(operation)
+    @property
+    def holds(self) -> bool:
+        """Whether outcomes wait for a disk that did not take them."""
+        return bool(self._held)
 
-    def close(self) -> None:
-        """Do all that was put, then end. Blocks."""
-        self._operations.put(None)
-        self._thread.join()
+    def retry_in(self, now: float) -> float:
+        """In how many seconds they are to be tried again, by a call of `do`."""
+        return max(0.0, self._retry_at - now)
 
-    def _run(self) -> None:
-        is_open = True
-        while is_open:
-            batch, is_open = self._gather()
-            if batch or self._held:
-                self._do(batch)
-        self._give_up()
-        self._connection.close()
-
-    def _gather(self) -> tuple[list[Operation], bool]:
-        """What there is to do; False if there will be no more.
-
-        Waits for an operation, but while some are held no longer than until their next try.
-        """
-        batch: list[Operation] = []
-        timeout = max(0.0, self._retry_at - time.monotonic()) if self._held else None
-        try:
-            operation = self._operations.get(timeout=timeout)
-            while operation is not None:
-                batch.append(operation)
-                if len(batch) >= BATCH_MAX:
-                    return batch, True
-                operation = self._operations.get_nowait()
-        except queue.Empty:
-            return batch, True
-        return batch, False
-
-    def _do(self, batch: list[Operation]) -> None:
+    def do(self, batch: list[Operation], now: float) -> None:
+        """Write a batch and post its results; `now` is a time that is never set."""
         results: Results = []
-        if self._trouble is not None and time.monotonic() < self._retry_at:
+        if self._trouble is not None and now < self._retry_at:
             self._held += self._refuse(batch, self._trouble, results)
             self._post(results, self._record_id, [])
             return
         operations, self._held = self._held + batch, []
         writes: list[Write] = [o for o in operations if isinstance(o, Accept | Settle | Execute)]
-        records = self._write(writes, results) if writes else []
+        records = self._write(writes, results, now) if writes else []
         reads = [operation for operation in operations if isinstance(operation, Read)]
         if self._held:
             self._held += reads
@@ -128,15 +92,12 @@ class Writer:
             results += [self._read(read) for read in reads]
         self._post(results, self._record_id, records)
 
-    def _give_up(self) -> None:
-        """The daemon stops: a last few tries for what is held."""
-        deadline = time.monotonic() + STOP_S
-        while self._held and time.monotonic() < deadline:
-            time.sleep(RETRY_S)
-            self._do([])
+    def close(self) -> None:
+        """Give up what is held, and let go of the database."""
         error = SpoolError("the disk did not take it before the daemon stopped")
         if self._held:
             self._post([(held.future, None, error) for held in self._held], self._record_id, [])
+        self._connection.close()
 
     def _read(self, operation: Read) -> tuple["asyncio.Future[Any]", Any, BaseException | None]:
         try:
@@ -144,7 +105,7 @@ class Writer:
         except (sqlite3.Error, ValueError, KeyError, OSError) as error:
             return operation.future, None, SpoolError(f"the spool cannot be read: {error}")
 
-    def _write(self, writes: list[Write], results: Results) -> list[Record]:
+    def _write(self, writes: list[Write], results: Results, now: float) -> list[Record]:
         """Commit; results of all, and the records that are now in the outbox.
 
         What the disk does not take is refused or held.
@@ -162,7 +123,7 @@ class Writer:
                 refusal = _spool_error(error)
                 remaining = self._refuse(kept, refusal, results)
                 if len(remaining) == len(kept):
-                    self._retry_later(kept, refusal)
+                    self._retry_later(kept, refusal, now)
                     return []
                 continue
             if self._trouble is not None:
@@ -172,12 +133,12 @@ class Writer:
             return records
         return []
 
-    def _retry_later(self, writes: list[Write], trouble: SpoolError) -> None:
+    def _retry_later(self, writes: list[Write], trouble: SpoolError, now: float) -> None:
         if self._trouble is None:
             self._log(f"outcomes wait for the disk, and new mail is refused: {trouble}")
         self._trouble = trouble
         self._held += writes
-        self._retry_at = time.monotonic() + RETRY_S
+        self._retry_at = now + RETRY_S
 
     def _refuse(
         self, operations: Sequence[Operation], error: SpoolError, results: Results

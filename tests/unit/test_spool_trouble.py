@@ -32,7 +32,8 @@ class Disk:
 async def spool(tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "RETRY_S", 0.01)
     opened = Spool.open(tmp_path)
-    opened.disk = opened._writer._connection = Disk(opened._writer._connection)
+    writing = opened._writer._writer
+    opened.disk = writing._connection = Disk(writing._connection)
     yield opened
     opened.disk.is_full = False
     await opened.close()
