@@ -159,11 +159,17 @@ def _filter(a: Arguments) -> RecipientFilter:
     )
 
 
-def _check_delete(a: Arguments) -> None:
-    if not (a[p.FILTER_QUEUE] or a[p.JOB_ID] or a[p.ORIG] or a[p.RCPT] or a[p.ENV_ID]):
-        raise UsageError(
-            "delete needs --queue, --jobId, --orig, --rcpt or --envId; everything is --queue=*/*"
-        )
+def _check_chosen(verb: str) -> Callable[[Arguments], None]:
+    """A change of recipients has to say which ones."""
+
+    def check(a: Arguments) -> None:
+        if not (a[p.FILTER_QUEUE] or a[p.JOB_ID] or a[p.ORIG] or a[p.RCPT] or a[p.ENV_ID]):
+            raise UsageError(
+                f"{verb} needs --queue, --jobId, --orig, --rcpt or --envId; "
+                "everything is --queue=*/*"
+            )
+
+    return check
 
 
 async def _clear_dns_cache(shards: Sequence[Operations], a: Arguments) -> Answer:
@@ -291,6 +297,20 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         example="set queue 'gmail.com/*' --mode=normal",
     ),
     AdminCommand(
+        words="set priority",
+        help="let queued recipients go before, or after, others of their queue; "
+        "those in a transaction keep theirs",
+        changes=True,
+        parameters=(p.PRIORITY, *p.FILTER),
+        check=_check_chosen("set priority"),
+        run=merged(
+            lambda operations, a: operations.set_priority(_filter(a), a[p.PRIORITY]),
+            lambda answers, _: merge.merge_changes(answers),
+        ),
+        done="Priority of {count} of {matching} matching recipients changed.",
+        example="set priority 90 --jobId=alert-7",
+    ),
+    AdminCommand(
         words="schedule",
         help="try retrying queues now",
         changes=True,
@@ -306,7 +326,7 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         "it needs a condition besides --older-than",
         changes=True,
         parameters=(*p.FILTER, p.DSN, p.NO_ACCOUNTING),
-        check=_check_delete,
+        check=_check_chosen("delete"),
         run=merged(
             lambda operations, a: operations.delete(
                 _filter(a), dsn=a[p.DSN], accounting=not a[p.NO_ACCOUNTING]
@@ -374,7 +394,6 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
     _refused("resume job", "jobs cannot be paused yet; resume their queues"),
     _refused("disable source", "source addresses are disabled by smtp-pattern-list only"),
     _refused("enable source", "a disabled source address comes back by reenable-after"),
-    _refused("set priority", "recipients have no priority yet; they go in the order they are due"),
     _refused("resolve", "use `explain QUEUE`, which shows the hosts the daemon has resolved"),
     _refused("digest", "accounting files have no privacy-policy yet"),
     _refused("check mfrom", "SPF and Sender ID are not checked yet"),

@@ -149,6 +149,12 @@ class FakeOperations:
         count = sum(row.recipients for row in matching)
         return Changed(count, count)
 
+    async def set_priority(self, recipients: RecipientFilter, priority: int) -> Changed:
+        self.told.append(f"priority {priority} {recipients.queue}")
+        matching = self._matching(recipients.queue or QueuePattern("*", "*"))
+        count = sum(row.recipients for row in matching)
+        return Changed(count, count)
+
     async def list_recipients(self, recipients: RecipientFilter, *, limit: int) -> ListAnswer:
         listed = [
             ListedRecipient(

@@ -112,6 +112,9 @@ class Operations(Protocol):
         `dsn` sends bounce messages; `accounting` writes their `b` records.
         """
 
+    async def set_priority(self, recipients: RecipientFilter, priority: int) -> Changed:
+        """Give queued recipients another priority. Counts recipients that had not got it."""
+
     async def list_recipients(self, recipients: RecipientFilter, *, limit: int) -> ListAnswer: ...
 
     async def reload(self) -> ReloadAnswer:

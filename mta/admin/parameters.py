@@ -38,6 +38,13 @@ def parse_count(text: str) -> int:
     return int(text)
 
 
+def parse_priority(text: str) -> int:
+    """A whole number from 0 to 100."""
+    if not (text.isascii() and text.isdigit() and int(text[:9]) <= 100):
+        raise ValueError("expected a number from 0 to 100")
+    return int(text)
+
+
 def parse_sort(text: str) -> Sort:
     """`name`, `rcpt` or `size`."""
     if text not in get_args(Sort):
@@ -208,6 +215,16 @@ ERRORS: Final = Parameter(
 )
 VMTA: Final = Parameter(
     name="vmta", parse=parse_text, default="", metavar="VMTA", help="only through this VirtualMTA"
+)
+
+PRIORITY: Final = Parameter(
+    name="priority",
+    parse=parse_priority,
+    default=50,
+    metavar="PRIORITY",
+    is_option=False,
+    is_required=True,
+    help="0 to 100; new mail has 50 unless it says otherwise",
 )
 
 FILTER_QUEUE: Final[Parameter[QueuePattern | None]] = Parameter(

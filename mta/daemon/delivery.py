@@ -18,6 +18,7 @@ from mta.daemon import ledger
 from mta.daemon.heads import own_head
 from mta.daemon.ledger import NO_ATTEMPT, Ledger
 from mta.daemon.line import Line
+from mta.daemon.pages import Pages
 from mta.errors import ResolveError, SpoolError
 from mta.model.attempt import Attempt
 from mta.model.outcome import NO_VERDICT, Bounced, Deferred, Delivered
@@ -85,6 +86,7 @@ class Delivery:
         self._lines: dict[int, Line] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._ledger = Ledger(context, spool)
+        self._pages = Pages(scheduler, spool, self.kick, context.log)
         self._kicked = False
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -131,8 +133,10 @@ class Delivery:
             case actions.Open(connection):
                 self._start(self._live(connection))
                 self.connections_top = max(self.connections_top, self._scheduler.gate.total.used)
-            case actions.ReadPage(queue, after, limit):
-                self._start(self._read_page(queue, after, limit))
+            case actions.ReadPage():
+                self._start(self._pages.read(action))
+            case actions.ReadPriorities(queue):
+                self._start(self._pages.read_priorities(queue))
             case actions.Expire(queue, recipients):
                 self.bounce(queue, recipients, local.EXPIRED, now)
             case actions.BounceQueue(queue, reply):
@@ -452,12 +456,15 @@ class Delivery:
         if queue.frozen:
             return  # Another reply said the same a moment ago, or an operator is at it.
         async with self.frozen([queue]) as busy:
-            await self._bounce_pages(queue, outcome, busy)
+            for priority in await self._spool.priorities(queue.key):
+                await self._bounce_lane(queue, priority, outcome, busy)
 
-    async def _bounce_pages(self, queue: "Queue", outcome: Bounced, busy: set[int]) -> None:
+    async def _bounce_lane(
+        self, queue: "Queue", priority: int, outcome: Bounced, busy: set[int]
+    ) -> None:
         after = None
         while True:
-            page = await self._spool.due(queue.key, after, BOUNCE_PAGE)
+            page = await self._spool.due(queue.key, priority, after, BOUNCE_PAGE)
             recipients = [r for r in page.recipients if r.recipient_id not in busy]
             self.bounce(queue, recipients, outcome, clock.now())
             if page.is_last or not page.recipients:
@@ -480,13 +487,3 @@ class Delivery:
                 queue.frozen -= 1
                 self._scheduler.reread(queue)
             self.kick()
-
-    async def _read_page(self, queue: "Queue", after: tuple[float, int] | None, limit: int) -> None:
-        try:
-            page = await self._spool.due(queue.key, after, limit)
-        except SpoolError as error:
-            self._context.log(f"cannot read queue {queue.key}: {error}")
-            self._scheduler.page_read(queue, None, is_last=False, now=clock.now())
-        else:
-            self._scheduler.page_read(queue, page.recipients, is_last=page.is_last, now=clock.now())
-        self.kick()

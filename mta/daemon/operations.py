@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from mta import clock, ids
 from mta.admin.answers import (
@@ -53,8 +54,15 @@ if TYPE_CHECKING:
     from mta.model.message import Recipient
     from mta.queues.queue import Queue
 
-DELETE_PAGE = 1000
-"""Recipients deleted at once."""
+CHANGE_PAGE = 1000
+"""Recipients deleted or changed at once."""
+
+
+class _FoundPage(NamedTuple):
+    free: "list[Recipient]"
+    """Of the page, those in no transaction."""
+    changed: Changed
+    """With this page and those before it."""
 
 
 class ShardOperations:
@@ -288,6 +296,7 @@ class ShardOperations:
                 job_id=r.envelope.job_id,
                 env_id=r.envelope.env_id,
                 size=r.envelope.size,
+                priority=r.priority,
             )
             for r in found[:limit]
         )
@@ -347,23 +356,47 @@ class ShardOperations:
         if dsn:
             raise CommandRefusedError("bounce messages are not sent yet; delete without --dsn")
         shard = self._shard
-        queues = [
+        changed = Changed(0, 0)
+        async with shard.delivery.frozen(self._queues_of(recipients)) as busy:
+            async for page in self._pages(_query(recipients), busy):
+                self._bounce(page.free, accounting=accounting)
+                changed = page.changed
+        self._log.write(f"{changed.count} recipients deleted by an operator")
+        return changed
+
+    async def set_priority(self, recipients: RecipientFilter, priority: int) -> Changed:
+        shard = self._shard
+        query = replace(_query(recipients), priority_other_than=priority)
+        changed = Changed(0, 0)
+        async with shard.delivery.frozen(self._queues_of(recipients)) as busy:
+            async for page in self._pages(query, busy):
+                await shard.spool.set_priority(page.free, priority)
+                changed = page.changed
+        self._log.write(f"priority of {changed.count} recipients set to {priority} by an operator")
+        return changed
+
+    def _queues_of(self, recipients: RecipientFilter) -> "list[Queue]":
+        """The queues that a change of those recipients may be about."""
+        return [
             queue
-            for queue in shard.scheduler.queues.values()
+            for queue in self._shard.scheduler.queues.values()
             if recipients.queue is None or recipients.queue.matches(queue.key)
         ]
-        count = matching = 0
-        async with shard.delivery.frozen(queues) as busy:
-            while True:
-                found = await shard.spool.find(_query(recipients), DELETE_PAGE + len(busy))
-                free = [r for r in found if r.recipient_id not in busy]
-                count += len(free)
-                self._bounce(free, accounting=accounting)
-                if len(found) < DELETE_PAGE + len(busy):
-                    matching = count + len(found) - len(free)
-                    break
-        self._log.write(f"{count} recipients deleted by an operator")
-        return Changed(count, matching)
+
+    async def _pages(self, query: RecipientQuery, busy: set[int]) -> "AsyncIterator[_FoundPage]":
+        """Recipients that match and are in no transaction, a page at a time.
+
+        Whoever asks for the next page has changed these so that they match no more.
+        """
+        count = 0
+        limit = CHANGE_PAGE + len(busy)
+        while True:
+            found = await self._shard.spool.find(query, limit)
+            free = [r for r in found if r.recipient_id not in busy]
+            count += len(free)
+            yield _FoundPage(free, Changed(count, count + len(found) - len(free)))
+            if len(found) < limit:
+                return
 
     def _bounce(self, recipients: "list[Recipient]", *, accounting: bool) -> None:
         now = clock.now()

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from mta.model.queue_key import QueueKey
+
+PRIORITY: Final = 50
+"""What a recipient has unless somebody says otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,8 @@ class Recipient:
     """ORCPT as `type;address`, decoded from xtext, or empty (RFC 3461)."""
     notify: str = ""
     """NOTIFY as given, upper case, or empty (RFC 3461)."""
+    priority: int = PRIORITY
+    """0 to 100; of the recipients of a queue that are due, the highest goes first."""
     attempts: int = 0
     last_reply: str = ""
     """What the last failed try was answered, for people."""

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from mta.model.message import Recipient
 from mta.model.reply import Reply
-from mta.queues.backlog import Key
 from mta.queues.connection import Connection
+from mta.queues.lane import Key, Lane
 from mta.queues.queue import Queue
 
 
@@ -30,11 +30,18 @@ class Close(NamedTuple):
 
 
 class ReadPage(NamedTuple):
-    """Read the next due recipients of a queue from the spool; then call `page_read`."""
+    """Read the next recipients of a lane of a queue from the spool; then call `page_read`."""
 
     queue: Queue
+    lane: Lane
     after: Key | None
     limit: int
+
+
+class ReadPriorities(NamedTuple):
+    """Ask the spool which priorities a queue holds; then call `priorities_read`."""
+
+    queue: Queue
 
 
 class Expire(NamedTuple):
@@ -64,4 +71,6 @@ class Notify(NamedTuple):
     text: str
 
 
-Action = Notify | Open | Assign | Close | ReadPage | Expire | BounceQueue | SaveQueue
+Action = (
+    Notify | Open | Assign | Close | ReadPage | ReadPriorities | Expire | BounceQueue | SaveQueue
+)

@@ -1,189 +1,176 @@
-"""The part of a queue that is in memory: those recipients that are due first.
+"""The recipients of a queue that wait: by priority, and in each priority by due.
 
-The spool is the queue; this is a window onto its beginning. The window's *horizon* is a
-key `(due, recipient_id)`. Everything at or before the horizon is here or in flight;
-everything after it is only in the spool, in the same order, and comes a page at a time.
-A backlog that is *complete* has no horizon: it holds all there is.
+Each priority has a lane (`queues/lane.py`), so that what is important but not due yet never
+stands before what is due, and mail of a higher priority never stands behind a million of a
+lower one. Nearly every queue has one lane; there are at most 101.
 
-While a page is being read the horizon is about to move, so what is added meanwhile and
-lies beyond the old horizon is remembered and looked at again when the page arrives.
+Which priorities the spool holds is asked once, when the queue is read from there; from then
+on the lanes know. Until the answer comes there are none, and mail that arrives meanwhile is
+remembered and looked at again.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
-from heapq import heapify, heappop, heappush
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
 
 from mta.model.message import Recipient
+from mta.queues.lane import Key, Lane
 
-PAGE_RECIPIENTS = 500
-"""Recipients read at once: one query of about a millisecond."""
-LOW_WATER = 200
-"""Below this many in memory the next page is asked for, before the window runs dry."""
-WINDOW_RECIPIENTS_MAX = 2000
-"""Above this many the later half goes back to being in the spool only."""
 
-Key = tuple[float, int]
-_Entry = tuple[float, int, Recipient]
+class PageWanted(NamedTuple):
+    """A page of a lane that is to be read, from the key it starts after (None: the start)."""
+
+    lane: Lane
+    after: Key | None
 
 
 class Backlog:
-    """Recipients of one queue, by due and id; what is due is apart from what is not yet."""
+    """All lanes of one queue, the highest priority first."""
 
-    __slots__ = (
-        "_complete", "_excluded", "_horizon", "_is_stale", "_late", "_later", "_reading", "_ready",
-    )  # fmt: skip
+    __slots__ = ("_by_priority", "_is_asking", "_is_known", "_is_stale", "_lanes", "_late")
 
     def __init__(self, *, complete: bool = True) -> None:
-        self._ready: list[_Entry] = []
-        self._later: list[_Entry] = []
-        self._complete = complete
-        self._horizon: Key | None = None
-        self._reading = False
-        self._is_stale = False
+        self._lanes: list[Lane] = []
+        self._by_priority: dict[int, Lane] = {}
+        self._is_known = complete
+        self._is_asking = self._is_stale = False
         self._late: list[Recipient] = []
-        self._excluded: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
-        return len(self._ready) + len(self._later)
+        return sum(map(len, self._lanes))
 
     def __iter__(self) -> Iterator[Recipient]:
         """Every recipient in memory, in no order."""
-        for entry in self._ready:
-            yield entry[2]
-        for entry in self._later:
-            yield entry[2]
+        for lane in self._lanes:
+            yield from lane
 
     @property
     def is_complete(self) -> bool:
         """Whether everything that waits is in memory."""
-        return self._complete
+        return self._is_known and all(lane.is_complete for lane in self._lanes)
 
-    @property
-    def is_reading(self) -> bool:
-        return self._reading
+    # Mail
 
     def add(self, recipient: Recipient, now: float) -> None:
         """Take a recipient that the spool has; keep it in memory if it belongs there."""
-        due = recipient.due
-        number = recipient.recipient_id
-        if self._complete or (self._horizon is not None and (due, number) <= self._horizon):
-            heappush(self._ready if due <= now else self._later, (due, number, recipient))
-            if len(self._later) + len(self._ready) > WINDOW_RECIPIENTS_MAX:
-                self._shrink()
-        elif self._reading:
-            self._late.append(recipient)
+        lane = self._by_priority.get(recipient.priority)
+        if lane is None:
+            if not self._is_known:
+                if self._is_asking:
+                    self._late.append(recipient)
+                return
+            lane = self._open(recipient.priority, complete=True)
+        lane.add(recipient, now)
 
     def ready(self, now: float) -> int:
         """How many recipients in memory are due."""
-        later = self._later
-        if later and later[0][0] <= now:
-            ready = self._ready
-            while later and later[0][0] <= now:
-                heappush(ready, heappop(later))
-        return len(self._ready)
+        return sum(lane.ready(now) for lane in self._lanes)
 
     def next_due(self) -> float | None:
         """When the first recipient in memory that is not due yet will be."""
-        return self._later[0][0] if self._later else None
+        times = [due for lane in self._lanes if (due := lane.next_due()) is not None]
+        return min(times, default=None)
 
     def ready_messages(self) -> int:
         """About how many messages the due recipients belong to: how many can go at once."""
-        ready = self._ready
-        sample = len({entry[2].envelope.message_id for entry in ready[:64]})
-        return sample if len(ready) <= 64 else max(sample, len(ready) * sample // 64)
+        return sum(lane.ready_messages() for lane in self._lanes)
+
+    def first(self) -> Recipient | None:
+        """The due recipient that goes next. Call `ready` before."""
+        for lane in self._lanes:
+            first = lane.first()
+            if first is not None:
+                return first
+        return None
 
     def pop(self, limit: int) -> list[Recipient]:
-        """Take up to limit due recipients of one message, the one due first.
+        """Take up to limit due recipients of one message, beginning with the `first`.
 
         Call `ready` before: it moves what has become due.
         """
-        ready = self._ready
-        if not ready:
-            return []
-        first = heappop(ready)[2]
-        batch = [first]
-        message_id = first.envelope.message_id
-        while len(batch) < limit and ready and ready[0][2].envelope.message_id == message_id:
-            batch.append(heappop(ready)[2])
-        return batch
-
-    def remove(self, wanted: Collection[Recipient]) -> None:
-        """Forget these recipients."""
-        gone = {recipient.recipient_id for recipient in wanted}
-        self._ready = [entry for entry in self._ready if entry[1] not in gone]
-        self._later = [entry for entry in self._later if entry[1] not in gone]
-        heapify(self._ready)
-        heapify(self._later)
+        for lane in self._lanes:
+            batch = lane.pop(limit)
+            if batch:
+                return batch
+        return []
 
     def make_due(self, now: float) -> list[Recipient]:
         """Make all in memory due now; those whose due changed are returned."""
-        changed = [entry[2] for entry in self._later if entry[0] > now]
-        for recipient in changed:
-            recipient.due = now
-        self._later = [(entry[2].due, entry[1], entry[2]) for entry in self._later]
-        heapify(self._later)
-        return changed
-
-    def forget(self) -> None:
-        """Empty the memory; everything is read from the spool again."""
-        self._ready.clear()
-        self._later.clear()
-        self._late.clear()
-        self._complete = False
-        self._horizon = None
-        self._is_stale = self._reading
-
-    def wants_page(self) -> bool:
-        """Whether it is time to read on."""
-        return not self._complete and not self._reading and len(self) < LOW_WATER
+        return [recipient for lane in self._lanes for recipient in lane.make_due(now)]
 
     def take_expired(self, is_expired: Callable[[Recipient], bool]) -> list[Recipient]:
         """Remove and return the recipients in memory for which is_expired holds."""
         expired = [recipient for recipient in self if is_expired(recipient)]
         if expired:
-            self.remove(expired)
+            gone = {recipient.recipient_id for recipient in expired}
+            for lane in self._lanes:
+                lane.remove(gone)
         return expired
 
-    def begin_page(self, in_flight: Iterable[int]) -> Key | None:
-        """Note that a page is being read; returns the key it starts after (None: the start).
+    # Reading on
 
-        `in_flight` are ids of recipients that are neither here nor settled; where the
-        start is read again the page may hold them, and they are left out.
-        """
-        assert not self._reading
-        self._reading = True
-        self._excluded = frozenset(in_flight) if self._horizon is None else frozenset()
-        return self._horizon
+    def wants_priorities(self) -> bool:
+        """Whether the spool is to be asked which priorities it holds."""
+        return not self._is_known and not self._is_asking
 
-    def take_page(self, page: Collection[Recipient], *, is_last: bool, now: float) -> None:
-        """Take what was read, and what was added meanwhile if it lies within."""
-        assert self._reading
-        self._reading = False
+    def begin_priorities(self) -> None:
+        """Note that the spool is being asked."""
+        self._is_asking = True
+
+    def take_priorities(self, priorities: Collection[int] | None, now: float) -> None:
+        """The answer; None if the spool could not be read, and is to be asked again."""
+        assert self._is_asking
+        self._is_asking = False
         late, self._late = self._late, []
-        if self._is_stale:
+        if self._is_stale or priorities is None:
             self._is_stale = False
             return
-        taken = set()
-        for recipient in page:
-            if recipient.recipient_id not in self._excluded:
-                taken.add(recipient.recipient_id)
-                heappush(self._later, (recipient.due, recipient.recipient_id, recipient))
-            self._horizon = (recipient.due, recipient.recipient_id)
-        self._complete = is_last
+        self._is_known = True
+        for priority in priorities:
+            self._open(priority, complete=False)
         for recipient in late:
-            if recipient.recipient_id not in taken:
-                self.add(recipient, now)
+            self.add(recipient, now)
 
-    def abandon_page(self) -> None:
-        """The page could not be read; it will be asked for again."""
-        self._reading = self._is_stale = False
+    def wants_page(self) -> bool:
+        """Whether it is time to read on, or to ask what there is."""
+        for lane in self._lanes:
+            if lane.wants_page():
+                return True
+        return self.wants_priorities()
+
+    def begin_pages(self, in_flight: Collection[int]) -> list[PageWanted]:
+        """Note that pages are being read of all lanes that run low; which ones.
+
+        `in_flight` are ids of recipients that are neither here nor settled; where a lane
+        is read from its start the page may hold them, and they are left out.
+        """
+        return [
+            PageWanted(lane, lane.begin_page(in_flight))
+            for lane in self._lanes
+            if lane.wants_page()
+        ]
+
+    def take_page(
+        self, lane: Lane, page: Collection[Recipient] | None, *, is_last: bool, now: float
+    ) -> None:
+        """Take what was read; None if it could not be, and will be asked for again.
+
+        A lane that was forgotten meanwhile is read afresh.
+        """
+        if page is None:
+            lane.abandon_page()
+        elif self._by_priority.get(lane.priority) is lane:
+            lane.take_page(page, is_last=is_last, now=now)
+
+    def forget(self) -> None:
+        """Empty the memory; everything is read from the spool again."""
+        self._lanes.clear()
+        self._by_priority.clear()
         self._late.clear()
+        self._is_known = False
+        self._is_stale = self._is_asking
 
-    def _shrink(self) -> None:
-        """Let the later half be in the spool only."""
-        if self._reading:
-            return  # The horizon is moving; the next addition comes back here.
-        entries = sorted(self._ready + self._later)
-        kept = entries[: WINDOW_RECIPIENTS_MAX // 2]
-        self._ready, self._later = [], kept
-        self._horizon = kept[-1][:2]
-        self._complete = False
+    def _open(self, priority: int, *, complete: bool) -> Lane:
+        lane = self._by_priority[priority] = Lane(priority, complete=complete)
+        self._lanes.append(lane)
+        self._lanes.sort(key=lambda one: -one.priority)
+        return lane

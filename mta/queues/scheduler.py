@@ -24,10 +24,10 @@ from mta.model.reply import Reply
 from mta.queues import actions
 from mta.queues.actions import Action, Close
 from mta.queues.agenda import Agenda
-from mta.queues.backlog import PAGE_RECIPIENTS
 from mta.queues.budgets import VmtaBudget
 from mta.queues.connection import Connection, State
 from mta.queues.gate import Gate
+from mta.queues.lane import PAGE_RECIPIENTS, Lane
 from mta.queues.queue import KEEP_EMPTY_S, SWEEP_S, Queue
 
 if TYPE_CHECKING:
@@ -144,16 +144,29 @@ class Scheduler:
             self._agenda.do(actions.SaveQueue(queue))
         self._give_back(connection)
 
+    def priorities_read(self, queue: Queue, priorities: Collection[int] | None, now: float) -> None:
+        """The answer to ReadPriorities; None if the spool could not read."""
+        queue.backlog.take_priorities(priorities, now)
+        self._look_again(queue, now, failed=priorities is None)
+
     def page_read(
-        self, queue: Queue, page: Collection[Recipient] | None, *, is_last: bool, now: float
+        self,
+        queue: Queue,
+        lane: Lane,
+        page: Collection[Recipient] | None,
+        *,
+        is_last: bool,
+        now: float,
     ) -> None:
         """The answer to ReadPage; None if the spool could not read."""
-        if page is None:
-            queue.backlog.abandon_page()
+        queue.backlog.take_page(lane, page, is_last=is_last, now=now)
+        self._look_again(queue, now, failed=page is None)
+
+    def _look_again(self, queue: Queue, now: float, *, failed: bool) -> None:
+        if failed:
             self._agenda.wake_at(queue, now + SWEEP_S)
-            return
-        queue.backlog.take_page(page, is_last=is_last, now=now)
-        self._agenda.touch(queue)
+        else:
+            self._agenda.touch(queue)
 
     def settled(self, queue: Queue, recipients: Iterable[Recipient]) -> None:
         """Recipients that no longer wait: delivered, bounced or deleted."""
@@ -325,16 +338,22 @@ class Scheduler:
             queue.follow(self._configuration, self._epoch, self._own, now)
         self._pass_time(queue, now)
         if queue.backlog.wants_page():
-            after = queue.backlog.begin_page(
-                r.recipient_id for c in queue.connections.values() for r in c.batch
-            )
-            self._agenda.do(actions.ReadPage(queue, after, PAGE_RECIPIENTS))
+            self._read_on(queue)
         self._use_idle(queue, now)
         resting = queue.is_resting or self._is_stopping
         if not resting:
             self._open(queue, now)
         self.gate.offer(queue)
         self._sleep(queue, now, resting=resting)
+
+    def _read_on(self, queue: Queue) -> None:
+        backlog = queue.backlog
+        if backlog.wants_priorities():
+            backlog.begin_priorities()
+            self._agenda.do(actions.ReadPriorities(queue))
+        in_flight = [r.recipient_id for c in queue.connections.values() for r in c.batch]
+        for lane, after in backlog.begin_pages(in_flight):
+            self._agenda.do(actions.ReadPage(queue, lane, after, PAGE_RECIPIENTS))
 
     def _pass_time(self, queue: Queue, now: float) -> None:
         """What changes by itself: retry ends, backoff ends, mail grows too old."""

@@ -21,6 +21,7 @@ class RecipientQuery:
     job_id: str = ""
     env_id: str = ""
     queued_before: float | None = None
+    priority_other_than: int | None = None
 
 
 def find_rows(connection: sqlite3.Connection, query: RecipientQuery, limit: int) -> list[Recipient]:
@@ -46,6 +47,9 @@ def find_rows(connection: sqlite3.Connection, query: RecipientQuery, limit: int)
     if query.queued_before is not None:
         conditions.append("json_extract(envelope, '$.time_queued') <= ?")
         values.append(query.queued_before)
+    if query.priority_other_than is not None:
+        conditions.append("priority != ?")
+        values.append(query.priority_other_than)
     rows = connection.execute(
         f"SELECT {schema.RECIPIENT_COLUMNS} FROM recipient"  # noqa: S608 - values are bound
         " JOIN queue ON queue.id = recipient.queue"

@@ -2,7 +2,7 @@
 
 message     envelope (JSON of what differs from the defaults) and content; content is
             NULL where it is a file
-recipient   who still waits. The index on (queue, due, id) is the order of delivery
+recipient   who still waits. The index on (queue, priority, due, id) is the order of delivery
 queue       names of queues, small numbers for them, and what of them outlives a restart
 record      accounting records not yet in their files: one row for each commit
 position    how far each accounting file is good
@@ -19,7 +19,6 @@ from mta.model.message import Envelope, Recipient
 from mta.model.queue_key import QueueKey
 from mta.model.record import Record
 
-VERSION: Final = 1
 PAGE_OCTETS: Final = 16384
 """A 5 KB message fits a page, so it is written as one."""
 WAL_PAGES: Final = 2000
@@ -32,9 +31,10 @@ CREATE TABLE message (id INTEGER PRIMARY KEY, envelope TEXT NOT NULL, content BL
 CREATE TABLE recipient (
     id INTEGER PRIMARY KEY, queue INTEGER NOT NULL, due REAL NOT NULL, size INTEGER NOT NULL,
     address TEXT NOT NULL, pool TEXT NOT NULL, orcpt TEXT NOT NULL, notify TEXT NOT NULL,
-    attempts INTEGER NOT NULL, last_reply TEXT NOT NULL
+    attempts INTEGER NOT NULL, last_reply TEXT NOT NULL,
+    priority INTEGER NOT NULL DEFAULT 50
 );
-CREATE INDEX recipient_due ON recipient (queue, due, id, size);
+CREATE INDEX recipient_due ON recipient (queue, priority, due, id, size);
 CREATE TABLE queue (
     id INTEGER PRIMARY KEY, domain TEXT NOT NULL, vmta TEXT NOT NULL,
     paused INTEGER NOT NULL DEFAULT 0, retry_position INTEGER NOT NULL DEFAULT 0,
@@ -45,8 +45,20 @@ CREATE TABLE position (name TEXT PRIMARY KEY, file TEXT NOT NULL, octets INTEGER
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
 
+MIGRATIONS: Final = (
+    # To version 2: recipients have a priority.
+    (
+        "ALTER TABLE recipient ADD COLUMN priority INTEGER NOT NULL DEFAULT 50;"
+        "DROP INDEX recipient_due;"
+        "CREATE INDEX recipient_due ON recipient (queue, priority, due, id, size);"
+    ),
+)
+"""The k-th makes a spool of version k one of version k + 1."""
+VERSION: Final = len(MIGRATIONS) + 1
+
 RECIPIENT_COLUMNS: Final = (
-    "recipient.id, address, due, pool, orcpt, notify, attempts, last_reply, envelope, domain, vmta"
+    "recipient.id, address, due, pool, orcpt, notify, attempts, last_reply, priority, envelope,"
+    " domain, vmta"
 )
 
 _DEFAULTS: Final[dict[str, Any]] = {
@@ -69,7 +81,11 @@ def connect(path: str) -> sqlite3.Connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if not version:
             connection.executescript(f"BEGIN;{TABLES}PRAGMA user_version={VERSION};COMMIT;")
-        elif version != VERSION:
+        elif version <= VERSION:
+            for step in range(version, VERSION):
+                script = f"BEGIN;{MIGRATIONS[step - 1]}PRAGMA user_version={step + 1};COMMIT;"
+                connection.executescript(script)
+        else:
             raise SpoolError(f"{path} was written by another version ({version}) of the program")
     except sqlite3.DatabaseError as error:
         connection.close()
@@ -100,7 +116,7 @@ def envelope_of(text: str) -> Envelope:
 
 def recipient_of(row: tuple[Any, ...], envelopes: dict[int, Envelope]) -> Recipient:
     """The recipient of a row of RECIPIENT_COLUMNS; envelopes shares those of one message."""
-    number, address, due, pool, orcpt, notify, attempts, last_reply, text, domain, vmta = row
+    number, address, due, pool, orcpt, notify, attempts, last_reply, priority, text, *key = row
     envelope = envelopes.get(number >> 16)
     if envelope is None:
         envelope = envelopes[number >> 16] = envelope_of(text)
@@ -108,11 +124,12 @@ def recipient_of(row: tuple[Any, ...], envelopes: dict[int, Envelope]) -> Recipi
         recipient_id=number,
         envelope=envelope,
         address=address,
-        queue=QueueKey(domain, vmta),
+        queue=QueueKey(*key),
         due=due,
         pool=pool,
         orcpt=orcpt,
         notify=notify,
+        priority=priority,
         attempts=attempts,
         last_reply=last_reply,
     )

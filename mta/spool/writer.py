@@ -225,11 +225,11 @@ class Writer:
         )
         self._insert_rows(
             "recipient",
-            10,
+            11,
             [
                 (
                     r.recipient_id, self._queue_number(r.queue), r.due, accept.envelope.size,
-                    r.address, r.pool, r.orcpt, r.notify, r.attempts, r.last_reply,
+                    r.address, r.pool, r.orcpt, r.notify, r.attempts, r.last_reply, r.priority,
                 )
                 for accept in accepts
                 for r in accept.recipients

@@ -37,6 +37,20 @@ async def test_a_paused_queue_stays_paused_over_a_restart(loopback):
     assert len(loopback.rows("d")) == 6
 
 
+async def test_set_priority_puts_queued_mail_first(loopback):
+    loopback.configure(domain="max-smtp-out 1")
+    async with loopback.running() as daemon:
+        assert (await daemon.command("pause", "queue", "example.com")).code == 0
+        await loopback.submit(*letters(5, "example.com"))
+        last = ("set", "priority", "90", "--rcpt=r4@*")
+        assert "1 of 1 matching" in (await daemon.command(*last)).text
+        assert (await daemon.command("set", "priority", "10", "--rcpt=r0@*")).code == 0
+        assert (await daemon.command("resume", "queue", "example.com")).code == 0
+        await until(lambda: len(loopback.provider.journal) == 5, 20)
+    order = [row["rcpt"].partition("@")[0] for row in loopback.rows("d")]
+    assert order == ["r4", "r1", "r2", "r3", "r0"]
+
+
 async def test_mail_for_a_host_that_is_down_waits_and_is_delivered_later(tmp_path):
     async with Provider() as gone:
         port = gone.port

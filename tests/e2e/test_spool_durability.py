@@ -2,14 +2,16 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from mta.errors import SpoolError
-from mta.model.message import Envelope, FileContent, Recipient
+from mta.model.message import PRIORITY, Envelope, FileContent, Recipient
 from mta.model.queue_key import QueueKey
 from mta.model.record import Record
 from mta.spool.query import RecipientQuery
@@ -49,7 +51,7 @@ async def test_what_was_accepted_is_there_after_a_restart(tmp_path):
     try:
         (state,) = await spool.queues()
         assert (state.key, state.recipients, state.octets) == (KEY, 3, 3 * len(content))
-        page = await spool.due(KEY, None, 10)
+        page = await spool.due(KEY, PRIORITY, None, 10)
         assert page.is_last
         assert [r.address for r in page.recipients] == ["r0@x.y", "r1@x.y", "r2@x.y"]
         assert page.recipients[0].envelope == envelope
@@ -83,11 +85,11 @@ async def test_pages_follow_the_order_of_due_and_id(tmp_path):
     try:
         for due in (5.0, 1.0, 3.0, 3.0):
             await spool.accept(*message(spool, due=due))
-        first = await spool.due(KEY, None, 3)
+        first = await spool.due(KEY, PRIORITY, None, 3)
         assert [r.due for r in first.recipients] == [1.0, 3.0, 3.0]
         assert not first.is_last
         last = first.recipients[-1]
-        rest = await spool.due(KEY, (last.due, last.recipient_id), 3)
+        rest = await spool.due(KEY, PRIORITY, (last.due, last.recipient_id), 3)
         assert [r.due for r in rest.recipients] == [5.0]
         assert rest.is_last
     finally:
@@ -173,7 +175,7 @@ import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from mta.spool.store import Spool
-from mta.model.message import Envelope, Recipient
+from mta.model.message import PRIORITY, Envelope, Recipient
 from mta.model.queue_key import QueueKey
 
 async def main():
@@ -205,10 +207,52 @@ async def test_no_message_acknowledged_is_lost_when_killed(tmp_path, failpoint):
     assert len(acknowledged) >= 20
     spool = Spool.open(tmp_path)
     try:
-        page = await spool.due(QueueKey("x", "v"), None, 100_000)
+        page = await spool.due(QueueKey("x", "v"), PRIORITY, None, 100_000)
         stored = {r.envelope.message_id for r in page.recipients}
         assert acknowledged <= stored
         assert len(stored - acknowledged) <= 20
         assert spool.next_message_id() not in stored
+    finally:
+        await spool.close()
+
+
+async def test_a_spool_of_the_first_version_opens_and_has_the_usual_priority(tmp_path):
+    spool = Spool.open(tmp_path)
+    envelope, content, recipients = message(spool, recipients=2)
+    await spool.accept(envelope, content, recipients)
+    await spool.close()
+    with closing(sqlite3.connect(tmp_path / "spool.db")) as old:
+        old.executescript(
+            "DROP INDEX recipient_due; ALTER TABLE recipient DROP COLUMN priority;"
+            "CREATE INDEX recipient_due ON recipient (queue, due, id, size);"
+            "PRAGMA user_version=1;"
+        )
+    spool = Spool.open(tmp_path)
+    try:
+        page = await spool.due(KEY, PRIORITY, None, 10)
+        assert [(r.address, r.priority) for r in page.recipients] == [
+            ("r0@x.y", 50),
+            ("r1@x.y", 50),
+        ]
+    finally:
+        await spool.close()
+
+
+async def test_a_priority_is_kept_and_each_is_read_by_itself(tmp_path):
+    spool = Spool.open(tmp_path)
+    for priority in (50, 90, 0, 90):
+        envelope, content, recipients = message(spool)
+        recipients[0].priority = priority
+        await spool.accept(envelope, content, recipients)
+    spool = await reopened(spool)
+    try:
+        assert await spool.priorities(KEY) == [90, 50, 0]
+        high = (await spool.due(KEY, 90, None, 10)).recipients
+        assert [r.priority for r in high] == [90, 90]
+        await spool.set_priority(high, 0)
+        assert await spool.priorities(KEY) == [50, 0]
+        (state,) = await spool.queues()
+        assert state.recipients == 4
+        assert await spool.priorities(QueueKey("no.such", "v")) == []
     finally:
         await spool.close()

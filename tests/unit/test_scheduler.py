@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from mta.model.message import Envelope, Recipient
+from mta.model.message import PRIORITY, Envelope, Recipient
 from mta.model.outcome import Verdict
 from mta.model.queue_key import QueueKey
 from mta.model.reply import Reply
-from mta.queues.actions import Assign, BounceQueue, Close, Expire, Open, ReadPage
+from mta.queues.actions import Assign, BounceQueue, Close, Expire, Open, ReadPage, ReadPriorities
 from mta.queues.agenda import FOLLOWERS_MAX, LOOKED_AT_MAX
 from mta.queues.queue import KEEP_EMPTY_S
 from mta.queues.scheduler import Scheduler
@@ -389,10 +389,13 @@ def test_bounce_queue_becomes_an_action():
 def test_a_queue_from_the_spool_is_read_a_page_at_a_time():
     some = scheduler(max_smtp_out=1)
     some.restore(KEY, recipients=700, octets=7, paused=False, retry_position=0, now=NOW)
+    queue = some.queues[KEY]
+    assert some.run(NOW) == [ReadPriorities(queue)]
+    some.priorities_read(queue, [PRIORITY], NOW)
     (read,) = some.run(NOW)
-    assert read == ReadPage(some.queues[KEY], None, 500)
+    assert (read.queue, read.lane.priority, read.after, read.limit) == (queue, PRIORITY, None, 500)
     page = recipients(500)
-    some.page_read(read.queue, page, is_last=False, now=NOW)
+    some.page_read(queue, read.lane, page, is_last=False, now=NOW)
     (connection,) = opened(some.run(NOW))
     up(some, connection)
     for _ in range(301):
@@ -400,7 +403,7 @@ def test_a_queue_from_the_spool_is_read_a_page_at_a_time():
         some.next_batch(connection, NOW)
     reads = [a for a in some.run(NOW) if isinstance(a, ReadPage)]
     last = page[-1]
-    assert reads == [ReadPage(some.queues[KEY], (last.due, last.recipient_id), 500)]
+    assert reads == [ReadPage(queue, read.lane, (last.due, last.recipient_id), 500)]
 
 
 def test_slots_come_back_whatever_happens():

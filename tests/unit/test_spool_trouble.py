@@ -4,7 +4,7 @@ import sqlite3
 import pytest
 
 from mta.errors import SpoolFullError
-from mta.model.message import Envelope, Recipient
+from mta.model.message import PRIORITY, Envelope, Recipient
 from mta.model.queue_key import QueueKey
 from mta.spool import writer
 from mta.spool.store import Spool
@@ -77,7 +77,7 @@ async def test_a_question_behind_a_held_outcome_waits_for_it(spool):
     settled = spool.settle([recipient], [], [])
     with pytest.raises(SpoolFullError):
         await accepted(spool)
-    page = asyncio.ensure_future(spool.due(KEY, None, 10))
+    page = asyncio.ensure_future(spool.due(KEY, PRIORITY, None, 10))
     spool.disk.is_full = False
     assert (await asyncio.wait_for(page, 10)).recipients == []
     assert settled.done()
