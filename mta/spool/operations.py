@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from mta.model.record import Record
 
 
+Staged = tuple[int, int, int]
+"""A recipient's id, the parcel it goes in, the shard that owns its queue."""
+
+
 @dataclass(slots=True, eq=False)
 class Accept:
     """A message and its recipients."""
@@ -23,6 +27,10 @@ class Accept:
     content: "Content"
     recipients: "Sequence[Recipient]"
     records: "Sequence[Record]"
+    parcel: int = 0
+    """If another shard hands it over: what that shard calls it."""
+    staged: "Sequence[Staged]" = ()
+    """Those of the recipients that another shard owns."""
 
 
 @dataclass(slots=True, eq=False)

@@ -6,7 +6,13 @@ recipient   who still waits. The index on (queue, priority, due, id) is the orde
 queue       names of queues, small numbers for them, and what of them outlives a restart
 record      accounting records not yet in their files: one row for each commit
 position    how far each accounting file is good
-counter     the next block of message ids
+counter     the next block of message ids; the last outbox row that was ever written to files
+
+Where several shards share the work (docs/design/0005-workers.md):
+
+staged      recipients of queues that another shard owns, which has not taken them yet
+taken       parcels of other shards that are here, until their senders have heard of it
+written     how far the outboxes of other shards are in the accounting files
 """
 
 import json
@@ -56,6 +62,15 @@ MIGRATIONS: Final = (
 """The k-th makes a spool of version k one of version k + 1."""
 VERSION: Final = len(MIGRATIONS) + 1
 
+SHARED_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS staged (
+    recipient INTEGER PRIMARY KEY, parcel INTEGER NOT NULL, owner INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS staged_owner ON staged (owner, parcel);
+CREATE TABLE IF NOT EXISTS taken (parcel INTEGER PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS written (shard INTEGER PRIMARY KEY, upto INTEGER NOT NULL);
+"""
+
 RECIPIENT_COLUMNS: Final = (
     "recipient.id, address, due, pool, orcpt, notify, attempts, last_reply, priority, envelope,"
     " domain, vmta"
@@ -87,6 +102,7 @@ def connect(path: str) -> sqlite3.Connection:
                 connection.executescript(script)
         else:
             raise SpoolError(f"{path} was written by another version ({version}) of the program")
+        connection.executescript(f"BEGIN;{SHARED_TABLES}COMMIT;")
     except sqlite3.DatabaseError as error:
         connection.close()
         raise SpoolError(

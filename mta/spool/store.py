@@ -21,7 +21,8 @@ from mta.model.message import Content, Envelope, FileContent, Recipient
 from mta.model.queue_key import QueueKey
 from mta.model.record import Record
 from mta.spool import schema
-from mta.spool.operations import Accept, Execute, QueueState, Read, Settle
+from mta.spool.operations import Accept, Execute, QueueState, Read, Settle, Staged
+from mta.spool.parcels import Parcels
 from mta.spool.query import RecipientQuery, find_rows
 from mta.spool.thread import Hand, TakeUp, WriterThread
 from mta.spool.writer import Results, Writer
@@ -76,6 +77,7 @@ class Spool:
         self._recover(connection)
         self._connection = connection
         self._writer: Hand
+        self.parcels = Parcels(self._ask, self._change)
 
     @classmethod
     def open(
@@ -149,6 +151,11 @@ class Spool:
         self._next_counter += 1
         return ids.message_id(self._next_counter - 1, self._shard)
 
+    @property
+    def ids_given_out_below(self) -> int:
+        """Every id given out so far is lower."""
+        return ids.message_id(self._next_counter, self._shard)
+
     async def accept(
         self,
         envelope: Envelope,
@@ -160,11 +167,24 @@ class Spool:
 
         Content that is a file is moved into the spool. SpoolFullError, SpoolError.
         """
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._writer.put(Accept(future, envelope, content, recipients, records))
-        await future
+        await self.begin_accept(envelope, content, recipients, records)
         if isinstance(content, bytes):
-            self._keep(envelope.message_id, content, len(recipients))
+            self.keep(envelope.message_id, content, len(recipients))
+
+    def begin_accept(
+        self,
+        envelope: Envelope,
+        content: Content,
+        recipients: Sequence[Recipient],
+        records: Sequence[Record] = (),
+        *,
+        parcel: int = 0,
+        staged: Sequence[Staged] = (),
+    ) -> "asyncio.Future[None]":
+        """As `accept`, done when the future is. See `Accept` for parcel and staged."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._writer.put(Accept(future, envelope, content, recipients, records, parcel, staged))
+        return future
 
     def settle(
         self,
@@ -329,6 +349,20 @@ class Spool:
 
     # The outbox of accounting
 
+    async def outbox_after(self, row: int, limit: int) -> list[tuple[int, str]]:
+        """Up to limit outbox rows that come after one, as stored."""
+        return await self._ask(
+            lambda connection: connection.execute(
+                "SELECT id, body FROM record WHERE id > ? ORDER BY id LIMIT ?", (row, limit)
+            ).fetchall()
+        )
+
+    async def written(self) -> dict[int, int]:
+        """By shard: how far its outbox is in the accounting files, other shards only."""
+        return await self._ask(
+            lambda connection: dict(connection.execute("SELECT shard, upto FROM written"))
+        )
+
     async def pending_records(self) -> list[tuple[int, list[Record]]]:
         """Outbox rows, oldest first: what a stop or a crash left unwritten."""
 
@@ -350,12 +384,28 @@ class Spool:
         )
 
     def save_positions(
-        self, upto: int, positions: dict[str, tuple[str, int]]
+        self,
+        upto: int,
+        positions: dict[str, tuple[str, int]],
+        elsewhere: dict[int, int] | None = None,
     ) -> "asyncio.Future[None]":
-        """Accounting files are good up to these octets; outbox rows up to `upto` are done."""
+        """Accounting files are good up to these octets; outbox rows up to `upto` are done.
+
+        `elsewhere` says how far the outboxes of other shards are.
+        """
 
         def change(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM record WHERE id <= ?", (upto,))
+            connection.execute(
+                "INSERT INTO counter VALUES ('record', ?) ON CONFLICT (name)"
+                " DO UPDATE SET value = MAX(value, excluded.value)",
+                (upto,),
+            )
+            connection.executemany(
+                "INSERT INTO written VALUES (?, ?) ON CONFLICT (shard)"
+                " DO UPDATE SET upto = excluded.upto",
+                list((elsewhere or {}).items()),
+            )
             connection.executemany(
                 "INSERT INTO position VALUES (?, ?, ?) ON CONFLICT (name)"
                 " DO UPDATE SET file = excluded.file, octets = excluded.octets",
@@ -408,7 +458,8 @@ class Spool:
         if records and self.on_records is not None:
             self.on_records(row, records)
 
-    def _keep(self, message_id: int, content: bytes, recipients: int) -> None:
+    def keep(self, message_id: int, content: bytes, recipients: int) -> None:
+        """Have content in memory until so many recipients are settled, if there is room."""
         self._cache[message_id] = (content, recipients)
         self._cached_octets += len(content)
         while self._cached_octets > CACHE_OCTETS:
@@ -436,6 +487,7 @@ class Spool:
 
     def _recover(self, connection: sqlite3.Connection) -> None:
         """Remove files that belong to nothing: a crash came before their commit, or after."""
+        connection.execute("DELETE FROM staged WHERE recipient NOT IN (SELECT id FROM recipient)")
         for path in self.spill_directory.iterdir():
             path.unlink()
         for path in self._content_directory.glob("*/*"):

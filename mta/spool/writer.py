@@ -58,8 +58,10 @@ class Writer:
         self._has_room = has_room
         self._synchronous = "FULL"
         self._queues = self._read_queues()
-        (last,) = connection.execute("SELECT MAX(id) FROM record").fetchone()
-        self._record_id: int = last or 0
+        (self._record_id,) = connection.execute(
+            "SELECT MAX(COALESCE((SELECT MAX(id) FROM record), 0),"
+            " COALESCE((SELECT value FROM counter WHERE name = 'record'), 0))"
+        ).fetchone()
         self._statements: dict[tuple[str, int], str] = {}
         self._held: list[Operation] = []
         """Outcomes the disk did not take, and what was asked after them."""
@@ -147,7 +149,7 @@ class Writer:
         for operation in operations:
             if isinstance(operation, Accept):
                 results.append((operation.future, None, error))
-                if isinstance(operation.content, FileContent):
+                if isinstance(operation.content, FileContent) and not operation.parcel:
                     path = self._content_path(operation.envelope.message_id)
                     path.unlink(missing_ok=True)
         return [operation for operation in operations if not isinstance(operation, Accept)]
@@ -211,8 +213,10 @@ class Writer:
         failpoints.reach("spool.content-written")
 
     def _insert(self, accepts: Sequence[Accept]) -> None:
+        parcels = [accept.parcel for accept in accepts if accept.parcel]
         self._insert_rows(
-            "message",
+            # A parcel may be of a message that has other recipients here.
+            "OR IGNORE INTO message" if parcels else "INTO message",
             3,
             [
                 (
@@ -224,7 +228,7 @@ class Writer:
             ],
         )
         self._insert_rows(
-            "recipient",
+            "INTO recipient",
             11,
             [
                 (
@@ -235,16 +239,21 @@ class Writer:
                 for r in accept.recipients
             ],
         )  # fmt: skip
+        if parcels:
+            self._insert_rows("INTO taken", 1, [(parcel,) for parcel in parcels])
+        staged = [row for accept in accepts if accept.staged for row in accept.staged]
+        if staged:
+            self._insert_rows("INTO staged", 3, staged)
 
-    def _insert_rows(self, table: str, width: int, rows: Sequence[tuple[Any, ...]]) -> None:
+    def _insert_rows(self, into: str, width: int, rows: Sequence[tuple[Any, ...]]) -> None:
         start = 0
         for chunk in CHUNKS:
             while len(rows) - start >= chunk:
-                statement = self._statements.get((table, chunk))
+                statement = self._statements.get((into, chunk))
                 if statement is None:
                     values = ",".join([f"({','.join('?' * width)})"] * chunk)
-                    statement = f"INSERT INTO {table} VALUES {values}"  # noqa: S608 - constants
-                    self._statements[table, chunk] = statement
+                    statement = f"INSERT {into} VALUES {values}"  # noqa: S608 - constants
+                    self._statements[into, chunk] = statement
                 values_flat = [value for row in rows[start : start + chunk] for value in row]
                 self._connection.execute(statement, values_flat)
                 start += chunk

@@ -1,0 +1,318 @@
+"""The accepting side of a handover: mail for queues that other shards own.
+
+A message whose recipients all belong to one other shard goes straight to it, and 250 is
+answered when that shard has committed it: one write to one disk, as with one worker. If
+the owner does not answer in time, or the message has several owners, this shard commits
+it whole with the recipients of others *staged*, answers, and hands them over afterwards
+for as long as it takes. So a message is accepted whole or not at all, whoever is down.
+
+After a connection broke or a wait was given up the sender cannot know whether the owner
+has the parcel. It hands it over again under the same number, which the owner remembers
+(`spool.parcels`). Numbers are forgotten only when nothing below them is unresolved.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mta import failpoints
+from mta.admin.socket_path import reachable
+from mta.daemon import partition
+from mta.daemon.parcel_wire import ACK, Fate, Kind, frame, parcel_frame
+from mta.daemon.takeover import SOCKET_NAME
+from mta.errors import SpoolError, SpoolFullError
+from mta.spool.shards import shard_directory
+
+if TYPE_CHECKING:
+    from mta.model.message import Content, Envelope, Recipient
+    from mta.model.record import Record
+    from mta.spool.parcels import Parcel
+    from mta.spool.store import Spool
+
+WAIT_S: Final = 5.0
+"""How long a submitter waits for another shard before its message is staged here. A disk
+that syncs slower than that is in trouble."""
+WAITS_CHECKED_S: Final = 0.5
+UNANSWERED_MAX: Final = 1000
+"""Parcels handed to one owner and not acknowledged; more are staged. At 5 KB, 5 MB."""
+PAGE_PARCELS: Final = 100
+"""Staged parcels handed over at once."""
+RECONNECT_S: Final = 0.1
+RETRY_S: Final = 1.0
+"""When an owner that could not store is asked again."""
+FORGET_EVERY: Final = 1000
+"""Resolved parcels after which the owner is told what to forget."""
+UNSENT_OCTETS_MAX: Final = 16 << 20
+"""Octets an owner has not read yet; beyond that, too, parcels are staged."""
+
+
+class Handover:
+    """What one shard hands to all others."""
+
+    def __init__(
+        self, spool: "Spool", root: Path, *, shard: int, shards: int, log: Callable[[str], None]
+    ) -> None:
+        self._spool = spool
+        self._shard = shard
+        self._shards = shards
+        self.links = {
+            owner: Link(spool, root, shard=shard, owner=owner, shards=shards, log=log)
+            for owner in range(shards)
+            if owner != shard
+        }
+
+    async def accept(
+        self,
+        envelope: "Envelope",
+        content: "Content",
+        recipients: "Sequence[Recipient]",
+        records: "Sequence[Record]",
+    ) -> None:
+        """As `Spool.accept`; it is on the disk of one shard or of several when this returns."""
+        owners = [partition.owner(r.queue, self._shards) for r in recipients]
+        first = owners[0]
+        if all(owner == first for owner in owners):
+            if first == self._shard:
+                await self._spool.accept(envelope, content, recipients, records)
+                return
+            link = self.links[first]
+            fate = await link.hand_over(envelope, content, recipients, records)
+            if fate is not None:
+                _raise(fate)
+                return
+        await self._stage(envelope, content, recipients, records, owners)
+
+    async def _stage(
+        self,
+        envelope: "Envelope",
+        content: "Content",
+        recipients: "Sequence[Recipient]",
+        records: "Sequence[Record]",
+        owners: list[int],
+    ) -> None:
+        number = envelope.message_id
+        elsewhere = {owner for owner in owners if owner != self._shard}
+        for owner in elsewhere:
+            self.links[owner].stage(number)
+        staged = [
+            (recipient.recipient_id, number, owner)
+            for recipient, owner in zip(recipients, owners, strict=True)
+            if owner != self._shard
+        ]
+        try:
+            await self._spool.begin_accept(envelope, content, recipients, records, staged=staged)
+        except SpoolError:
+            for owner in elsewhere:
+                self.links[owner].give_up(number)
+            raise
+        if isinstance(content, bytes):
+            self._spool.keep(number, content, len(recipients))
+        failpoints.reach("handover.staged")
+        for owner in elsewhere:
+            self.links[owner].wake()
+
+
+class Link:
+    """The connection to one owner, made again whenever it breaks."""
+
+    def __init__(
+        self,
+        spool: "Spool",
+        root: Path,
+        *,
+        shard: int,
+        owner: int,
+        shards: int,
+        log: Callable[[str], None],
+    ) -> None:
+        self._spool = spool
+        self._log = log
+        self._path = shard_directory(root, owner) / SOCKET_NAME
+        self._owner = owner
+        self._hello = frame(Kind.HELLO, 0, json.dumps({"shard": shard, "shards": shards}).encode())
+        self._loop = asyncio.get_running_loop()
+        self._writer: asyncio.StreamWriter | None = None
+        self._waiting: dict[int, tuple[float, asyncio.Future[Fate | None]]] = {}
+        """By number: until when, and who waits for what becomes of it."""
+        self._unresolved: set[int] = set()
+        """Parcels the owner may see again."""
+        self._has_staged = True
+        """Whether the spool may hold parcels for the owner; a start has to look."""
+        self._staged = asyncio.Event()
+        self._resolved = 0
+        self.on_written: Callable[[int], None] = lambda _: None
+        self.on_connected: Callable[[], None] = lambda: None
+
+    @property
+    def is_up(self) -> bool:
+        return self._writer is not None
+
+    @property
+    def has_staged(self) -> bool:
+        """Whether mail for the owner waits here."""
+        return self._has_staged
+
+    # Straight to the owner
+
+    async def hand_over(
+        self,
+        envelope: "Envelope",
+        content: "Content",
+        recipients: "Sequence[Recipient]",
+        records: "Sequence[Record]",
+    ) -> Fate | None:
+        """What became of it; None if that is not known, and it must be staged."""
+        number = envelope.message_id
+        return await self._put(
+            number, parcel_frame(number, envelope, content, list(recipients), list(records))
+        )
+
+    async def _put(self, number: int, octets: bytes) -> Fate | None:
+        writer = self._writer
+        if (
+            writer is None
+            or len(self._waiting) >= UNANSWERED_MAX
+            or writer.transport.get_write_buffer_size() > UNSENT_OCTETS_MAX
+        ):
+            return None
+        future: asyncio.Future[Fate | None] = self._loop.create_future()
+        self._waiting[number] = (self._loop.time() + WAIT_S, future)
+        self._unresolved.add(number)
+        writer.write(octets)
+        failpoints.reach("handover.sent")
+        fate = await future
+        if fate is not None:
+            self._resolve(number)
+        return fate
+
+    # Through the spool
+
+    def stage(self, number: int) -> None:
+        """A parcel for the owner is about to be committed here."""
+        self._has_staged = True
+        self._unresolved.add(number)
+
+    def give_up(self, number: int) -> None:
+        """It could not be committed here either, and its submitter is told so."""
+        self._unresolved.discard(number)
+
+    def wake(self) -> None:
+        """There are staged parcels."""
+        self._staged.set()
+
+    def _resolve(self, number: int) -> None:
+        self._unresolved.discard(number)
+        self._resolved += 1
+        if self._resolved >= FORGET_EVERY and not self._has_staged and self._writer is not None:
+            self._resolved = 0
+            below = min(self._unresolved, default=self._spool.ids_given_out_below)
+            self._writer.write(frame(Kind.FORGET, below))
+
+    # Accounting
+
+    def send_records(self, row: int, body: str) -> bool:
+        """Give the owner a row of the accounting outbox; False if there is no connection."""
+        if self._writer is None:
+            return False
+        self._writer.write(frame(Kind.RECORDS, row, body.encode("utf-8", "surrogateescape")))
+        return True
+
+    # The connection
+
+    async def run(self) -> None:
+        """Keep connected until cancelled."""
+        while True:
+            try:
+                with reachable(self._path) as address:
+                    reader, writer = await asyncio.open_unix_connection(address)
+            except OSError:
+                await asyncio.sleep(RECONNECT_S)
+                continue
+            pump = self._loop.create_task(self._pump())
+            checks = self._loop.create_task(self._check_waits())
+            try:
+                writer.write(self._hello)
+                self._writer = writer
+                self._staged.set()
+                self.on_connected()
+                await self._read(reader)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                pass  # the owner died or stops
+            finally:
+                self._writer = None
+                for task in (pump, checks):
+                    task.cancel()
+                await asyncio.gather(pump, checks, return_exceptions=True)
+                self._release_waiting()
+                writer.close()
+                with contextlib.suppress(ConnectionError):
+                    await writer.wait_closed()
+            await asyncio.sleep(RECONNECT_S)
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        while True:
+            fate, number = ACK.unpack(await reader.readexactly(ACK.size))
+            if fate == Fate.WRITTEN:
+                self.on_written(number)
+                continue
+            waiting = self._waiting.pop(number, None)
+            if waiting is not None and not waiting[1].done():
+                waiting[1].set_result(Fate(fate))
+
+    async def _check_waits(self) -> None:
+        """Let nobody wait longer than it may; those waiting longest come first."""
+        while True:
+            await asyncio.sleep(WAITS_CHECKED_S)
+            now = self._loop.time()
+            for number, (until, future) in list(self._waiting.items()):
+                if until > now:
+                    break
+                del self._waiting[number]
+                if not future.done():
+                    future.set_result(None)
+
+    def _release_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for _, future in waiting.values():
+            if not future.done():
+                future.set_result(None)
+
+    async def _pump(self) -> None:
+        """Hand over what is staged, oldest first, whenever there is some."""
+        while True:
+            await self._staged.wait()
+            self._staged.clear()
+            while parcels := await self._spool.parcels.staged(self._owner, PAGE_PARCELS):
+                done = await asyncio.gather(*map(self._hand_over_staged, parcels))
+                if not all(done):
+                    await asyncio.sleep(RETRY_S)
+            self._has_staged = self._staged.is_set()
+
+    async def _hand_over_staged(self, parcel: "Parcel") -> bool:
+        self._unresolved.add(parcel.number)
+        try:
+            content = await self._spool.content(parcel.envelope)
+        except SpoolError as error:
+            self._log(f"a message cannot be handed to worker {self._owner}: {error}")
+            return False
+        octets = parcel_frame(parcel.number, parcel.envelope, content, parcel.recipients, [])
+        if await self._put(parcel.number, octets) is not Fate.TAKEN:
+            self._unresolved.add(parcel.number)
+            return False
+        failpoints.reach("handover.before-unstage")
+        await asyncio.gather(
+            self._spool.settle(parcel.recipients, (), ()),
+            self._spool.parcels.unstage(parcel.recipients),
+        )
+        return True
+
+
+def _raise(fate: Fate) -> None:
+    """A fate that is a refusal, as the spool would have raised it."""
+    if fate is Fate.FULL:
+        raise SpoolFullError("the disk of the worker that owns the queue is full")
+    if fate is not Fate.TAKEN:
+        raise SpoolError("the worker that owns the queue could not store the message")

@@ -1,0 +1,138 @@
+"""What crosses the socket between two shards: frames one way, acknowledgements the other.
+
+Both ends are the same program, started by one supervisor. A frame is a fixed head, then a
+JSON text, then content as it is. An acknowledgement says what became of a number.
+
+    HELLO     the sender's shard and how many there are     first, once
+    PARCEL    a message with recipients of the receiver's   number: the parcel
+    FORGET    nothing numbered below comes again            number: the bound
+    RECORDS   a row of the sender's accounting outbox       number: the row
+"""
+
+import asyncio
+import enum
+import json
+import struct
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from mta.model.message import Content, Envelope, FileContent, Recipient
+from mta.model.queue_key import QueueKey
+from mta.model.record import Record
+from mta.spool import schema
+
+HEAD: Final = struct.Struct(">BQII")
+"""Kind, number, octets of the text, octets of the content."""
+ACK: Final = struct.Struct(">BQ")
+FRAME_OCTETS_MAX: Final = 64 << 20
+"""A message has 65,536 recipients at most, of a few hundred octets each."""
+
+
+class Kind(enum.IntEnum):
+    """What a frame is."""
+
+    HELLO = 1
+    PARCEL = 2
+    FORGET = 3
+    RECORDS = 4
+
+
+class Fate(enum.IntEnum):
+    """What became of a number."""
+
+    TAKEN = 0
+    FULL = 1
+    """The receiver's disk has no room; the parcel is not there."""
+    BROKEN = 2
+    """The receiver could not store it; the parcel is not there."""
+    WRITTEN = 3
+    """Outbox rows up to this one are in the accounting files."""
+
+
+class Frame(NamedTuple):
+    """One frame as it was read."""
+
+    kind: int
+    number: int
+    text: bytes
+    content: bytes
+
+
+class Delivered(NamedTuple):
+    """What a PARCEL holds."""
+
+    envelope: Envelope
+    content: Content
+    recipients: list[Recipient]
+    records: list[Record]
+
+
+def frame(kind: Kind, number: int, text: bytes = b"", content: bytes = b"") -> bytes:
+    """The octets of a frame."""
+    return b"".join((HEAD.pack(kind, number, len(text), len(content)), text, content))
+
+
+async def read_frame(reader: asyncio.StreamReader) -> Frame:
+    """The next frame; IncompleteReadError at the end, ValueError if it is none."""
+    kind, number, text_octets, content_octets = HEAD.unpack(await reader.readexactly(HEAD.size))
+    if text_octets + content_octets > FRAME_OCTETS_MAX:
+        raise ValueError("a frame is longer than any can be")
+    body = await reader.readexactly(text_octets + content_octets)
+    return Frame(kind, number, body[:text_octets], body[text_octets:])
+
+
+def parcel_frame(
+    number: int,
+    envelope: Envelope,
+    content: Content,
+    recipients: list[Recipient],
+    records: list[Record],
+) -> bytes:
+    """A PARCEL. Content that is a file stays where it is, and its path goes."""
+    document: dict[str, Any] = {
+        "envelope": schema.envelope_text(envelope),
+        "recipients": [
+            (
+                r.recipient_id, *r.queue, r.due, r.address, r.pool, r.orcpt, r.notify,
+                r.attempts, r.last_reply,
+            )
+            for r in recipients
+        ],
+    }  # fmt: skip
+    if records:
+        document["records"] = records
+    octets = b""
+    if isinstance(content, FileContent):
+        document["file"] = str(content.path)
+    else:
+        octets = content
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return frame(Kind.PARCEL, number, text.encode("utf-8", "surrogateescape"), octets)
+
+
+def parcel_of(one: Frame) -> Delivered:
+    """What a PARCEL holds. A file is the sender's, and is to be linked, not moved."""
+    document = json.loads(one.text.decode("utf-8", "surrogateescape"))
+    envelope = schema.envelope_of(document["envelope"])
+    recipients = [
+        Recipient(
+            recipient_id=number,
+            envelope=envelope,
+            address=address,
+            queue=QueueKey(domain, vmta),
+            due=due,
+            pool=pool,
+            orcpt=orcpt,
+            notify=notify,
+            attempts=attempts,
+            last_reply=last_reply,
+        )
+        for number, domain, vmta, due, address, pool, orcpt, notify, attempts, last_reply in (
+            document["recipients"]
+        )
+    ]
+    content: Content = one.content
+    if "file" in document:
+        content = FileContent(Path(document["file"]), envelope.size)
+    records = [Record(kind, values) for kind, values in document.get("records", ())]
+    return Delivered(envelope, content, recipients, records)

@@ -1,0 +1,23 @@
+"""Where each shard's spool is: the first in the spool directory itself, others below it.
+
+So the spool of a daemon with one worker is the spool of the first of several.
+"""
+
+import re
+from pathlib import Path
+
+_NAME = re.compile(r"shard-(\d+)")
+
+
+def shard_directory(root: Path, shard: int) -> Path:
+    """The spool of one shard, made or not."""
+    return root / f"shard-{shard}" if shard else root
+
+
+def shards_of(root: Path) -> list[int]:
+    """The shards that have a spool here."""
+    found = [0] if (root / "spool.db").exists() else []
+    if root.is_dir():
+        matches = (_NAME.fullmatch(path.name) for path in root.iterdir())
+        found += sorted(int(match[1]) for match in matches if match and int(match[1]))
+    return found

@@ -1,0 +1,206 @@
+"""Mail reaches the shard that owns its queue once, whoever is down, slow or asks again."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from mta.daemon import partition
+from mta.daemon.handover import Handover
+from mta.daemon.parcel_wire import ACK, Fate, Kind, frame, parcel_frame
+from mta.daemon.takeover import SOCKET_NAME, Takeover
+from mta.errors import SpoolFullError
+from mta.model.message import Envelope, FileContent, Recipient
+from mta.model.queue_key import QueueKey
+from mta.model.record import Record
+from mta.spool.shards import shard_directory
+from mta.spool.store import Spool
+
+pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+CONTENT = b"Subject: x\r\n\r\nbody\r\n"
+MINE, YOURS = (
+    next(
+        key
+        for key in (QueueKey(f"d{number}.example", "v") for number in range(100))
+        if partition.owner(key, 2) == shard
+    )
+    for shard in (0, 1)
+)
+
+
+class Pair:
+    """Two shards in one process; the first accepts, the second may be there or not."""
+
+    def __init__(self, root) -> None:
+        self.root = root
+        self.arrived: list[Recipient] = []
+        self.sender = Spool.open(root, shard=0)
+        self.handover = Handover(self.sender, root, shard=0, shards=2, log=print)
+        self.link = self.handover.links[1]
+        self._running = asyncio.get_running_loop().create_task(self.link.run())
+
+    @contextlib.asynccontextmanager
+    async def owner(self, min_free: int = 0) -> AsyncIterator[Spool]:
+        spool = Spool.open(shard_directory(self.root, 1), shard=1, min_free=min_free)
+        takeover = Takeover(
+            spool,
+            inbox=lambda recipients, _: self.arrived.extend(recipients),
+            records_inbox=None,
+            shards=2,
+            log=print,
+        )
+        try:
+            async with takeover:
+                await until(lambda: self.link.is_up)
+                yield spool
+        finally:
+            await spool.close()
+        await until(lambda: not self.link.is_up)
+
+    def message(self, *queues: QueueKey, content=CONTENT):
+        number = self.sender.next_message_id()
+        size = content.size if isinstance(content, FileContent) else len(content)
+        envelope = Envelope(
+            message_id=number, mail_from="a@example.org", time_queued=1.0, size=size, head_size=14
+        )
+        recipients = [
+            Recipient(number << 16 | i, envelope, f"r{i}@é.y", key, 1.0)
+            for i, key in enumerate(queues)
+        ]
+        return envelope, content, recipients, [Record("r", {"rcpt": "é"})]
+
+    async def close(self) -> None:
+        self._running.cancel()
+        await asyncio.gather(self._running, return_exceptions=True)
+        await self.sender.close()
+
+
+@pytest.fixture
+async def pair(tmp_path):
+    one = Pair(tmp_path)
+    yield one
+    await one.close()
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def numbers(spool, key=YOURS):
+    return [r.recipient_id for r in (await spool.due(key, None, 100)).recipients]
+
+
+async def test_a_message_for_one_owner_is_written_there_only(pair):
+    async with pair.owner() as owner:
+        envelope, content, recipients, records = pair.message(YOURS, YOURS)
+        await pair.handover.accept(envelope, content, recipients, records)
+        assert await numbers(owner) == [r.recipient_id for r in recipients]
+        assert (await owner.message(envelope.message_id))[0] == envelope
+        assert await owner.content(envelope) == CONTENT
+        assert await owner.pending_records() == [(1, records)]
+        assert [r.address for r in pair.arrived] == ["r0@é.y", "r1@é.y"]
+        assert await pair.sender.counts() == (0, 0)
+
+
+async def test_a_message_of_two_owners_is_accepted_whole_and_each_gets_its_part(pair):
+    async with pair.owner() as owner:
+        envelope, content, recipients, records = pair.message(MINE, YOURS, MINE)
+        await pair.handover.accept(envelope, content, recipients, records)
+        await until(lambda: pair.arrived)
+        assert await numbers(owner) == [recipients[1].recipient_id]
+        while await numbers(pair.sender):
+            await asyncio.sleep(0.005)
+        assert len(await numbers(pair.sender, MINE)) == 2
+        assert await owner.pending_records() == []
+        assert await pair.sender.pending_records() == [(1, records)]
+
+
+async def test_mail_for_an_owner_that_is_down_is_accepted_and_goes_when_it_is_up(pair):
+    envelope, content, recipients, records = pair.message(YOURS)
+    await pair.handover.accept(envelope, content, recipients, records)
+    assert await numbers(pair.sender) == [recipients[0].recipient_id]
+    async with pair.owner() as owner:
+        await until(lambda: pair.arrived)
+        assert await numbers(owner) == [recipients[0].recipient_id]
+        while (await pair.sender.counts()).messages:
+            await asyncio.sleep(0.005)
+    assert len(pair.arrived) == 1
+
+
+async def test_a_parcel_that_comes_again_after_it_was_settled_is_not_taken_twice(pair):
+    async with pair.owner() as owner:
+        envelope, content, recipients, _ = pair.message(YOURS)
+        await pair.handover.accept(envelope, content, recipients, [])
+        await owner.settle(pair.arrived, (), ())
+    async with pair.owner() as owner:
+        path = str(owner.directory / SOCKET_NAME)
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(frame(Kind.HELLO, 0, b'{"shard": 0, "shards": 2}'))
+        again = parcel_frame(envelope.message_id, envelope, content, recipients, [])
+        writer.write(again + again)
+        for _ in range(2):
+            acknowledged = ACK.unpack(await reader.readexactly(ACK.size))
+            assert acknowledged == (Fate.TAKEN, envelope.message_id)
+        writer.write(frame(Kind.FORGET, envelope.message_id + 1))
+        writer.close()
+        assert await numbers(owner) == []
+        while await owner.parcels.taken():
+            await asyncio.sleep(0.005)
+    assert len(pair.arrived) == 1
+
+
+async def test_who_loses_the_owner_while_waiting_stages_the_message(pair):
+    silent = []
+    server = await asyncio.start_unix_server(
+        lambda _, writer: silent.append(writer), make_directory(pair.root) / SOCKET_NAME
+    )
+    await until(lambda: pair.link.is_up)
+    envelope, content, recipients, _ = pair.message(YOURS)
+    accepting = asyncio.create_task(pair.handover.accept(envelope, content, recipients, []))
+    await until(lambda: silent)
+    server.close()
+    for writer in silent:
+        writer.close()
+    await accepting
+    assert await numbers(pair.sender) == [recipients[0].recipient_id]
+    async with pair.owner() as owner:
+        await until(lambda: pair.arrived)
+        assert await numbers(owner) == [recipients[0].recipient_id]
+
+
+def make_directory(root):
+    directory = shard_directory(root, 1)
+    directory.mkdir()
+    return directory
+
+
+async def test_a_full_disk_of_the_owner_is_said_to_the_submitter(pair):
+    async with pair.owner(min_free=1 << 60):
+        envelope, content, recipients, _ = pair.message(YOURS)
+        with pytest.raises(SpoolFullError):
+            await pair.handover.accept(envelope, content, recipients, [])
+        assert await pair.sender.counts() == (0, 0)
+        assert pair.arrived == []
+
+
+async def test_large_content_gets_a_second_name_and_no_second_copy(pair):
+    for queues in ((YOURS,), (MINE, YOURS)):
+        path = pair.sender.spill_directory / "large"
+        path.write_bytes(CONTENT * 1000)
+        inode = path.stat().st_ino
+        async with pair.owner() as owner:
+            pair.arrived.clear()
+            content = FileContent(path, path.stat().st_size)
+            envelope, _, recipients, _ = pair.message(*queues, content=content)
+            await pair.handover.accept(envelope, content, recipients, [])
+            await until(lambda: pair.arrived)
+            path.unlink(missing_ok=True)
+            kept = await owner.content(envelope)
+            assert kept.path.is_relative_to(owner.directory)
+            assert kept.path.stat().st_ino == inode
+            assert kept.path.read_bytes() == CONTENT * 1000
+            assert list(owner.spill_directory.iterdir()) == []
+            await owner.settle(pair.arrived, (), ())
