@@ -9,7 +9,7 @@ again from the outbox. A new piece of a file is noted, empty, before its first r
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mta import clock, failpoints
 from mta.accounting.csv_file import CsvFile, FileSettings
@@ -37,9 +37,22 @@ class Outbox(Protocol):
 
     async def pending_records(self) -> Sequence[tuple[int, Sequence["Record"]]]: ...
 
+    async def written(self) -> dict[int, int]: ...
+
     def save_positions(
-        self, upto: int, positions: dict[str, tuple[str, int]]
+        self,
+        upto: int,
+        positions: dict[str, tuple[str, int]],
+        elsewhere: dict[int, int] | None = None,
     ) -> Awaitable[None]: ...
+
+
+class _Row(NamedTuple):
+    """A row of an outbox: of our own spool, or of another shard's."""
+
+    number: int
+    records: Sequence["Record"]
+    shard: int | None = None
 
 
 class AcctFileSettings(LayoutSettings, FileSettings, Protocol):
@@ -57,7 +70,7 @@ class _File:
 
 
 class AccountingWriter:
-    """The accounting files of one shard."""
+    """The accounting files of the daemon, and the outboxes they are written from."""
 
     def __init__(
         self,
@@ -71,7 +84,13 @@ class AccountingWriter:
         self._log = log
         self._now = now
         self._files = [_File(one, log) for one in settings if not one.path.startswith("|")]
-        self._rows: list[tuple[int, Sequence[Record]]] = []
+        self._rows: list[_Row] = []
+        self._elsewhere: dict[int, int] = {}
+        """By other shard: how far its outbox is in the files."""
+        self._come: dict[int, int] = {}
+        """By other shard: the last row of its outbox that came."""
+        self._tell: dict[int, Callable[[int], None]] = {}
+        """By other shard: who waits to hear how far its outbox is in the files."""
         self._arrived = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -84,7 +103,9 @@ class AccountingWriter:
         for file in self._files:
             piece, octets = positions.get(file.name, ("", 0))
             await asyncio.to_thread(file.csv.resume, piece, octets)
-        self._rows = list(await self._spool.pending_records())
+        self._elsewhere = await self._spool.written()
+        self._come = dict(self._elsewhere)
+        self._rows = [_Row(*row) for row in await self._spool.pending_records()]
         if self._rows:
             self._arrived.set()
         self._spool.on_records = self._take
@@ -115,8 +136,25 @@ class AccountingWriter:
         self._arrived.set()
 
     def _take(self, row: int, records: Sequence["Record"]) -> None:
-        self._rows.append((row, records))
+        self._rows.append(_Row(row, records))
         self._arrived.set()
+
+    def take_from(
+        self,
+        shard: int,
+        row: int,
+        records: Sequence["Record"],
+        written: Callable[[int], None],
+    ) -> None:
+        """A row of another shard's outbox; rows come in order, and again after a break."""
+        self._tell[shard] = written
+        if row <= self._elsewhere.get(shard, 0):
+            written(row)
+        elif row > self._come.get(shard, 0):
+            assert self._come.get(shard) in (None, row - 1), "rows of an outbox have no gaps"
+            self._come[shard] = row
+            self._rows.append(_Row(row, records, shard))
+            self._arrived.set()
 
     async def _run(self) -> None:
         while True:
@@ -162,10 +200,10 @@ class AccountingWriter:
         for gone in old.values():
             gone.csv.close()
 
-    async def _write(self, rows: list[tuple[int, Sequence["Record"]]]) -> bool:
+    async def _write(self, rows: list[_Row]) -> bool:
         """One round; False if a disk did not take it and it has to be done again."""
         now = self._now()
-        records = [record for _, some in rows for record in some]
+        records = [record for row in rows for record in row.records]
         before = {file.name: file.csv.octets for file in self._files}
         try:
             for file in self._files:
@@ -180,8 +218,13 @@ class AccountingWriter:
                 failpoints.reach("accounting.after-append")
             await asyncio.to_thread(self._sync)
             failpoints.reach("accounting.before-position")
-            await self._spool.save_positions(rows[-1][0], self._positions())
+            upto = max((row.number for row in rows if row.shard is None), default=-1)
+            elsewhere = {row.shard: row.number for row in rows if row.shard is not None}
+            await self._spool.save_positions(upto, self._positions(), elsewhere)
             failpoints.reach("accounting.after-position")
+            self._elsewhere |= elsewhere
+            for shard, row in elsewhere.items():
+                self._tell[shard](row)
         except (OSError, SpoolError) as error:
             self._log(f"accounting cannot be written, its records wait in the spool: {error}")
             for file in self._files:

@@ -56,6 +56,7 @@ class Handover:
         self, spool: "Spool", root: Path, *, shard: int, shards: int, log: Callable[[str], None]
     ) -> None:
         self._spool = spool
+        self._running: list[asyncio.Task[None]] = []
         self._shard = shard
         self._shards = shards
         self.links = {
@@ -63,6 +64,16 @@ class Handover:
             for owner in range(shards)
             if owner != shard
         }
+
+    async def __aenter__(self) -> "Handover":
+        loop = asyncio.get_running_loop()
+        self._running = [loop.create_task(link.run()) for link in self.links.values()]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
 
     async def accept(
         self,

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 from mta import address, clock, ids
 from mta.accounting import build
 from mta.admin.traffic import TrafficCounters
-from mta.daemon import partition
 from mta.errors import SpoolError, SpoolFullError
 from mta.model.message import Content, Envelope, FileContent, Recipient
 from mta.model.queue_key import QueueKey
@@ -53,6 +52,18 @@ _OURSELVES: Final = SourceSettings(process_x_virtual_mta=True)
 """What holds for mail of our own: nothing limits it, and it may say its VirtualMTA."""
 
 
+class Keep(Protocol):
+    """What puts a message on disk; it is there when this returns. SpoolFullError, SpoolError."""
+
+    async def __call__(
+        self,
+        envelope: Envelope,
+        content: Content,
+        recipients: Sequence[Recipient],
+        records: "Sequence[Record]",
+    ) -> None: ...
+
+
 class Inbox(Protocol):
     """Where committed recipients go: the scheduler of this shard."""
 
@@ -67,22 +78,20 @@ class Intake:
         configuration: "Configuration",
         spool: "Spool",
         *,
+        keep: Keep,
         inbox: Inbox,
         wanted_kinds: frozenset[str],
         acct_headers: frozenset[bytes],
         traffic: TrafficCounters,
         log: Callable[[str], None],
-        shards: int = 1,
-        shard: int = 0,
     ) -> None:
         self.configuration = configuration
         self.is_stopping = False
         self._spool = spool
+        self._keep = keep
         self._inbox = inbox
         self._traffic = traffic
         self._log = log
-        self._shards = shards
-        self._shard = shard
         self._turns = pool.Turns()
         self._trusted: tuple[SourceSettings, SourceSettings] | None = None
         self.wanted_kinds = wanted_kinds
@@ -222,7 +231,7 @@ class Intake:
         if "r" in self.wanted_kinds:
             records = [build.receipt_record(recipient, now) for recipient in recipients]
         try:
-            await self._spool.accept(envelope, content, recipients, records)
+            await self._keep(envelope, content, recipients, records)
         except SpoolFullError as error:
             self._log(f"a message was refused with 452: {error}")
             return DISK_FULL
@@ -252,7 +261,6 @@ class Intake:
                 if choice.error:
                     return Reply(550, (choice.error,))
             queue = QueueKey(domain, choice.vmta)
-            assert partition.owner(queue, self._shards) == self._shard, "handover is not in force"
             recipients.append(
                 Recipient(
                     recipient_id=ids.recipient_id(envelope.message_id, index),

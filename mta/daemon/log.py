@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from mta import clock
 
@@ -31,6 +31,14 @@ _Entry = tuple[str, str]
 """A day and a line of it with its end. No line: rotate if that day is new; no day: rotate."""
 
 _ROTATE: Final[_Entry] = ("", "")
+
+
+class LogLines(Protocol):
+    """Where lines of the log go: the file itself, or whoever owns it."""
+
+    def write(self, text: str) -> None: ...
+
+    def rotate(self) -> None: ...
 
 
 class Log:

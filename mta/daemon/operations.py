@@ -49,7 +49,7 @@ from mta.spool.query import RecipientQuery
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration, Explained
-    from mta.daemon.log import Log
+    from mta.daemon.log import LogLines
     from mta.daemon.shard import Shard
     from mta.model.message import Recipient
     from mta.queues.queue import Queue
@@ -69,7 +69,7 @@ class ShardOperations:
     """The `Operations` of one shard."""
 
     def __init__(
-        self, shard: "Shard", config_path: str, log: "Log", stopping: asyncio.Event
+        self, shard: "Shard", config_path: str, log: "LogLines", stopping: asyncio.Event
     ) -> None:
         self._shard = shard
         self._config_path = config_path

@@ -13,6 +13,8 @@ import asyncio
 import enum
 import json
 import struct
+from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -26,6 +28,9 @@ HEAD: Final = struct.Struct(">BQII")
 ACK: Final = struct.Struct(">BQ")
 FRAME_OCTETS_MAX: Final = 64 << 20
 """A message has 65,536 recipients at most, of a few hundred octets each."""
+
+_FIELDS: Final = tuple(f.name for f in fields(Recipient) if f.name != "envelope")
+_values: Final = attrgetter(*_FIELDS)
 
 
 class Kind(enum.IntEnum):
@@ -91,14 +96,8 @@ def parcel_frame(
     """A PARCEL. Content that is a file stays where it is, and its path goes."""
     document: dict[str, Any] = {
         "envelope": schema.envelope_text(envelope),
-        "recipients": [
-            (
-                r.recipient_id, *r.queue, r.due, r.address, r.pool, r.orcpt, r.notify,
-                r.attempts, r.last_reply,
-            )
-            for r in recipients
-        ],
-    }  # fmt: skip
+        "recipients": [_values(recipient) for recipient in recipients],
+    }
     if records:
         document["records"] = records
     octets = b""
@@ -114,25 +113,15 @@ def parcel_of(one: Frame) -> Delivered:
     """What a PARCEL holds. A file is the sender's, and is to be linked, not moved."""
     document = json.loads(one.text.decode("utf-8", "surrogateescape"))
     envelope = schema.envelope_of(document["envelope"])
-    recipients = [
-        Recipient(
-            recipient_id=number,
-            envelope=envelope,
-            address=address,
-            queue=QueueKey(domain, vmta),
-            due=due,
-            pool=pool,
-            orcpt=orcpt,
-            notify=notify,
-            attempts=attempts,
-            last_reply=last_reply,
-        )
-        for number, domain, vmta, due, address, pool, orcpt, notify, attempts, last_reply in (
-            document["recipients"]
-        )
-    ]
+    recipients = [_recipient(values, envelope) for values in document["recipients"]]
     content: Content = one.content
     if "file" in document:
         content = FileContent(Path(document["file"]), envelope.size)
     records = [Record(kind, values) for kind, values in document.get("records", ())]
     return Delivered(envelope, content, recipients, records)
+
+
+def _recipient(values: list[Any], envelope: Envelope) -> Recipient:
+    named = dict(zip(_FIELDS, values, strict=True))
+    named["queue"] = QueueKey(*named["queue"])
+    return Recipient(envelope=envelope, **named)

@@ -6,7 +6,7 @@ the listeners. A stop goes the other way.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,36 +16,53 @@ from mta.accounting.writer import AccountingWriter
 from mta.admin.traffic import TrafficCounters
 from mta.bounces.categories import Categories
 from mta.bounces.default_patterns import DEFAULT_PATTERNS
+from mta.daemon import partition
 from mta.daemon.delivery import Delivery
+from mta.daemon.handover import Handover
 from mta.daemon.heads import Heads
 from mta.daemon.hosts import HostFinder
-from mta.daemon.intake import Intake
+from mta.daemon.intake import Inbox, Intake, Keep
 from mta.daemon.local_mail import LocalMail
 from mta.daemon.machine import Machine
 from mta.daemon.notices import Notices
+from mta.daemon.records import RecordForwarder
+from mta.daemon.takeover import Takeover
 from mta.daemon.traces import Traces
 from mta.net.listener import Door
 from mta.queues.scheduler import Scheduler
+from mta.spool.shards import shard_directory
 from mta.spool.store import Spool
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
-    from mta.daemon.log import Log
+    from mta.daemon.log import LogLines
+    from mta.model.message import Recipient
+    from mta.model.queue_key import QueueKey
     from mta.queues.queue import Queue
 
 STOP_WITHIN_S = 20
 """How long a stop lets transactions in flight finish, in and out. Service managers wait
 ninety seconds before they kill."""
+WRITER = 0
+"""The shard that writes the accounting files: one file, one writer."""
 
 
 class Shard:
     """Everything of one process that has to do with mail; made by `start`."""
 
     def __init__(
-        self, configuration: "Configuration", log: "Log", machine: Machine | None = None
+        self,
+        configuration: "Configuration",
+        log: "LogLines",
+        machine: Machine | None = None,
+        *,
+        shard: int = 0,
+        shards: int = 1,
     ) -> None:
         self.configuration = configuration
         self.machine = machine or Machine()
+        self.number = shard
+        self.shards = shards
         self.traffic = TrafficCounters()
         self.traces = Traces()
         self.started = clock.now()
@@ -59,7 +76,7 @@ class Shard:
         self.intake: Intake
         self.local_mail: LocalMail
         self.notices: Notices
-        self.accounting: AccountingWriter
+        self.accounting: AccountingWriter | RecordForwarder
         self.door: Door
         self.resolver = self.machine.resolver(configuration.root.name_server)
         self._follow()
@@ -91,6 +108,10 @@ class Shard:
         """Where the lines of a new connection of the queue go, if anybody wants them."""
         return self.traces.sink_of(queue.key)
 
+    def owns(self, key: "QueueKey") -> bool:
+        """Whether the queue of that name is this shard's."""
+        return self.shards == 1 or partition.owner(key, self.shards) == self.number
+
     # Life
 
     async def run(self, stack: AsyncExitStack, tasks: asyncio.TaskGroup) -> None:
@@ -98,8 +119,10 @@ class Shard:
         configuration = self.configuration
         root = configuration.root
         spool_settings = configuration.spools[0]
+        directory = Path(spool_settings.directory)
         self.spool = Spool.open(
-            Path(spool_settings.directory),
+            shard_directory(directory, self.number),
+            shard=self.number,
             sync_create=root.sync_msg_create,
             sync_update=root.sync_msg_update,
             min_free=spool_settings.min_free_space,
@@ -107,16 +130,26 @@ class Shard:
             take_up=self.machine.take_up,
         )
         stack.push_async_callback(self.spool.close)
-        self.accounting = AccountingWriter(self.spool, configuration.acct_files, log=self.log)
+        handover = self._handover(directory)
+        if handover is None or self.number == WRITER:
+            self.accounting = AccountingWriter(self.spool, configuration.acct_files, log=self.log)
+        else:
+            self.accounting = RecordForwarder(self.spool, handover.links[WRITER])
         await self.accounting.start()
         stack.push_async_callback(self.accounting.stop)
         self.scheduler = Scheduler(configuration, self.own, self.log)
         self.delivery = Delivery(self, self.scheduler, self.spool, self.traffic, tasks)
         await self._restore()
+        keep: Keep = self.spool.accept
+        inbox: Inbox = self.delivery.arrive
+        if handover is not None:
+            keep, inbox = handover.accept, self._arrive
+            await self._join(handover, stack)
         self.intake = Intake(
             configuration,
             self.spool,
-            inbox=self.delivery.arrive,
+            keep=keep,
+            inbox=inbox,
             wanted_kinds=self.wanted_kinds,
             acct_headers=acct_headers(configuration),
             traffic=self.traffic,
@@ -130,9 +163,34 @@ class Shard:
         self._sampling = tasks.create_task(self._sample())
         self.delivery.kick()
 
+    def _handover(self, directory: Path) -> Handover | None:
+        if self.shards == 1:
+            return None
+        return Handover(self.spool, directory, shard=self.number, shards=self.shards, log=self.log)
+
+    async def _join(self, handover: Handover, stack: AsyncExitStack) -> None:
+        """Take mail from the other shards, and hand them theirs."""
+        writer = self.accounting if isinstance(self.accounting, AccountingWriter) else None
+        await stack.enter_async_context(
+            Takeover(
+                self.spool,
+                inbox=self.delivery.arrive,
+                records_inbox=None if writer is None else writer.take_from,
+                shards=self.shards,
+                log=self.log,
+            )
+        )
+        await stack.enter_async_context(handover)
+
+    def _arrive(self, recipients: "Sequence[Recipient]", now: float) -> None:
+        """Accepted here; what others own goes to them."""
+        self.delivery.arrive([r for r in recipients if self.owns(r.queue)], now)
+
     async def _restore(self) -> None:
         now = clock.now()
         for state in await self.spool.queues():
+            if not self.owns(state.key):
+                continue  # on its way to its owner
             self.scheduler.restore(
                 state.key,
                 recipients=state.recipients,

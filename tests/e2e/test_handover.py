@@ -38,7 +38,6 @@ class Pair:
         self.sender = Spool.open(root, shard=0)
         self.handover = Handover(self.sender, root, shard=0, shards=2, log=print)
         self.link = self.handover.links[1]
-        self._running = asyncio.get_running_loop().create_task(self.link.run())
 
     @contextlib.asynccontextmanager
     async def owner(self, min_free: int = 0) -> AsyncIterator[Spool]:
@@ -70,17 +69,13 @@ class Pair:
         ]
         return envelope, content, recipients, [Record("r", {"rcpt": "é"})]
 
-    async def close(self) -> None:
-        self._running.cancel()
-        await asyncio.gather(self._running, return_exceptions=True)
-        await self.sender.close()
-
 
 @pytest.fixture
 async def pair(tmp_path):
     one = Pair(tmp_path)
-    yield one
-    await one.close()
+    async with one.handover:
+        yield one
+    await one.sender.close()
 
 
 async def until(condition) -> None:
