@@ -35,7 +35,7 @@ class Outbox(Protocol):
 
     async def positions(self) -> dict[str, tuple[str, int]]: ...
 
-    async def pending_records(self) -> Sequence[tuple[int, Sequence["Record"]]]: ...
+    async def pending(self) -> Sequence[tuple[int, Sequence["Record"]]]: ...
 
     async def written(self) -> dict[int, int]: ...
 
@@ -74,13 +74,13 @@ class AccountingWriter:
 
     def __init__(
         self,
-        spool: Outbox,
+        outbox: Outbox,
         settings: Sequence[AcctFileSettings],
         *,
         log: Callable[[str], None],
         now: Callable[[], float] = clock.now,
     ) -> None:
-        self._spool = spool
+        self._outbox = outbox
         self._log = log
         self._now = now
         self._files = [_File(one, log) for one in settings if not one.path.startswith("|")]
@@ -99,16 +99,16 @@ class AccountingWriter:
 
     async def start(self) -> None:
         """Cut off what a crash left half written, and begin with what waits in the outbox."""
-        positions = await self._spool.positions()
+        positions = await self._outbox.positions()
         for file in self._files:
             piece, octets = positions.get(file.name, ("", 0))
             await asyncio.to_thread(file.csv.resume, piece, octets)
-        self._elsewhere = await self._spool.written()
+        self._elsewhere = await self._outbox.written()
         self._come = dict(self._elsewhere)
-        self._rows = [_Row(*row) for row in await self._spool.pending_records()]
+        self._rows = [_Row(*row) for row in await self._outbox.pending()]
         if self._rows:
             self._arrived.set()
-        self._spool.on_records = self._take
+        self._outbox.on_records = self._take
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def stop(self) -> None:
@@ -117,7 +117,7 @@ class AccountingWriter:
         self._arrived.set()
         if self._task is not None:
             await self._task
-        self._spool.on_records = None
+        self._outbox.on_records = None
         for file in self._files:
             file.csv.close()
 
@@ -220,7 +220,7 @@ class AccountingWriter:
             failpoints.reach("accounting.before-position")
             upto = max((row.number for row in rows if row.shard is None), default=-1)
             elsewhere = {row.shard: row.number for row in rows if row.shard is not None}
-            await self._spool.save_positions(upto, self._positions(), elsewhere)
+            await self._outbox.save_positions(upto, self._positions(), elsewhere)
             failpoints.reach("accounting.after-position")
             self._elsewhere |= elsewhere
             for shard, row in elsewhere.items():
@@ -236,7 +236,7 @@ class AccountingWriter:
         await asyncio.to_thread(file.csv.close_piece)
         await asyncio.to_thread(file.csv.begin_piece, now)
         await asyncio.to_thread(file.csv.sync)
-        await self._spool.save_positions(-1, self._positions())
+        await self._outbox.save_positions(-1, self._positions())
 
     def _positions(self) -> dict[str, tuple[str, int]]:
         return {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mta.config.configuration import AcctFileSettings
     from mta.daemon.handover import Link
     from mta.model.record import Record
-    from mta.spool.store import Spool
+    from mta.spool.outbox import Outbox
 
 ROUND_S: Final = 0.1
 """How long a row waits for others."""
@@ -31,8 +31,8 @@ STOP_S: Final = 10.0
 class RecordForwarder:
     """Stands where an `AccountingWriter` stands in the shard that writes the files."""
 
-    def __init__(self, spool: "Spool", link: "Link") -> None:
-        self._spool = spool
+    def __init__(self, outbox: "Outbox", link: "Link") -> None:
+        self._outbox = outbox
         self._link = link
         self._written = 0
         """The last row known to be in the files."""
@@ -44,7 +44,7 @@ class RecordForwarder:
 
     async def start(self) -> None:
         """Begin with what waits in the outbox."""
-        self._spool.on_records = self._take
+        self._outbox.on_records = self._take
         self._link.on_written = self._note_written
         self._link.on_connected = self._send_again
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -58,7 +58,7 @@ class RecordForwarder:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_S):
                     await self._task
-        self._spool.on_records = None
+        self._outbox.on_records = None
 
     def rotate(self, name: str = "") -> None:
         """The writer begins the new piece."""
@@ -78,7 +78,7 @@ class RecordForwarder:
             self._unwritten.popleft()
         if row > self._written:
             self._written = row
-            forgotten = self._spool.save_positions(row, {})
+            forgotten = self._outbox.save_positions(row, {})
             # What the disk could not forget is offered again, and not written again.
             forgotten.add_done_callback(lambda done: done.exception())
         self._arrived.set()
@@ -91,7 +91,7 @@ class RecordForwarder:
             self._arrived.clear()
             try:
                 await self._send()
-                if self._is_stopping and not await self._spool.outbox_after(self._written, 1):
+                if self._is_stopping and not await self._outbox.after(self._written, 1):
                     return
             except SpoolError:
                 await asyncio.sleep(ROUND_S)
@@ -103,7 +103,7 @@ class RecordForwarder:
     async def _send(self) -> None:
         while len(self._unwritten) < UNWRITTEN_MAX:
             sent = self._last_sent()
-            rows = await self._spool.outbox_after(sent, PAGE_ROWS)
+            rows = await self._outbox.after(sent, PAGE_ROWS)
             if not rows:
                 return
             if self._last_sent() != sent:

@@ -132,9 +132,11 @@ class Shard:
         stack.push_async_callback(self.spool.close)
         handover = self._handover(directory)
         if handover is None or self.number == WRITER:
-            self.accounting = AccountingWriter(self.spool, configuration.acct_files, log=self.log)
+            self.accounting = AccountingWriter(
+                self.spool.outbox, configuration.acct_files, log=self.log
+            )
         else:
-            self.accounting = RecordForwarder(self.spool, handover.links[WRITER])
+            self.accounting = RecordForwarder(self.spool.outbox, handover.links[WRITER])
         await self.accounting.start()
         stack.push_async_callback(self.accounting.stop)
         self.scheduler = Scheduler(configuration, self.own, self.log)

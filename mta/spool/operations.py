@@ -1,19 +1,30 @@
 """What the writer is asked to do: plain values, handed from the loop to its thread."""
 
-from collections.abc import Callable, Sequence
+import sqlite3
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
-    import sqlite3
 
     from mta.model.message import Content, Envelope, Recipient
     from mta.model.queue_key import QueueKey
     from mta.model.record import Record
 
 
+T = TypeVar("T")
+
+
+class Ask(Protocol):
+    """Has a question answered by the writer."""
+
+    def __call__(self, question: Callable[[sqlite3.Connection], T]) -> Coroutine[Any, Any, T]: ...
+
+
+Change = Callable[[Callable[[sqlite3.Connection], None]], "asyncio.Future[None]"]
+"""Has a change made by the writer; done when the future is."""
 Staged = tuple[int, int, int]
 """A recipient's id, the parcel it goes in, the shard that owns its queue."""
 

@@ -8,8 +8,8 @@ longer asks, so a parcel that is handed over twice is taken once.
 
 import json
 import sqlite3
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mta import ids
 from mta.model.message import Envelope, Recipient
@@ -18,9 +18,7 @@ from mta.spool import schema
 if TYPE_CHECKING:
     import asyncio
 
-T = TypeVar("T")
-Ask = Callable[[Callable[[sqlite3.Connection], T]], Coroutine[Any, Any, T]]
-Change = Callable[[Callable[[sqlite3.Connection], None]], "asyncio.Future[None]"]
+    from mta.spool.operations import Ask, Change
 
 
 class Parcel(NamedTuple):
@@ -34,7 +32,7 @@ class Parcel(NamedTuple):
 class Parcels:
     """What a spool knows of parcels that leave and parcels that came."""
 
-    def __init__(self, ask: "Ask[Any]", change: Change) -> None:
+    def __init__(self, ask: "Ask", change: "Change") -> None:
         self._ask = ask
         self._change = change
 
@@ -83,8 +81,7 @@ class Parcels:
         def question(connection: sqlite3.Connection) -> set[int]:
             return {number for (number,) in connection.execute("SELECT parcel FROM taken")}
 
-        numbers: set[int] = await self._ask(question)
-        return numbers
+        return await self._ask(question)
 
     def forget(self, sender: int, below: int) -> "asyncio.Future[None]":
         """The sender will not hand over again what it numbered below that."""

@@ -22,6 +22,7 @@ from mta.model.queue_key import QueueKey
 from mta.model.record import Record
 from mta.spool import schema
 from mta.spool.operations import Accept, Execute, QueueState, Read, Settle, Staged
+from mta.spool.outbox import Outbox
 from mta.spool.parcels import Parcels
 from mta.spool.query import RecipientQuery, find_rows
 from mta.spool.thread import Hand, TakeUp, WriterThread
@@ -33,8 +34,6 @@ CACHE_OCTETS: Final = 64 << 20
 """Content kept in memory from acceptance to delivery, so that it is not read back."""
 
 T = TypeVar("T")
-Records = Callable[[int, Sequence[Record]], None]
-"""Called on the loop after a commit: the outbox row's id, and the records in it."""
 
 
 class Page(NamedTuple):
@@ -60,7 +59,6 @@ class Spool:
     ) -> None:
         self.directory = directory
         self.spill_directory = directory / "incoming"
-        self.on_records: Records | None = None
         self.log: Callable[[str], None] = lambda _: None
         self._shard = shard
         self._lock = lock
@@ -78,6 +76,7 @@ class Spool:
         self._connection = connection
         self._writer: Hand
         self.parcels = Parcels(self._ask, self._change)
+        self.outbox = Outbox(self._ask, self._change)
 
     @classmethod
     def open(
@@ -347,73 +346,6 @@ class Spool:
 
         return await self._look(question)
 
-    # The outbox of accounting
-
-    async def outbox_after(self, row: int, limit: int) -> list[tuple[int, str]]:
-        """Up to limit outbox rows that come after one, as stored."""
-        return await self._ask(
-            lambda connection: connection.execute(
-                "SELECT id, body FROM record WHERE id > ? ORDER BY id LIMIT ?", (row, limit)
-            ).fetchall()
-        )
-
-    async def written(self) -> dict[int, int]:
-        """By shard: how far its outbox is in the accounting files, other shards only."""
-        return await self._ask(
-            lambda connection: dict(connection.execute("SELECT shard, upto FROM written"))
-        )
-
-    async def pending_records(self) -> list[tuple[int, list[Record]]]:
-        """Outbox rows, oldest first: what a stop or a crash left unwritten."""
-
-        def question(connection: sqlite3.Connection) -> list[tuple[int, list[Record]]]:
-            rows = connection.execute("SELECT id, body FROM record ORDER BY id").fetchall()
-            return [(number, schema.records_of(body)) for number, body in rows]
-
-        return await self._ask(question)
-
-    async def positions(self) -> dict[str, tuple[str, int]]:
-        """By accounting file as configured: the file written last, and its good octets."""
-        return await self._ask(
-            lambda connection: {
-                name: (file, octets)
-                for name, file, octets in connection.execute(
-                    "SELECT name, file, octets FROM position"
-                )
-            }
-        )
-
-    def save_positions(
-        self,
-        upto: int,
-        positions: dict[str, tuple[str, int]],
-        elsewhere: dict[int, int] | None = None,
-    ) -> "asyncio.Future[None]":
-        """Accounting files are good up to these octets; outbox rows up to `upto` are done.
-
-        `elsewhere` says how far the outboxes of other shards are.
-        """
-
-        def change(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM record WHERE id <= ?", (upto,))
-            connection.execute(
-                "INSERT INTO counter VALUES ('record', ?) ON CONFLICT (name)"
-                " DO UPDATE SET value = MAX(value, excluded.value)",
-                (upto,),
-            )
-            connection.executemany(
-                "INSERT INTO written VALUES (?, ?) ON CONFLICT (shard)"
-                " DO UPDATE SET upto = excluded.upto",
-                list((elsewhere or {}).items()),
-            )
-            connection.executemany(
-                "INSERT INTO position VALUES (?, ?, ?) ON CONFLICT (name)"
-                " DO UPDATE SET file = excluded.file, octets = excluded.octets",
-                [(name, file, octets) for name, (file, octets) in positions.items()],
-            )
-
-        return self._change(change)
-
     # Within
 
     def _change(self, change: Callable[[sqlite3.Connection], None]) -> "asyncio.Future[None]":
@@ -455,8 +387,8 @@ class Spool:
                 future.set_result(value)
             else:
                 future.set_exception(error)
-        if records and self.on_records is not None:
-            self.on_records(row, records)
+        if records and self.outbox.on_records is not None:
+            self.outbox.on_records(row, records)
 
     def keep(self, message_id: int, content: bytes, recipients: int) -> None:
         """Have content in memory until so many recipients are settled, if there is room."""

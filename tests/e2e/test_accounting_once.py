@@ -58,7 +58,7 @@ class Place:
     async def __aenter__(self):
         self.spool = Spool.open(self.directory / "spool")
         self.writer = AccountingWriter(
-            self.spool, [self.settings], log=self.log.append, now=self.now
+            self.spool.outbox, [self.settings], log=self.log.append, now=self.now
         )
         await self.writer.start()
         return self
@@ -72,7 +72,7 @@ class Place:
 
     async def round_over(self):
         async with asyncio.timeout(10):
-            while await self.spool.pending_records() or self.writer._tidy_at == 0:
+            while await self.spool.outbox.pending() or self.writer._tidy_at == 0:
                 await asyncio.sleep(0.02)
 
 
@@ -82,7 +82,7 @@ async def test_records_are_written_and_leave_the_outbox(tmp_path):
         await place.record("c")
         await until(lambda: rows(tmp_path) == ["a", "b", "c"])
     async with Place(tmp_path) as place:
-        assert await place.spool.pending_records() == []
+        assert await place.spool.outbox.pending() == []
         await place.record("d")
     assert rows(tmp_path) == ["a", "b", "c", "d"]
     assert len(list(tmp_path.glob("acct-*"))) == 1
@@ -144,14 +144,14 @@ async def test_records_wait_in_the_spool_while_the_file_cannot_be_written(tmp_pa
     blocked.write_text("not a directory")
     spool = Spool.open(tmp_path / "spool")
     log = []
-    writer = AccountingWriter(spool, [Settings(str(blocked / "acct.csv"))], log=log.append)
+    writer = AccountingWriter(spool.outbox, [Settings(str(blocked / "acct.csv"))], log=log.append)
     await writer.start()
     await spool.settle((), (), [Record("d", {"rcpt": "a"})])
     await until(lambda: bool(log))
     assert "wait in the spool" in log[0]
     await writer.stop()
     blocked.unlink()
-    writer = AccountingWriter(spool, [Settings(str(blocked / "acct.csv"))], log=log.append)
+    writer = AccountingWriter(spool.outbox, [Settings(str(blocked / "acct.csv"))], log=log.append)
     await writer.start()
     await until(lambda: blocked.is_dir() and rows(blocked) == ["a"])
     await writer.stop()

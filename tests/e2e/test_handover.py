@@ -85,7 +85,7 @@ async def until(condition) -> None:
 
 
 async def numbers(spool, key=YOURS):
-    return [r.recipient_id for r in (await spool.due(key, None, 100)).recipients]
+    return [r.recipient_id for r in (await spool.due(key, 50, None, 100)).recipients]
 
 
 async def test_a_message_for_one_owner_is_written_there_only(pair):
@@ -95,7 +95,7 @@ async def test_a_message_for_one_owner_is_written_there_only(pair):
         assert await numbers(owner) == [r.recipient_id for r in recipients]
         assert (await owner.message(envelope.message_id))[0] == envelope
         assert await owner.content(envelope) == CONTENT
-        assert await owner.pending_records() == [(1, records)]
+        assert await owner.outbox.pending() == [(1, records)]
         assert [r.address for r in pair.arrived] == ["r0@é.y", "r1@é.y"]
         assert await pair.sender.counts() == (0, 0)
 
@@ -109,8 +109,8 @@ async def test_a_message_of_two_owners_is_accepted_whole_and_each_gets_its_part(
         while await numbers(pair.sender):
             await asyncio.sleep(0.005)
         assert len(await numbers(pair.sender, MINE)) == 2
-        assert await owner.pending_records() == []
-        assert await pair.sender.pending_records() == [(1, records)]
+        assert await owner.outbox.pending() == []
+        assert await pair.sender.outbox.pending() == [(1, records)]
 
 
 async def test_mail_for_an_owner_that_is_down_is_accepted_and_goes_when_it_is_up(pair):

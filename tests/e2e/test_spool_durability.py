@@ -56,7 +56,7 @@ async def test_what_was_accepted_is_there_after_a_restart(tmp_path):
         assert [r.address for r in page.recipients] == ["r0@x.y", "r1@x.y", "r2@x.y"]
         assert page.recipients[0].envelope == envelope
         assert await spool.content(envelope) == content
-        assert await spool.pending_records() == [(1, [Record("r", {"rcpt": "x"})])]
+        assert await spool.outbox.pending() == [(1, [Record("r", {"rcpt": "x"})])]
         assert spool.next_message_id() > envelope.message_id
     finally:
         await spool.close()
