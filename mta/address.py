@@ -48,3 +48,14 @@ def is_valid_domain(domain: str) -> bool:
 def domain_of(address: str) -> str:
     """The domain, lower case, without a trailing dot; empty if there is none."""
     return address.rpartition("@")[2].lower().removesuffix(".") if "@" in address else ""
+
+
+def ascii_domain(domain: str) -> str:
+    """A host name as it stands in DNS, lower case; empty if it is none."""
+    name = domain.lower().removesuffix(".")
+    if not name.isascii():
+        try:
+            name = name.encode("idna").decode()
+        except UnicodeError:
+            return ""
+    return name if is_valid_domain(name) and not name.startswith("[") else ""

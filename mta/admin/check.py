@@ -12,6 +12,7 @@ from mta.admin.files import load_file
 from mta.admin.protocol import Exit
 from mta.config.load import Diagnostic, check_host
 from mta.net.local_addresses import local_addresses
+from mta.signing.check import check_signing
 
 LINE_SHOWN = 100
 """Characters of a line that are shown, around what is wrong with it."""
@@ -47,7 +48,7 @@ def _diagnose(file: str, *, is_for_this_host: bool) -> list[Diagnostic]:
     of_host = check_host(loaded.configuration, local_addresses())
     if not is_for_this_host:
         of_host = tuple(replace(d, severity="warning") for d in of_host)
-    return [*loaded.diagnostics, *of_host]
+    return [*loaded.diagnostics, *of_host, *check_signing(loaded.configuration)]
 
 
 def _to_text(found: dict[str, list[Diagnostic]], failed: set[str]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
-from mta.config import acct, listeners, rules, virtual_mtas
+from mta.config import acct, domain_keys, listeners, rules, virtual_mtas
 from mta.config.block import Block
 from mta.config.configuration import (
     Configuration,
@@ -46,6 +46,7 @@ class Builder:
         self._root = Block("global", "", start)
         self._vmtas: dict[str, Block] = {}
         self._pools: dict[str, Block] = {}
+        self._key_lists: dict[str, Block] = {}
         self._listeners: list[Block] = []
         self._spools: list[Block] = []
         self._acct_files: list[Block] = []
@@ -213,6 +214,9 @@ class Builder:
                 self._body(section.body, rule, _scratch(section), lambda s: self._reply(s, found))
             case "bounce-category-patterns":
                 self._body(section.body, rule, _scratch(section), self._category)
+            case "domain-key-list":
+                block = self._named(self._key_lists, argument, section, rule)
+                self._body(section.body, rule, block)
             case "smtp-listener" | "spool" | "acct-file" | "log-rotate":
                 self._file_section(tag, section, argument, rule)
             case _:
@@ -422,6 +426,8 @@ class Builder:
         parts.spools = self._spool_settings()
         parts.listeners = listeners.settings(self._listeners, parts.root, root, self._diagnostics)
         parts.acct_files = acct.settings(self._acct_files, self._path_of, self._diagnostics)
+        named = {"VirtualMTA": self._vmtas, "pool": self._pools, "list": self._key_lists}
+        domain_keys.finish(parts, root, named, self._base, self._macros, self._diagnostics)
         virtual_mtas.finish(parts, root.place, self._vmtas, self._pools, self._diagnostics)
         if not parts.root.postmaster:
             self._default("postmaster", f"postmaster@{parts.root.host_name}")

@@ -20,6 +20,7 @@ from mta.config.patterns import (
     network_of,
 )
 from mta.config.place import Place
+from mta.model.domain_key import DomainKey
 from mta.model.queue_key import QueueKey
 from mta.model.reply_rule import ReplyRule
 from mta.settings.directive import Directive, Scope, Status, directives
@@ -165,6 +166,10 @@ class Parts:
     reply_rules: dict[str, tuple[ReplyRule, ...]] = field(default_factory=dict)
     relay_domain: tuple[DomainPattern, ...] = ()
     relay_address: tuple[AddressPattern, ...] = ()
+    domain_keys: tuple[DomainKey, ...] = ()
+    vmta_domain_keys: dict[str, tuple[DomainKey, ...]] = field(default_factory=dict)
+    pool_domain_keys: dict[str, tuple[DomainKey, ...]] = field(default_factory=dict)
+    domain_key_lists: dict[str, tuple[DomainKey, ...]] = field(default_factory=dict)
 
 
 class Configuration:
@@ -287,6 +292,26 @@ class Configuration:
     def reply_rules(self, name: str) -> tuple[ReplyRule, ...]:
         """The rules of an smtp-pattern-list; empty if there is no such list."""
         return self._parts.reply_rules.get(name.lower(), ())
+
+    def domain_keys(self, vmta_name: str) -> tuple[DomainKey, ...]:
+        """The keys that may sign for a VirtualMTA: its own, its pool's, the global ones."""
+        parts, name = self._parts, vmta_name.lower()
+        return (
+            *parts.vmta_domain_keys.get(name, ()),
+            *parts.pool_domain_keys.get(parts.pool_of.get(name, ""), ()),
+            *parts.domain_keys,
+        )
+
+    def domain_key_list(self, name: str) -> tuple[DomainKey, ...] | None:
+        """The keys of a domain-key-list; None if there is no such list."""
+        return self._parts.domain_key_lists.get(name.lower())
+
+    def all_domain_keys(self) -> tuple[DomainKey, ...]:
+        """Every key of the file, wherever it stands."""
+        parts = self._parts
+        places = (parts.vmta_domain_keys, parts.pool_domain_keys, parts.domain_key_lists)
+        listed = [key for place in places for keys in place.values() for key in keys]
+        return (*parts.domain_keys, *listed)
 
     # Sources
 

@@ -72,9 +72,7 @@ SECTIONS: Final[dict[str, SectionRule]] = {
         ),
         SectionRule("rewrite-list", lists.RewriteListDirectives, argument="a name", note=NOT_YET),
         SectionRule("mx-rollup-list", lists.MxRollupDirectives, note=NOT_YET),
-        SectionRule(
-            "domain-key-list", lists.DomainKeyListDirectives, argument="a name", note=NOT_YET
-        ),
+        SectionRule("domain-key-list", lists.DomainKeyListDirectives, argument="a name"),
         SectionRule("aliases", lists.AliasesDirectives, note=NOT_YET),
         SectionRule(
             "signals-filter", lists.SignalsFilterDirectives, argument="a name", note=NOT_YET

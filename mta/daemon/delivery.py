@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mta.daemon.hosts import HostFinder
     from mta.daemon.machine import Machine
     from mta.daemon.notices import Notices
+    from mta.daemon.signing import Signer
     from mta.model.message import Recipient
     from mta.model.record import Record
     from mta.net.dialogue import Dialogue
@@ -54,6 +55,7 @@ class Context(ledger.Context, Protocol):
 
     heads: "Heads"
     hosts: "HostFinder"
+    signer: "Signer"
     notices: "Notices"
 
     @property
@@ -330,12 +332,15 @@ class Delivery:
             return "", ""
         heads = self._context.heads
         address = batch[0].address if len(batch) == 1 else ""
+        is_signed = queue.settings.is_signed
         own = (
             await own_head(content, envelope)
-            if heads.rules(queue.key.vmta).pattern(envelope)
+            if is_signed or heads.rules(queue.key.vmta).pattern(envelope)
             else b""
         )
         head = heads.render(queue.key.vmta, envelope, address, own)
+        if is_signed:
+            head = await self._context.signer.sign(queue.key, envelope, head, own, content)
         result = await dialogue.transact(
             Transaction(envelope, tuple(batch), head.octets, content, head.skip)
         )

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 X_VIRTUAL_MTA = b"x-virtual-mta"
 X_JOB = b"x-job"
 X_ENVID = b"x-envid"
+X_DKIM_OPTIONS = b"x-dkim-options"
+X_DKIM_KEY = b"x-dkim-key"
 
 _RECEIVED = re.compile(rb"^Received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
@@ -95,7 +97,7 @@ class Intake:
         self._turns = pool.Turns()
         self._trusted: tuple[SourceSettings, SourceSettings] | None = None
         self.wanted_kinds = wanted_kinds
-        self.acct_headers = acct_headers
+        self.acct_headers = acct_headers - {X_DKIM_KEY}
 
     @property
     def spill_directory(self) -> Path:
@@ -111,7 +113,7 @@ class Intake:
         """Take a new configuration for the messages to come."""
         self.configuration = configuration
         self.wanted_kinds = wanted_kinds
-        self.acct_headers = acct_headers
+        self.acct_headers = acct_headers - {X_DKIM_KEY}
 
     # Reception
 
@@ -188,7 +190,9 @@ class Intake:
             with_protocol=session.with_protocol,
             hide_source=source.hide_message_source,
             add_received=source.add_received_header,
-            remove_fields=self._removed(source, processed, found),
+            remove_fields=self._removed(source, processed, found, head),
+            dkim_options=found.get(X_DKIM_OPTIONS, "") if source.process_x_dkim_options else "",
+            has_dkim_key=source.process_x_dkim_key and X_DKIM_KEY in found,
             acct_headers={
                 name.decode(): found[name] for name in self.acct_headers if name in found
             },
@@ -282,7 +286,11 @@ class Intake:
         return self._trusted[1]
 
     def _removed(
-        self, source: SourceSettings, processed: frozenset[bytes], found: dict[bytes, str]
+        self,
+        source: SourceSettings,
+        processed: frozenset[bytes],
+        found: dict[bytes, str],
+        head: bytes,
     ) -> tuple[str, ...]:
         """Which of the message's own fields are not sent on."""
         retained = set()
@@ -290,7 +298,14 @@ class Intake:
             retained.add(X_VIRTUAL_MTA)
         if source.retain_x_job:
             retained.add(X_JOB)
+        if source.retain_x_dkim_options:
+            retained.add(X_DKIM_OPTIONS)
+        if source.retain_x_dkim_key:
+            retained.add(X_DKIM_KEY)
         names = [name.decode() for name in processed if name in found and name not in retained]
+        if X_DKIM_KEY not in processed | retained and X_DKIM_KEY in head.lower():
+            # A private key goes nowhere only because nobody turned its use on.
+            names.append(X_DKIM_KEY.decode())
         names += [name.lower() for name in source.remove_header]
         if source.remove_received_headers:
             names.append("received")
@@ -328,4 +343,8 @@ def _processed(source: SourceSettings) -> frozenset[bytes]:
         names.add(X_JOB)
     if source.process_x_envid:
         names.add(X_ENVID)
+    if source.process_x_dkim_options:
+        names.add(X_DKIM_OPTIONS)
+    if source.process_x_dkim_key:
+        names.add(X_DKIM_KEY)
     return frozenset(names)

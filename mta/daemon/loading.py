@@ -9,6 +9,7 @@ from mta.admin.files import load_file
 from mta.config.load import check_host, without_collector
 from mta.errors import ConfigError
 from mta.net.local_addresses import local_addresses
+from mta.signing.check import check_signing
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
@@ -21,6 +22,7 @@ def load_checked(path: str) -> "tuple[Configuration, list[str]]":
     diagnostics = list(loaded.diagnostics)
     if loaded.configuration is not None:
         diagnostics += check_host(loaded.configuration, local_addresses())
+        diagnostics += check_signing(loaded.configuration)
     errors = [d for d in diagnostics if d.severity == "error"]
     if loaded.configuration is None or errors:
         raise ConfigError(errors)

@@ -26,6 +26,7 @@ from mta.daemon.local_mail import LocalMail
 from mta.daemon.machine import Machine
 from mta.daemon.notices import Notices
 from mta.daemon.records import RecordForwarder
+from mta.daemon.signing import Signer, Threads
 from mta.daemon.takeover import Takeover
 from mta.daemon.traces import Traces
 from mta.net.listener import Door
@@ -79,12 +80,14 @@ class Shard:
         self.accounting: AccountingWriter | RecordForwarder
         self.door: Door
         self.resolver = self.machine.resolver(configuration.root.name_server)
+        self._threads = Threads()
         self._follow()
 
     def _follow(self) -> None:
         """Make what is derived from the configuration."""
         configuration = self.configuration
         self.heads = Heads(configuration)
+        self.signer = Signer(configuration, self._threads, self.log)
         self.hosts = HostFinder(self.resolver, self.own)
         patterns = [
             (text, category) for text, category, _ in configuration.bounce_category_patterns
@@ -118,6 +121,7 @@ class Shard:
         """Open everything; returns when mail is served. The stack closes it again."""
         configuration = self.configuration
         root = configuration.root
+        stack.callback(self._threads.close)
         spool_settings = configuration.spools[0]
         directory = Path(spool_settings.directory)
         self.spool = Spool.open(

@@ -51,6 +51,10 @@ class Envelope:
     remove_fields: tuple[str, ...] = ()
     """Names, lower case, of header fields of the content that are not sent on: those that
     were instructions to us, and what the source says to remove."""
+    dkim_options: str = ""
+    """What an X-DKIM-Options field asks, where the source may ask."""
+    has_dkim_key: bool = False
+    """Whether the content has an X-DKIM-Key field to sign with. The key stays there."""
     acct_headers: dict[str, str] = field(default_factory=dict)
     """Header values that accounting files ask for, by lower-case name."""
 

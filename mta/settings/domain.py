@@ -5,6 +5,17 @@ from typing import ClassVar
 
 from mta.model.route import NO_ROUTE, RouteSpec
 from mta.settings.directive import directive, repeated
+from mta.settings.dkim_kinds import (
+    ALGORITHM,
+    CANON,
+    HEADER_NAMES,
+    HEADERS,
+    IDENTITY,
+    IDENTITY_FALLBACK,
+    QUERY_METHOD,
+    SENDER_OR_FROM,
+    SIGN,
+)
 from mta.settings.kinds import (
     ACCT_SUBSET,
     BOOLEAN,
@@ -592,10 +603,9 @@ class DomainSettings:
         no_effect="Sender ID is obsolete",
     )
     dkim_sign: str = directive(
-        TEXT,
-        "",
+        SIGN,
+        "no",
         "Sign outgoing mail for this domain if a key matches.",
-        not_yet=True,
     )
     dk_sign: bool = directive(
         BOOLEAN,
@@ -604,153 +614,124 @@ class DomainSettings:
         no_effect="DomainKeys are obsolete; use dkim-sign",
     )
     dkim_identity: str = directive(
-        TEXT,
-        "",
-        "Whose key to use and the i= tag. strict-from requires the exact From domain.",
-        not_yet=True,
+        IDENTITY,
+        SENDER_OR_FROM,
+        "Whose key to use, and the i= tag. sender-or-from takes the address of Sender, else "
+        "of From; strict-from that of From, and only a key of exactly its domain.",
     )
     dkim_identity_fallback: str = directive(
-        TEXT,
+        IDENTITY_FALLBACK,
         "",
-        "Identity when no key matches the first one; requires dkim-identity.",
-        not_yet=True,
+        "Identity when no key matches the first one.",
     )
     dkim_headers: tuple[str, ...] = directive(
-        LIST,
+        HEADERS,
         (),
-        "Extra headers to sign; built-in ones cannot be removed and RFC-forbidden ones not added.",
-        not_yet=True,
+        "Header fields to sign besides the usual ones. Those that RFC 6376 says not to sign "
+        "are left out: Return-Path, Received, Comments, Keywords, Bcc.",
     )
     dkim_disallow_adding_headers: tuple[str, ...] = directive(
-        LIST,
+        HEADER_NAMES,
         (),
-        "Headers listed once more in h= (oversigning).",
-        not_yet=True,
+        "Header fields listed once more in h=, so that another one added on the way breaks "
+        "the signature.",
     )
     dkim_algorithm: str = directive(
-        choice("rsa-sha1", "rsa-sha256"),
+        ALGORITHM,
         "rsa-sha256",
-        "Signature algorithm.",
-        not_yet=True,
+        "Signature algorithm. Only keys that fit it are used: RSA for rsa-*, Ed25519 for "
+        "ed25519-sha256, which PowerMTA does not have.",
     )
     dkim_body_canon: str = directive(
-        choice("simple", "relaxed"),
+        CANON,
         "relaxed",
         "Body canonicalisation.",
-        not_yet=True,
     )
     dkim_headers_canon: str = directive(
-        choice("simple", "relaxed"),
+        CANON,
         "relaxed",
         "Header canonicalisation.",
-        not_yet=True,
     )
     dkim_add_body_limit: bool = directive(
         BOOLEAN,
         False,
-        "Add the l= tag.",
-        not_yet=True,
+        "Add the l= tag: the signature holds however much is added at the end.",
     )
     dkim_add_timestamp: bool = directive(
         BOOLEAN,
         False,
         "Add the t= tag.",
-        not_yet=True,
     )
     dkim_expire_after: int | None = directive(
         INTERVAL_OR_NEVER,
         None,
-        "Add the x= tag.",
-        not_yet=True,
+        "Add the x= tag, that long after the signing.",
     )
     dkim_query_method: str = directive(
-        TEXT,
+        QUERY_METHOD,
         "",
         "Value of the q= tag.",
-        not_yet=True,
-    )
-    second_dkim_add_body_limit: str = directive(
-        TEXT,
-        "",
-        "Same as dkim-add-body-limit for an optional second signature (X-DKIM-Options does "
-        "not apply to it).",
-        not_yet=True,
-    )
-    second_dkim_add_timestamp: str = directive(
-        TEXT,
-        "",
-        "Same as dkim-add-timestamp for an optional second signature (X-DKIM-Options does "
-        "not apply to it).",
-        not_yet=True,
-    )
-    second_dkim_algorithm: str = directive(
-        TEXT,
-        "",
-        "Same as dkim-algorithm for an optional second signature (X-DKIM-Options does not "
-        "apply to it).",
-        not_yet=True,
-    )
-    second_dkim_body_canon: str = directive(
-        TEXT,
-        "",
-        "Same as dkim-body-canon for an optional second signature (X-DKIM-Options does not "
-        "apply to it).",
-        not_yet=True,
-    )
-    second_dkim_disallow_adding_headers: str = directive(
-        TEXT,
-        "",
-        "Same as dkim-disallow-adding-headers for an optional second signature (X-DKIM- "
-        "Options does not apply to it).",
-        not_yet=True,
-    )
-    second_dkim_expire_after: str = directive(
-        TEXT,
-        "",
-        "Same as dkim-expire-after for an optional second signature (X-DKIM-Options does "
-        "not apply to it).",
-        not_yet=True,
-    )
-    second_dkim_headers: str = directive(
-        TEXT,
-        "",
-        "Same as dkim-headers for an optional second signature (X-DKIM-Options does not "
-        "apply to it).",
-        not_yet=True,
-    )
-    second_dkim_headers_canon: str = directive(
-        TEXT,
-        "",
-        "Same as dkim-headers-canon for an optional second signature (X-DKIM-Options does "
-        "not apply to it).",
-        not_yet=True,
-    )
-    second_dkim_identity: str = directive(
-        TEXT,
-        "",
-        "Same as dkim-identity for an optional second signature (X-DKIM-Options does not "
-        "apply to it).",
-        not_yet=True,
-    )
-    second_dkim_identity_fallback: str = directive(
-        TEXT,
-        "",
-        "Same as dkim-identity-fallback for an optional second signature (X-DKIM-Options "
-        "does not apply to it).",
-        not_yet=True,
     )
     second_dkim_sign: str = directive(
-        TEXT,
+        SIGN,
+        "no",
+        "As dkim-sign, for a second signature, which X-DKIM-Options has no say in.",
+    )
+    second_dkim_identity: str = directive(
+        IDENTITY,
+        SENDER_OR_FROM,
+        "As dkim-identity, for a second signature, which X-DKIM-Options has no say in.",
+    )
+    second_dkim_identity_fallback: str = directive(
+        IDENTITY_FALLBACK,
         "",
-        "Same as dkim-sign for an optional second signature (X-DKIM-Options does not apply to it).",
-        not_yet=True,
+        "As dkim-identity-fallback, for a second signature, which X-DKIM-Options has no say in.",
+    )
+    second_dkim_headers: tuple[str, ...] = directive(
+        HEADERS,
+        (),
+        "As dkim-headers, for a second signature, which X-DKIM-Options has no say in.",
+    )
+    second_dkim_disallow_adding_headers: tuple[str, ...] = directive(
+        HEADER_NAMES,
+        (),
+        "As dkim-disallow-adding-headers, for a second signature, which X-DKIM-Options has no "
+        "say in.",
+    )
+    second_dkim_algorithm: str = directive(
+        ALGORITHM,
+        "rsa-sha256",
+        "As dkim-algorithm, for a second signature, which X-DKIM-Options has no say in.",
+    )
+    second_dkim_body_canon: str = directive(
+        CANON,
+        "relaxed",
+        "As dkim-body-canon, for a second signature, which X-DKIM-Options has no say in.",
+    )
+    second_dkim_headers_canon: str = directive(
+        CANON,
+        "relaxed",
+        "As dkim-headers-canon, for a second signature, which X-DKIM-Options has no say in.",
+    )
+    second_dkim_add_body_limit: bool = directive(
+        BOOLEAN,
+        False,
+        "As dkim-add-body-limit, for a second signature, which X-DKIM-Options has no say in.",
+    )
+    second_dkim_add_timestamp: bool = directive(
+        BOOLEAN,
+        False,
+        "As dkim-add-timestamp, for a second signature, which X-DKIM-Options has no say in.",
+    )
+    second_dkim_expire_after: int | None = directive(
+        INTERVAL_OR_NEVER,
+        None,
+        "As dkim-expire-after, for a second signature, which X-DKIM-Options has no say in.",
     )
     second_dkim_query_method: str = directive(
-        TEXT,
+        QUERY_METHOD,
         "",
-        "Same as dkim-query-method for an optional second signature (X-DKIM-Options does "
-        "not apply to it).",
-        not_yet=True,
+        "As dkim-query-method, for a second signature, which X-DKIM-Options has no say in.",
     )
     dsn_format: str = directive(
         choice("standard", "plain-text"),
@@ -885,3 +866,8 @@ class DomainSettings:
         "something of higher precedence chose one.",
         is_ours=True,
     )
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether a message of this queue may get a DKIM signature."""
+        return self.dkim_sign != "no" or self.second_dkim_sign != "no"

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from mta.model.domain_key import DomainKey
 from mta.settings.directive import directive, repeated
+from mta.settings.dkim_kinds import DOMAIN_KEY
 from mta.settings.kinds import (
     BOOLEAN,
     CIDR,
@@ -342,12 +344,11 @@ class RootSettings:
         False,
         "Return 4xx rather than 5xx for relay denials.",
     )
-    domain_key: tuple[str, ...] = repeated(
-        TEXT,
+    domain_key: tuple[DomainKey, ...] = repeated(
+        DOMAIN_KEY,
         "DKIM private key. Keys are tried in order; the first whose domain equals or is a "
         "parent of the signing identity domain is used; * matches anything and should be "
         "last.",
-        not_yet=True,
     )
     invalid_virtual_mta_fallback: str = directive(
         VMTA_OR_POOL,

@@ -240,25 +240,21 @@ class SourceSettings:
         BOOLEAN,
         False,
         "Honour X-DKIM-Options (tags s,d,i,q,key-list).",
-        not_yet=True,
     )
     retain_x_dkim_options: bool = directive(
         BOOLEAN,
         False,
         "Keep X-DKIM-Options.",
-        not_yet=True,
     )
     process_x_dkim_key: bool = directive(
         BOOLEAN,
         False,
         "Sign with the PEM key in X-DKIM-Key; needs s= in X-DKIM-Options.",
-        not_yet=True,
     )
     retain_x_dkim_key: bool = directive(
         BOOLEAN,
         False,
         "Keep X-DKIM-Key (dangerous).",
-        not_yet=True,
     )
     add_date_header: str = directive(
         choice("no", "yes", "override"),

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from mta.model.domain_key import DomainKey
 from mta.settings.directive import directive, repeated
+from mta.settings.dkim_kinds import DOMAIN_KEY
 from mta.settings.kinds import (
     BOOLEAN,
     COUNT,
@@ -61,12 +63,11 @@ class VmtaDirectives:
         "inherited by VirtualMTAs. Incompatible with smtp-proxy-source-host.",
         not_yet=True,
     )
-    domain_key: tuple[str, ...] = repeated(
-        TEXT,
+    domain_key: tuple[DomainKey, ...] = repeated(
+        DOMAIN_KEY,
         "DKIM private key. Keys are tried in order; the first whose domain equals or is a "
         "parent of the signing identity domain is used; * matches anything and should be "
         "last.",
-        not_yet=True,
     )
     include_headers_from: str = directive(
         FILE,
@@ -175,12 +176,11 @@ class PoolDirectives:
 
     scope: ClassVar[str] = "virtual-mta-pool"
 
-    domain_key: tuple[str, ...] = repeated(
-        TEXT,
+    domain_key: tuple[DomainKey, ...] = repeated(
+        DOMAIN_KEY,
         "DKIM private key. Keys are tried in order; the first whose domain equals or is a "
         "parent of the signing identity domain is used; * matches anything and should be "
         "last.",
-        not_yet=True,
     )
     include_headers_from: str = directive(
         FILE,

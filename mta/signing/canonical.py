@@ -1,0 +1,120 @@
+"""Canonical forms of header fields and of a body, simple and relaxed (RFC 6376 §3.4).
+
+A body may come in pieces of any size. What cannot be judged yet, white space and empty lines
+at the end of what came so far, is held as a count and at most three octets, so memory stays
+constant. Lines end in CRLF, as in all content of the spool.
+"""
+
+import re
+from typing import Final, Protocol
+
+EMPTY_LINES_AT_ONCE: Final = 16 << 10
+"""How many empty lines are written together when text follows them after all."""
+
+_FIELD = re.compile(rb"([\x21-\x39\x3b-\x7e]+)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*")
+
+
+class Hash(Protocol):
+    """What canonical octets go into."""
+
+    def update(self, data: bytes, /) -> None: ...
+
+
+class Field:
+    """One field of a header block: its lower-case name and its octets, CRLF included."""
+
+    __slots__ = ("name", "octets")
+
+    def __init__(self, name: bytes, octets: bytes) -> None:
+        self.name = name
+        self.octets = octets
+
+
+def fields(block: bytes) -> list[Field]:
+    """The fields of a header block, in order; what is none is passed over."""
+    return [Field(match[1].lower(), match[0]) for match in _FIELD.finditer(block)]
+
+
+def relaxed_field(octets: bytes) -> bytes:
+    """A field in its relaxed form, without the CRLF (RFC 6376 §3.4.2)."""
+    name, _, value = octets.partition(b":")
+    text = collapsed(value.replace(b"\r\n", b"")).strip(b" ")
+    return name.rstrip(b" \t").lower() + b":" + text
+
+
+def collapsed(octets: bytes) -> bytes:
+    """Runs of blanks and tabs as one blank."""
+    if b"\t" in octets:
+        octets = octets.replace(b"\t", b" ")
+    while b"  " in octets:  # each pass halves the longest run
+        octets = octets.replace(b"  ", b" ")
+    return octets
+
+
+class SimpleBody:
+    """The body as it is, but for empty lines at its end (RFC 6376 §3.4.3)."""
+
+    __slots__ = ("_empty_lines", "_hash", "_rest", "length")
+
+    def __init__(self, into: Hash) -> None:
+        self._hash = into
+        self._empty_lines = 0
+        self._rest = b""
+        self.length = 0
+        """Octets of the canonical body so far; after `finish`, of all of it."""
+
+    def update(self, octets: bytes) -> None:
+        """Take the next piece."""
+        octets = self._rest + octets if self._rest else octets
+        text = octets.rstrip(b"\r\n")
+        if text:
+            self._lines()
+            self._emit(text)
+        self._hold(octets[len(text) :])
+
+    def finish(self) -> None:
+        """There is no more. An empty body is one empty line."""
+        self._emit(b"\r\n")
+
+    def _hold(self, end: bytes) -> None:
+        """Empty lines are counted; a CR whose LF is still to come is kept."""
+        lines = end.count(b"\r\n")
+        self._empty_lines += lines
+        self._rest = end[2 * lines :]
+
+    def _lines(self) -> None:
+        while self._empty_lines:
+            count = min(self._empty_lines, EMPTY_LINES_AT_ONCE)
+            self._emit(b"\r\n" * count)
+            self._empty_lines -= count
+
+    def _emit(self, octets: bytes) -> None:
+        self._hash.update(octets)
+        self.length += len(octets)
+
+
+class RelaxedBody(SimpleBody):
+    """White space shortened, none at ends of lines, no empty lines at the end (§3.4.4)."""
+
+    __slots__ = ()
+
+    def update(self, octets: bytes) -> None:
+        octets = self._rest + octets if self._rest else octets
+        text = octets.rstrip(b" \t\r\n")
+        if text:
+            self._lines()
+            self._emit(_without_line_ends(collapsed(text)))
+        end = octets[len(text) :]
+        self._hold(_without_line_ends(collapsed(end)))
+
+    def finish(self) -> None:
+        """There is no more. An empty body stays empty."""
+        if self.length:
+            self._emit(b"\r\n")
+
+
+def _without_line_ends(octets: bytes) -> bytes:
+    return octets.replace(b" \r\n", b"\r\n") if b" \r\n" in octets else octets
+
+
+BODIES: Final = {"simple": SimpleBody, "relaxed": RelaxedBody}
