@@ -344,6 +344,14 @@ class Configuration:
             self._sources[key] = found
         return found
 
+    def pieces(self) -> list[object]:
+        """Everything large that it is made of. Who holds these lets go of it bit by bit."""
+        parts = self._parts
+        indexes = [parts.domains, *parts.vmta_domains.values(), *parts.pool_domains.values()]
+        blocks = [block for index in indexes for block in index]
+        made = [*self._domains, *self._domains_by_layers.values(), *self._domains_by_layers]
+        return [*made, *blocks, *indexes, *parts.vmta_blocks.values(), *parts.vmtas.values()]
+
     @property
     def parts(self) -> Parts:
         """What it is made of, for checks and reports."""

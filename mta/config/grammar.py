@@ -22,6 +22,7 @@ from mta.config.place import Diagnostics, Place
 LINE_CHARACTERS_MAX: Final = 100_000
 """A longer line is damage, not a directive."""
 FILE_OCTETS_MAX: Final = 256 << 20
+PIECE_CHARACTERS: Final = 1 << 19
 DEPTH_MAX: Final = 16
 """Sections in sections, and files in files."""
 
@@ -67,6 +68,14 @@ class Section:
 
 
 Node = Statement | Section
+
+
+def take_apart(section: Section) -> None:
+    """Free what is in a section node by node: a large tree freed at once stops every thread."""
+    while section.body:
+        node = section.body.pop()
+        if isinstance(node, Section):
+            take_apart(node)
 
 
 class Reader:
@@ -147,10 +156,7 @@ class FileReader:
         self._reader = reader
         self._diagnostics = reader.diagnostics
         self._path = path
-        # Files that were put together from several have byte order marks within. In steps,
-        # each short, as nothing else of the process runs meanwhile.
-        lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        self._lines = [line.lstrip("\ufeff") for line in lines]
+        self._lines = _lines(text)
         self._open: list[Section] = [parent]
         self._continued: Statement | None = None
         self._taken = 0
@@ -351,6 +357,21 @@ class FileReader:
             if _quotes(more):
                 break
         return value
+
+
+def _lines(text: str) -> list[str]:
+    """The lines, whatever ends them, without byte order marks: files are put together from several.
+
+    A piece at a time, each in few milliseconds, as nothing else of the process runs meanwhile.
+    """
+    lines: list[str] = []
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start + PIECE_CHARACTERS) + 1 or len(text)
+        piece = text[start:end].removesuffix("\n").replace("\r\n", "\n").replace("\r", "\n")
+        lines += [line.lstrip("\ufeff") for line in piece.split("\n")]
+        start = end
+    return lines
 
 
 def _quotes(text: str) -> int:

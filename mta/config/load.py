@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from mta.config import reach_check, relay_check
 from mta.config.build import Builder
 from mta.config.configuration import Configuration
-from mta.config.grammar import Files, Reader
+from mta.config.grammar import Files, Reader, take_apart
 from mta.config.place import Diagnostic, Diagnostics, Place
 
 __all__ = ["Diagnostic", "Files", "Loaded", "check_host", "load", "without_collector"]
@@ -32,6 +32,7 @@ def load(path: str, files: Files, *, host_name: str = "localhost") -> Loaded:
     with without_collector():
         tree = Reader(files, diagnostics).read(path)
         configuration = Builder(path, diagnostics, host_name).build(tree)
+        take_apart(tree)
         relay_check.check(configuration, diagnostics)
         reach_check.check(configuration, diagnostics)
         found = diagnostics.in_order()

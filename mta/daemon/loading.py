@@ -1,5 +1,6 @@
 """Reading the configuration of this host, with everything that is wrong with it."""
 
+import asyncio
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,19 @@ def load_checked(path: str) -> "tuple[Configuration, list[str]]":
     if loaded.configuration is None or errors:
         raise ConfigError(errors)
     return loaded.configuration, [str(d) for d in diagnostics]
+
+
+async def let_go(configurations: "list[Configuration]") -> None:
+    """Free what the list holds, its last holder, a piece at a time and beside the event loop."""
+    while configurations:
+        pieces = await asyncio.to_thread(configurations[-1].pieces)
+        configurations.pop()
+        await asyncio.to_thread(_drop, pieces)
+
+
+def _drop(pieces: list[object]) -> None:
+    while pieces:
+        pieces.pop()
 
 
 @contextmanager

@@ -42,7 +42,7 @@ from mta.admin.pattern import QueuePattern, wildcard
 from mta.bounces import local
 from mta.config.plan import restarts
 from mta.daemon import explaining
-from mta.daemon.loading import load_checked
+from mta.daemon.loading import let_go, load_checked, made_to_last
 from mta.errors import ConfigError
 from mta.model.queue_key import QueueKey
 from mta.spool.query import RecipientQuery
@@ -408,18 +408,21 @@ class ShardOperations:
             )
 
     async def reload(self) -> ReloadAnswer:
-        before = self._shard.configuration
+        before = [self._shard.configuration]
         try:
             configuration, remarks = await asyncio.to_thread(load_checked, self._config_path)
         except ConfigError as error:
             lines = [str(diagnostic) for diagnostic in error.args[0]]
             text = "configuration not reloaded; the old one stays in force"
             raise CommandRefusedError("\n".join([text, *lines])) from None
-        self._shard.reload(configuration)
-        restart = _needs_restart(before, configuration)
+        with made_to_last():  # What the queues make of it stays as long.
+            self._shard.reload(configuration)
+            await self._shard.followed()
+        restart = _needs_restart(before[0], configuration)
         self._log.write("configuration reloaded")
         for line in (*remarks, *restart):
             self._log.write(line)
+        await let_go(before)
         return ReloadAnswer(remarks=tuple(remarks), needs_restart=restart)
 
     async def rotate(self, what: Literal["acct", "log"], file: str = "") -> None:

@@ -46,6 +46,7 @@ STOP_WITHIN_S = 20
 ninety seconds before they kill."""
 WRITER = 0
 """The shard that writes the accounting files: one file, one writer."""
+FOLLOWED_POLL_S = 0.05
 
 
 class Shard:
@@ -217,6 +218,11 @@ class Shard:
         self.door.configuration = configuration
         self.door.own = self.own
         self.delivery.kick()
+
+    async def followed(self) -> None:
+        """Return when every queue has been decided under the configuration in force."""
+        while not (self.scheduler.has_followed or self.is_stopping):  # noqa: ASYNC110 - the core has no events
+            await asyncio.sleep(FOLLOWED_POLL_S)
 
     async def stop(self) -> None:
         """Take no more mail, let transactions in flight finish within a bound."""

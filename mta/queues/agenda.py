@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from mta.model.queue_key import QueueKey
     from mta.queues.actions import Action
     from mta.queues.queue import Queue
 
@@ -28,7 +29,7 @@ class Agenda:
 
     def __init__(self) -> None:
         self._touched: dict[Queue, None] = {}
-        self._behind: dict[Queue, None] = {}
+        self._behind: dict[QueueKey, Queue] = {}
         self._heap: list[tuple[float, int, Queue]] = []
         self._order = count()
         self._actions: list[Action] = []
@@ -45,15 +46,20 @@ class Agenda:
     def touch_all(self, queues: "Iterable[Queue]") -> None:
         self._touched.update(dict.fromkeys(queues))
 
-    def follow_all(self, queues: "Iterable[Queue]") -> None:
+    def follow_all(self, queues: "dict[QueueKey, Queue]") -> None:
         """Look at all of them, some in each run, behind those that something happened to."""
-        self._behind = dict.fromkeys(queues)
+        self._behind = queues.copy()
+
+    @property
+    def are_behind(self) -> bool:
+        """Whether some queues of `follow_all` are still to be looked at."""
+        return bool(self._behind)
 
     def forget(self, queue: "Queue") -> None:
         """The queue is no more; its entry on the heap is left to be passed over."""
         queue.wake_at = FOREVER
         self._touched.pop(queue, None)
-        self._behind.pop(queue, None)
+        self._behind.pop(queue.key, None)
 
     def wake_at(self, queue: "Queue", at: float) -> None:
         """Look at the queue again at that time, or before."""
@@ -84,7 +90,7 @@ class Agenda:
                 del self._touched[queue]
                 yield queue
         for _ in range(min(len(self._behind), FOLLOWERS_MAX)):
-            yield self._behind.popitem()[0]
+            yield self._behind.popitem()[1]
 
     def do(self, action: "Action") -> None:
         """Have the shell do that when the run is over."""

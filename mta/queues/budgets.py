@@ -87,7 +87,8 @@ class VmtaBudgets:
         self._configuration = configuration
         for budget in self._budgets.values():
             out, rate = self._limits(budget.name)
-            budget.resize(max_smtp_out=out, max_msg_rate=rate, now=now)
+            if (out, rate) != (budget.slots.ceiling, budget.max_msg_rate):
+                budget.resize(max_smtp_out=out, max_msg_rate=rate, now=now)
 
     def _limits(self, name: str) -> tuple[int, "Rate | None"]:
         vmta = self._configuration.vmta(name)

@@ -62,7 +62,7 @@ class Scheduler:
         self._own = own
         self._epoch += 1
         self.gate.reload(configuration, now)
-        self._agenda.follow_all(self.queues.values())
+        self._agenda.follow_all(self.queues)
 
     def restore(
         self,
@@ -272,6 +272,11 @@ class Scheduler:
     def has_decisions(self) -> bool:
         """Whether `run` has something to do or to say now."""
         return not self._agenda.is_empty
+
+    @property
+    def has_followed(self) -> bool:
+        """Whether every queue was decided under the configuration of the last reload."""
+        return not self._agenda.are_behind
 
     def next_wake(self) -> float | None:
         """When `run` is to be called if nothing happens before."""
