@@ -25,6 +25,7 @@ from mta.admin.local_commands import (
     NAME,
     ONCE,
     PLANNED,
+    SCRAM,
     STRICT,
     WRITE,
 )
@@ -347,6 +348,16 @@ def _directives(context: click.Context, _command: AdminCommand, given: _Given) -
     return int(Exit.DONE)
 
 
+def _hash_password(context: click.Context, _command: AdminCommand, given: _Given) -> int:
+    from mta.admin.hash_password import NoPasswordError, hash_password
+
+    try:
+        _out(hash_password(scram=SCRAM.name in given))
+    except NoPasswordError as error:
+        return _fail(context, str(error), Exit.REFUSED)
+    return int(Exit.DONE)
+
+
 def _sink(_context: click.Context, _command: AdminCommand, given: _Given) -> int:
     from mta.sim.sink_command import run
 
@@ -367,6 +378,7 @@ _LOCAL: Final[Mapping[str, Callable[[click.Context, AdminCommand, _Given], int]]
     "plan": _plan,
     "fmt": _fmt,
     "directives": _directives,
+    "hash-password": _hash_password,
     "sink": _sink,
     "demo": _demo,
 }

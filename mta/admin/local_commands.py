@@ -82,6 +82,15 @@ ONCE: Final = Parameter(
     takes_value=False,
     help="end by itself: 0 if every recipient is accounted for, 1 if not",
 )
+SCRAM: Final = Parameter(
+    name="scram",
+    parse=p.parse_yes_no,
+    default=False,
+    flag="yes",
+    takes_value=False,
+    help="the keys of SCRAM-SHA-256, which serve that mechanism, too; default scrypt, which is "
+    "harder to guess at, for PLAIN and LOGIN",
+)
 SINK_OPTIONS: Final = Parameter(
     name="options",
     parse=p.parse_text,
@@ -136,6 +145,14 @@ LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
         parameters=(NAME,),
         local=True,
         example="directives max-msg-rate",
+    ),
+    AdminCommand(
+        words="hash-password",
+        help="what to write after `password` in <smtp-user> instead of the password; it is asked "
+        "for, or taken from the input",
+        parameters=(SCRAM,),
+        local=True,
+        example="hash-password --scram",
     ),
     AdminCommand(
         words="sink",

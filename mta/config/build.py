@@ -11,7 +11,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
-from mta.config import acct, domain_keys, listeners, rules, virtual_mtas
+from mta.config import acct, domain_keys, listeners, rules, submitters, virtual_mtas
 from mta.config.block import Block
 from mta.config.configuration import (
     Configuration,
@@ -55,6 +55,7 @@ class Builder:
         self._reply_rules: dict[str, list[Any]] = {}
         self._categories: list[tuple[str, str, Place]] = []
         self._names = Names(diagnostics)
+        self._submitters = submitters.Builder(diagnostics, self._macros)
 
     def build(self, tree: Section) -> Configuration:
         """The configuration; not to be used if there are errors."""
@@ -217,6 +218,12 @@ class Builder:
             case "domain-key-list":
                 block = self._named(self._key_lists, argument, section, rule)
                 self._body(section.body, rule, block)
+            case "smtp-user" | "source-group" | "address-list" | "aliases" if domains is None and (
+                argument or tag == "aliases"
+            ):
+                self._names.define(tag, argument, section.place)
+                fresh = Block(tag, argument, section.place)
+                self._body(section.body, rule, self._submitters.block(tag, argument, fresh))
             case "smtp-listener" | "spool" | "acct-file" | "log-rotate":
                 self._file_section(tag, section, argument, rule)
             case _:
@@ -423,6 +430,7 @@ class Builder:
         parts.relay_domain += tuple(DomainPattern(name.lower()) for name in parts.root.host_names)
         parts.bounce_category_patterns = tuple(self._categories)
         parts.reply_rules = {name: tuple(found) for name, found in self._reply_rules.items()}
+        parts.submitters = self._submitters.finish(root, parts.root.host_name, parts.sources)
         parts.spools = self._spool_settings()
         parts.listeners = listeners.settings(self._listeners, parts.root, root, self._diagnostics)
         parts.acct_files = acct.settings(self._acct_files, self._path_of, self._diagnostics)

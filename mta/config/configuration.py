@@ -20,6 +20,7 @@ from mta.config.patterns import (
     network_of,
 )
 from mta.config.place import Place
+from mta.config.submitters import Submitters
 from mta.model.domain_key import DomainKey
 from mta.model.queue_key import QueueKey
 from mta.model.reply_rule import ReplyRule
@@ -32,6 +33,8 @@ from mta.units import UNLIMITED, Rate
 
 CACHED_QUEUES_MAX = 200_000
 CACHED_SOURCES_MAX = 20_000
+AUTH = "{auth}"
+"""The source of users who are given none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,10 @@ class ListenerSettings:
     tls_password: str = ""
     tls_versions: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")
     tls_ciphers: str = ""
+    tls_ca_file: str = ""
+    """Who vouches for the certificates of clients; without it none is asked for."""
+    immediate_tls: bool = False
+    await_slot: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +177,12 @@ class Parts:
     vmta_domain_keys: dict[str, tuple[DomainKey, ...]] = field(default_factory=dict)
     pool_domain_keys: dict[str, tuple[DomainKey, ...]] = field(default_factory=dict)
     domain_key_lists: dict[str, tuple[DomainKey, ...]] = field(default_factory=dict)
+    submitters: Submitters = field(default_factory=Submitters)
+
+    @property
+    def sources(self) -> tuple[Block, ...]:
+        """All source blocks, of networks and named ones."""
+        return (*(block for _, block in self.networks), *self.named_sources.values())
 
 
 class Configuration:
@@ -181,6 +194,7 @@ class Configuration:
         self.root = parts.root
         self.relay_domain = parts.relay_domain
         self.relay_address = parts.relay_address
+        self.submitters = parts.submitters
         self.listeners = parts.listeners
         self.spools = parts.spools
         self.acct_files = parts.acct_files
@@ -318,7 +332,10 @@ class Configuration:
     def source(
         self, client_ip: str, listener_source: str = "", user_source: str = ""
     ) -> SourceSettings:
-        """What holds for a client: networks, longest prefix on top; then named sources."""
+        """What holds for a client: networks, longest prefix on top; then named sources.
+
+        That of the listener comes first. `{auth}` lies below that of a user who has another.
+        """
         return self._source(client_ip, listener_source, user_source)[0]
 
     def source_matches(
@@ -334,7 +351,8 @@ class Configuration:
             address = ip_address(ip)
             blocks = [b for network, b in self._parts.networks if address in ip_network(network)]
             named = self._parts.named_sources
-            blocks += [named[name] for name in key[1:] if name in named]
+            names = (key[1], AUTH, key[2]) if key[2] not in ("", AUTH) else key[1:]
+            blocks += [named[name] for name in names if name in named]
             values: dict[str, Any] = {}
             for block in blocks:
                 values.update(block.values)

@@ -92,7 +92,21 @@ def _one(block: Block, root: RootSettings, diagnostics: Diagnostics) -> Listener
         tls_password=password,
         tls_versions=tuple(version for version, allowed in wanted.items() if allowed),
         tls_ciphers=values.get("tls_ciphers", "") or root.smtp_server_tls_ciphers,
+        tls_ca_file=values.get("tls_ca_file", "") or root.smtp_server_tls_ca_file,
+        immediate_tls=_immediate_tls(block, certificate, diagnostics),
+        await_slot=values.get("await_slot", root.smtp_await_slot),
     )
+
+
+def _immediate_tls(block: Block, certificate: str, diagnostics: Diagnostics) -> bool:
+    wanted = bool(block.values.get("immediate_tls", False))
+    if wanted and not certificate:
+        diagnostics.error(
+            block.place_of("immediate_tls") or block.place,
+            "immediate-tls needs a certificate",
+            hint="give the listener a tls-certificate",
+        )
+    return wanted
 
 
 def _certificate(text: str) -> tuple[str, str]:

@@ -77,7 +77,7 @@ SECTIONS: Final[dict[str, SectionRule]] = {
         SectionRule(
             "signals-filter", lists.SignalsFilterDirectives, argument="a name", note=NOT_YET
         ),
-        SectionRule("smtp-user", services.SmtpUserDirectives, argument="a name", note=NOT_YET),
+        SectionRule("smtp-user", services.SmtpUserDirectives, argument="a name"),
         SectionRule(
             "source-group", services.SourceGroupDirectives, argument="a name", note=NOT_YET
         ),

@@ -47,6 +47,7 @@ TRY_LATER = Reply(
     450,
     ("4.7.1 relaying denied for now (relay-debug): your address may not send through this host",),
 )
+AUTH_REQUIRED = Reply(530, ("5.7.0 authentication is required (require-auth)",))
 TOO_MANY_HOPS = Reply(554, ("5.4.6 the message has passed too many hosts; look for a mail loop",))
 DISK_FULL = Reply(452, ("4.3.1 the spool is full; try again later",))
 SPOOL_BROKEN = Reply(451, ("4.3.0 the message could not be stored; try again later",))
@@ -131,7 +132,14 @@ class Intake:
 
     def mail(self, session: "Session", mail: "MailParameters") -> Reply | None:
         """A Reply refuses the sender."""
+        if session.source.require_auth and not session.user:
+            return AUTH_REQUIRED
         return STOPPING if self.is_stopping else None
+
+    async def check_sender(self, session: "Session", mail: "MailParameters") -> Reply | None:
+        """A Reply refuses a sender after looking things up."""
+        del session, mail
+        return None
 
     def rcpt(
         self, session: "Session", mail: "MailParameters", rcpt: "RcptParameters"

@@ -17,6 +17,7 @@ from mta.admin.traffic import TrafficCounters
 from mta.bounces.categories import Categories
 from mta.bounces.default_patterns import DEFAULT_PATTERNS
 from mta.daemon import partition
+from mta.daemon.accounts import Accounts
 from mta.daemon.delivery import Delivery
 from mta.daemon.handover import Handover
 from mta.daemon.heads import Heads
@@ -79,6 +80,7 @@ class Shard:
         self.local_mail: LocalMail
         self.notices: Notices
         self.accounting: AccountingWriter | RecordForwarder
+        self.accounts: Accounts
         self.door: Door
         self.resolver = self.machine.resolver(configuration.root.name_server)
         self._threads = Threads()
@@ -164,7 +166,9 @@ class Shard:
         )
         self.local_mail = LocalMail(self.intake, self.spool)
         self.notices = Notices(self.local_mail.write, tasks, log=self.log)
-        self.door = Door(configuration, self.intake, self.own)
+        self.accounts = Accounts(configuration, self.log)
+        stack.callback(self.accounts.close)
+        self.door = Door(configuration, self.intake, self.accounts, self.own)
         for listener in configuration.listeners:
             await self.door.listen(listener, self.machine.bind)
         self._sampling = tasks.create_task(self._sample())
@@ -213,6 +217,7 @@ class Shard:
         self.own = self.machine.own_addresses()
         self._follow()
         self.intake.follow(configuration, self.wanted_kinds, acct_headers(configuration))
+        self.accounts.follow(configuration)
         self.accounting.reload(configuration.acct_files)
         self.scheduler.reload(configuration, self.own, clock.now())
         self.door.configuration = configuration

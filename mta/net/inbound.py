@@ -7,6 +7,7 @@ is read, so a client cannot get ahead of the disk.
 
 import asyncio
 import ssl
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, cast
 
@@ -14,9 +15,10 @@ from aiosmtpd.smtp import SMTP
 
 from mta.model.reply import Reply
 from mta.net.incoming import Incoming
-from mta.net.reception import Reception, Session
+from mta.net.reception import Session
 from mta.net.refusals import STOPPING, TIMEOUT, TOO_MANY
 from mta.smtp.command import LINE_OCTETS_MAX, MailParameters, RcptParameters
+from mta.smtp.sasl import RESPONSE_OCTETS_MAX, Exchange
 from mta.smtp.server import Server, Step
 
 if TYPE_CHECKING:
@@ -56,6 +58,10 @@ class Inbound(SMTP):
         self._at_rest: Server | None = None
         """Set while the task waits for a command and nothing of one is there."""
         self._session: Session
+        self._progress = 0
+        """Octets of content since the time for them began; 0 where it begins again."""
+        self._chunks: Incoming | None = None
+        """The message that comes by BDAT."""
         self.task: asyncio.Task[None] | None = None
 
     # aiosmtpd
@@ -103,6 +109,7 @@ class Inbound(SMTP):
         finally:
             if session is not None:
                 door.reception.close_session(session)
+            self._discard_chunks()
             self._writer.close()
 
     # Ours
@@ -144,6 +151,7 @@ class Inbound(SMTP):
             source_matched=configuration.source_matches(peer_ip, name),
             is_local=peer_ip in door.own or ip_address(peer_ip).is_loopback,
         )
+        _note_tls(session, transport)
         refusal = door.reception.open_session(session)
         if refusal is not None:
             self._writer.write(_octets(refusal))
@@ -154,15 +162,23 @@ class Inbound(SMTP):
         self._session = session
         root = self._door.configuration.root
         server = Server(
-            _Policy(self._door.reception, session),
+            _Policy(self._door, session),
             session.source,
             root.host_name,
-            offers_tls=self._context is not None,
+            offers_tls=self._context is not None
+            and session.source.allow_starttls
+            and not session.is_tls,
+            domain_suffix=root.domain_suffix,
         )
         self._writer.write(f"220 {root.host_name} ({PRODUCT}) ESMTP service ready\r\n".encode())
         buffer = b""
         while True:
-            if not buffer and not self._reader._buffer:  # type: ignore[attr-defined]  # noqa: SLF001
+            if (
+                not buffer
+                and not self._reader._buffer  # type: ignore[attr-defined]  # noqa: SLF001
+                and not session.is_checked
+                and not server.is_in_exchange
+            ):
                 self._at_rest = server
             octets = await self._read(session.source.smtp_command_timeout, idle=server.mail is None)
             self._at_rest = None
@@ -173,7 +189,7 @@ class Inbound(SMTP):
             if step is Step.END:
                 await self._writer.drain()
                 return
-            if len(buffer) > LINE_OCTETS_MAX:
+            if len(buffer) > (RESPONSE_OCTETS_MAX if server.is_in_exchange else LINE_OCTETS_MAX):
                 self._writer.write(b"500 5.5.2 the command line is too long\r\n")
                 return
 
@@ -214,44 +230,111 @@ class Inbound(SMTP):
                 continue
             self._writer.write(b"".join(replies))
             replies.clear()
-            if step is Step.CONTENT:
-                answer, buffer = await self._content(server, session, buffer)
-                replies.append(_octets(answer))
-                server.reset()
-                if answer.code == 421:
-                    step = Step.END
-                else:
+            if step is not Step.END:
+                reply, step, buffer = await self._perform(step, server, session, buffer)
+                if reply is not None:
+                    replies.append(_octets(reply))
+                if step is Step.GO_ON:
                     continue
-            elif step is Step.START_TLS:
-                await self._start_tls(server)
-                return Step.GO_ON, b""
             self._writer.write(b"".join(replies))
             return step, buffer
         if replies:
             self._writer.write(b"".join(replies))
         return Step.GO_ON, buffer
 
+    async def _perform(
+        self, step: Step, server: Server, session: Session, buffer: bytes
+    ) -> tuple[Reply | None, Step, bytes]:
+        """What takes more than a reply: the reply after it, what is next, what is left."""
+        reception = self._door.reception
+        reply: Reply | None = None
+        match step:
+            case Step.CONTENT:
+                content_reply, buffer = await self._content(server, session, buffer)
+                server.reset()
+                reply, step = server.answered(content_reply)
+            case Step.CHUNK:
+                chunk_reply, buffer = await self._chunk(server, session, buffer)
+                reply, step = server.answered(chunk_reply)
+            case Step.CHECK_SENDER:
+                assert server.mail is not None
+                session.helo = server.helo
+                refusal = await reception.check_sender(session, server.mail)
+                reply, step = server.sender_checked(refusal)
+            case Step.VERIFY:
+                refusal = await self._door.admission.authenticate(session, server.claim)
+                reply, step = server.verified(refusal)
+            case Step.START_TLS:
+                await self._start_tls(server, session)
+                return None, Step.GO_ON, b""
+            case _:
+                pass
+        if step is Step.AUTHENTICATED:
+            self._door.admission.admit(session, server.user)
+            server.follow(session.source)
+            step = Step.GO_ON
+        return reply, step, buffer
+
     async def _content(
         self, server: Server, session: Session, buffer: bytes
     ) -> tuple[Reply, bytes]:
         """Take content up to its end; the reply to it, and what follows."""
-        source = session.source
-        incoming = Incoming(self._door.reception.spill_directory, source.max_message_size)
-        progress = 0
+        incoming = self._incoming(session)
+        self._progress = 0
         rest = incoming.feed(buffer)
         try:
             while rest is None:
-                timeout = source.smtp_data_timeout if progress <= 0 else 0
-                octets = await self._read(timeout, idle=False)
-                if not octets:
-                    raise ConnectionResetError
-                progress = progress + len(octets) if timeout == 0 else len(octets)
-                if progress >= PROGRESS_OCTETS:
-                    progress = 0
-                rest = incoming.feed(octets)
+                rest = incoming.feed(await self._more(session))
             return await self._accept(server, session, incoming), rest
         finally:
             incoming.discard()
+
+    async def _chunk(self, server: Server, session: Session, buffer: bytes) -> tuple[Reply, bytes]:
+        """Take a chunk of content; the reply to it, and what follows. RFC 3030."""
+        chunk = server.chunk
+        if self._chunks is None or not server.is_chunking:
+            self._discard_chunks()
+            self._chunks = self._incoming(session)
+        incoming = self._chunks
+        refusal = chunk.refusal or incoming.refusal_of(chunk.octets)
+        self._progress = 0
+        left = chunk.octets
+        while True:
+            taken, buffer = buffer[:left], buffer[left:]
+            left -= len(taken)
+            if refusal is None:
+                incoming.feed_chunk(taken)
+            if not left:
+                break
+            buffer = await self._more(session)
+        if refusal is None and not chunk.is_last:
+            server.is_chunking = True
+            return Reply(250, (f"2.0.0 {chunk.octets} octets received",)), buffer
+        try:
+            return refusal or await self._accept(server, session, incoming), buffer
+        finally:
+            # A message is not taken in part: the chunks after a refused one are refused.
+            server.reset()
+            self._discard_chunks()
+
+    def _incoming(self, session: Session) -> Incoming:
+        return Incoming(self._door.reception.spill_directory, session.source.max_message_size)
+
+    def _discard_chunks(self) -> None:
+        if self._chunks is not None:
+            self._chunks.discard()
+            self._chunks = None
+
+    async def _more(self, session: Session) -> bytes:
+        """More content, within the time that is left for it."""
+        timeout = session.source.smtp_data_timeout if self._progress <= 0 else 0
+        octets = await self._read(timeout, idle=False)
+        if not octets:
+            raise ConnectionResetError
+        self._progress = self._progress + len(octets) if timeout == 0 else len(octets)
+        if self._progress >= PROGRESS_OCTETS:
+            self._progress = 0
+        return octets
 
     async def _accept(self, server: Server, session: Session, incoming: Incoming) -> Reply:
         """Hand complete content over."""
@@ -275,15 +358,11 @@ class Inbound(SMTP):
         """The `with` clause (RFC 3848)."""
         if not server.is_esmtp:
             return "SMTP"
-        tls = "S" if self._is_tls() else ""
+        suffix = f"{'S' if self._session.is_tls else ''}{'A' if server.user else ''}"
         utf8 = server.mail is not None and server.mail.smtputf8
-        return f"UTF8SMTP{tls}" if utf8 else f"ESMTP{tls}"
+        return f"UTF8SMTP{suffix}" if utf8 else f"ESMTP{suffix}"
 
-    def _is_tls(self) -> bool:
-        assert self.transport is not None
-        return self.transport.get_extra_info("ssl_object") is not None
-
-    async def _start_tls(self, server: Server) -> None:
+    async def _start_tls(self, server: Server, session: Session) -> None:
         await self._writer.drain()
         # RFC 3207 §4.2, CVE-2011-0411: nothing said in the clear counts after the handshake.
         self._reader._buffer.clear()  # type: ignore[attr-defined]  # noqa: SLF001
@@ -301,6 +380,7 @@ class Inbound(SMTP):
         self._reader._transport = transport  # type: ignore[attr-defined]  # noqa: SLF001
         self._writer = asyncio.StreamWriter(transport, self, self._reader, loop)
         server.tls_started()
+        _note_tls(session, transport)
 
     async def _read(self, timeout: int, *, idle: bool) -> bytes:
         """What the client sends next; empty at the end. A timeout of 0 keeps the deadline."""
@@ -342,8 +422,9 @@ class Inbound(SMTP):
 class _Policy:
     """The reception as the sans-I/O server asks it."""
 
-    def __init__(self, reception: Reception, session: Session) -> None:
-        self._reception = reception
+    def __init__(self, door: "Door", session: Session) -> None:
+        self._reception = door.reception
+        self._admission = door.admission
         self._session = session
 
     def mail(self, mail: MailParameters) -> Reply | None:
@@ -352,10 +433,29 @@ class _Policy:
     def rcpt(self, mail: MailParameters, rcpt: RcptParameters) -> Reply | None:
         return self._reception.rcpt(self._session, mail, rcpt)
 
+    @property
+    def checks_sender(self) -> bool:
+        return self._session.is_checked
+
+    def mechanisms(self) -> Sequence[str]:
+        return self._admission.mechanisms(self._session)
+
+    def begin_auth(self, mechanism: str) -> Exchange:
+        return self._admission.begin_auth(self._session, mechanism)
+
+
+def _note_tls(session: Session, transport: asyncio.BaseTransport) -> None:
+    """Whether the connection is encrypted, and the certificate the client showed."""
+    tls = transport.get_extra_info("ssl_object")
+    session.is_tls = tls is not None
+    session.certificate = (tls.getpeercert(binary_form=True) or b"") if tls is not None else b""
+
 
 def _octets(reply: Reply) -> bytes:
     if len(reply.lines) == 1:
-        return f"{reply.code} {reply.lines[0]}\r\n".encode()
-    *first, last = reply.lines
-    text = "".join(f"{reply.code}-{line}\r\n" for line in first)
-    return f"{text}{reply.code} {last}\r\n".encode()
+        text = f"{reply.code} {reply.lines[0]}\r\n"
+    else:
+        *first, last = reply.lines
+        text = "".join(f"{reply.code}-{line}\r\n" for line in first)
+        text = f"{text}{reply.code} {last}\r\n"
+    return text.encode("ascii", "backslashreplace")

@@ -36,6 +36,17 @@ class Incoming:
             self._spill.write(framer.take_lines(), keep=framer.octets <= self._size_max)
         return rest
 
+    def feed_chunk(self, octets: bytes) -> None:
+        """Part of a message whose size is known: it has no end, and no dots are doubled."""
+        framer = self.framer
+        framer.feed_chunk(octets)
+        if framer.buffered > MEMORY_OCTETS_MAX:
+            self._spill.write(framer.take_lines(), keep=framer.octets <= self._size_max)
+
+    def refusal_of(self, octets: int) -> Reply | None:
+        """A Reply if the message is too large with so many octets more."""
+        return self._too_large(self.framer.octets + self.framer.buffered + octets)
+
     def end(self) -> Reply | None:
         """Everything is there; a Reply refuses it."""
         framer, spill = self.framer, self._spill
@@ -54,10 +65,10 @@ class Incoming:
         self._spill.discard()
 
     def _refusal(self) -> Reply | None:
-        framer, size = self.framer, self._size_max
-        if framer.octets > size:
-            text = f"5.3.4 the message is larger than {size} octets (max-message-size)"
-            return Reply(552, (text,))
+        framer = self.framer
+        refusal = self._too_large(framer.octets)
+        if refusal is not None:
+            return refusal
         if self._spill.is_full:
             return DISK
         if framer.has_bare:
@@ -67,3 +78,9 @@ class Incoming:
         if framer.has_long:
             return LONG
         return HEAD if self.head_size > header_block.HEAD_OCTETS_MAX else None
+
+    def _too_large(self, octets: int) -> Reply | None:
+        if octets <= self._size_max:
+            return None
+        text = f"5.3.4 the message is larger than {self._size_max} octets (max-message-size)"
+        return Reply(552, (text,))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from mta.net.bind import Bind, bound
 from mta.net.inbound import Inbound
-from mta.net.reception import Reception
+from mta.net.reception import Admission, Reception
 from mta.net.tls_server import server_context
 
 if TYPE_CHECKING:
@@ -19,10 +19,15 @@ class Door:
     """What all listeners of a shard share: the configuration, and how many are inside."""
 
     def __init__(
-        self, configuration: "Configuration", reception: Reception, own: frozenset[str]
+        self,
+        configuration: "Configuration",
+        reception: Reception,
+        admission: Admission,
+        own: frozenset[str],
     ) -> None:
         self.configuration = configuration
         self.reception = reception
+        self.admission = admission
         self.own = own
         self.connections: set[Inbound] = set()
         self.connections_top = 0
@@ -37,7 +42,10 @@ class Door:
             sock = bind(address, listener.port)
             self._servers.append(
                 await loop.create_server(
-                    lambda: Inbound(self, listener, context), sock=sock, backlog=BACKLOG
+                    lambda: Inbound(self, listener, context),
+                    sock=sock,
+                    backlog=BACKLOG,
+                    ssl=context if listener.immediate_tls else None,
                 )
             )
 

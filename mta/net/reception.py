@@ -1,5 +1,6 @@
 """Who takes the mail that listeners hear, and what they know of a client."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from mta.model.message import Content
 from mta.model.reply import Reply
 from mta.smtp.command import MailParameters, RcptParameters
+from mta.smtp.sasl import Claim, Exchange
 
 if TYPE_CHECKING:
     from mta.config.configuration import ListenerSettings
@@ -29,6 +31,13 @@ class Session:
     helo: str = ""
     user: str = ""
     with_protocol: str = "SMTP"
+    is_tls: bool = False
+    certificate: bytes = b""
+    """What the client showed and our authorities vouch for (DER); or empty."""
+    is_checked: bool = False
+    """Whether something is to be looked up before a sender is accepted."""
+    results: str = ""
+    """What was found out about the client and the sender, for Authentication-Results."""
 
 
 class Reception(Protocol):
@@ -45,6 +54,8 @@ class Reception(Protocol):
         self, session: Session, mail: MailParameters, rcpt: RcptParameters
     ) -> Reply | None: ...
 
+    async def check_sender(self, session: Session, mail: MailParameters) -> Reply | None: ...
+
     async def message(
         self,
         session: Session,
@@ -57,3 +68,17 @@ class Reception(Protocol):
     ) -> Reply: ...
 
     def close_session(self, session: Session) -> None: ...
+
+
+class Admission(Protocol):
+    """Who says who a client is."""
+
+    def mechanisms(self, session: Session) -> Sequence[str]: ...
+
+    def begin_auth(self, session: Session, mechanism: str) -> Exchange: ...
+
+    async def authenticate(self, session: Session, claim: Claim) -> Reply | None: ...
+
+    def admit(self, session: Session, user: str) -> None:
+        """The client is that user; what holds for it is in the session afterwards."""
+        ...

@@ -24,6 +24,8 @@ class TlsListener(Protocol):
     def tls_versions(self) -> tuple[str, ...]: ...
     @property
     def tls_ciphers(self) -> str: ...
+    @property
+    def tls_ca_file(self) -> str: ...
 
 
 def server_context(listener: TlsListener) -> ssl.SSLContext | None:
@@ -40,6 +42,13 @@ def server_context(listener: TlsListener) -> ssl.SSLContext | None:
             f"the certificate {listener.tls_certificate} cannot be used: {error}; it has to be a "
             "PEM file with the certificate and its key"
         ) from error
+    if listener.tls_ca_file:
+        try:
+            context.load_verify_locations(listener.tls_ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise TransportError(f"tls-ca-file {listener.tls_ca_file}: {error}") from error
+        # A client without a certificate is welcome; one with a bad one is not.
+        context.verify_mode = ssl.CERT_OPTIONAL
     versions = [_VERSIONS[name] for name in listener.tls_versions]
     if versions:
         context.minimum_version, context.maximum_version = min(versions), max(versions)

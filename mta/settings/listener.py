@@ -41,7 +41,6 @@ class ListenerDirectives:
         BOOLEAN,
         False,
         "Start TLS immediately (SMTPS).",
-        not_yet=True,
     )
     tls_allow_sslv3: bool = directive(
         BOOLEAN,
@@ -94,5 +93,4 @@ class ListenerDirectives:
         FILE,
         "",
         "CA bundle to verify client certificates.",
-        not_yet=True,
     )

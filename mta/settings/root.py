@@ -68,7 +68,6 @@ class RootSettings:
         TEXT,
         "",
         "Suffix appended to unqualified address domains.",
-        not_yet=True,
     )
     name_server: tuple[str, ...] = repeated(
         IP_PORT,
@@ -118,7 +117,6 @@ class RootSettings:
         FILE,
         "",
         "CA bundle used to verify client certificates on inbound connections.",
-        not_yet=True,
     )
     smtp_server_tls_allow_sslv3: bool = directive(
         BOOLEAN,

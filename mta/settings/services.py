@@ -28,26 +28,22 @@ class SmtpUserDirectives:
         RAW,
         "",
         "Clear-text password. Taken raw up to blank/#; may be quoted.",
-        not_yet=True,
     )
     authentication_method: str = directive(
         choice("password", "system", "certificate"),
         "password",
         "How the user proves identity; system = OS accounts (Linux).",
-        not_yet=True,
     )
     tls_certificate: str = directive(
         RAW,
         "",
         "smtp-user: certificate the client must present. Listeners: server certificate and key.",
-        not_yet=True,
     )
     source: str = directive(
         name_of("source"),
         "",
         "Named <source> whose values override the IP-matched ones for this user/listener. "
         "Users without one get <source {auth}>.",
-        not_yet=True,
     )
 
 

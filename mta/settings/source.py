@@ -48,19 +48,16 @@ class SourceSettings:
         BOOLEAN,
         True,
         "Offer AUTH.",
-        not_yet=True,
     )
     require_auth: bool = directive(
         BOOLEAN,
         False,
         "Refuse any mail before authentication.",
-        not_yet=True,
     )
     allow_unencrypted_plain_auth: bool = directive(
         BOOLEAN,
         False,
         "Offer PLAIN (and in practice LOGIN) on clear-text sessions.",
-        not_yet=True,
     )
     allow_starttls: bool = directive(
         BOOLEAN,
@@ -71,14 +68,12 @@ class SourceSettings:
         BOOLEAN,
         False,
         "Refuse AUTH until TLS is up.",
-        not_yet=True,
     )
     smtp_max_auth_failure_rate: Rate | None = directive(
         RATE,
         None,
         "Lock out AUTH for a source after N failures in the window, measured from the first "
         "failure; only useful with require-auth.",
-        not_yet=True,
     )
     allow_mailmerge: bool = directive(
         BOOLEAN,
@@ -96,7 +91,6 @@ class SourceSettings:
         BOOLEAN,
         True,
         "Offer CHUNKING/BDAT.",
-        not_yet=True,
     )
     allow_smtputf8: bool = directive(
         BOOLEAN,
@@ -129,7 +123,6 @@ class SourceSettings:
         BOOLEAN,
         False,
         "Over the recipient limit reject the whole message at DATA instead of the extra RCPTs.",
-        not_yet=True,
     )
     smtp_command_timeout: int = directive(
         INTERVAL,
@@ -145,7 +138,6 @@ class SourceSettings:
         BOOLEAN,
         False,
         "Drop the connection where a 4xx would be sent.",
-        not_yet=True,
     )
     accept_invalid_recipients: bool = directive(
         BOOLEAN,
@@ -158,7 +150,6 @@ class SourceSettings:
         BOOLEAN,
         True,
         "Append the domain suffix to unqualified addresses.",
-        not_yet=True,
     )
     default_virtual_mta: str = directive(
         VMTA_OR_POOL,

@@ -20,6 +20,7 @@ class Certificate:
     tls_password: str = ""
     tls_versions: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")
     tls_ciphers: str = ""
+    tls_ca_file: str = ""
 
 
 @cache

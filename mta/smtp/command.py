@@ -20,15 +20,18 @@ _PARAMETER = re.compile(
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _XCHAR = re.compile(r"\+([0-9A-Fa-f]{2})")
+_INVALID = "5.1.3 the recipient is no address; give RCPT TO:<user@domain>"
 _NOTIFY = frozenset({"SUCCESS", "FAILURE", "DELAY"})
 
 
 class CommandError(Exception):
     """A command that is refused; `reply` says why and what to do."""
 
-    def __init__(self, code: int, text: str) -> None:
+    def __init__(self, code: int, text: str, *, closes: bool = False) -> None:
         super().__init__(text)
         self.reply = Reply(code, (text,))
+        self.closes = closes
+        """Whether what follows cannot be understood any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,10 @@ class RcptParameters:
     address: str
     orcpt: str = ""
     notify: str = ""
+    refusal: str = ""
+    """Why it bounces although it was accepted, or empty (`accept-invalid-recipients`)."""
+    chosen_by: str = ""
+    """The recipient whose VirtualMTA it takes, where that is another; or empty."""
 
 
 def split_command(line: bytes) -> tuple[str, str]:
@@ -65,8 +72,8 @@ def split_command(line: bytes) -> tuple[str, str]:
     return verb.upper(), rest.strip()
 
 
-def parse_mail(rest: str, *, smtputf8_allowed: bool = True) -> MailParameters:
-    """The argument of MAIL, `FROM:<address> parameters`."""
+def parse_mail(rest: str, *, smtputf8_allowed: bool = True, suffix: str = "") -> MailParameters:
+    """The argument of MAIL, `FROM:<address> parameters`; see `qualified` for the suffix."""
     found, parameters = _path(rest, "FROM:", "MAIL FROM:<address>")
     values: dict[str, str | int | bool] = {}
     for name, value in parameters:
@@ -85,16 +92,26 @@ def parse_mail(rest: str, *, smtputf8_allowed: bool = True) -> MailParameters:
                 pass  # RFC 4954 §5: may be ignored
             case _:
                 raise CommandError(555, f"5.5.4 MAIL FROM parameter {name} is not recognized")
+    if suffix and found:
+        found = qualified(found, suffix)
     if found and not address.is_valid(found):
         raise CommandError(501, "5.1.7 the sender is no address; give MAIL FROM:<user@domain>")
     _check_ascii(found, smtputf8=bool(values.get("smtputf8")))
     return MailParameters(found, **values)  # type: ignore[arg-type]  # each by its own name
 
 
-def parse_rcpt(rest: str, *, smtputf8: bool, domain: str = "") -> RcptParameters:
+def parse_rcpt(
+    rest: str,
+    *,
+    smtputf8: bool,
+    domain: str = "",
+    suffix: str = "",
+    accepts_invalid: bool = False,
+) -> RcptParameters:
     """The argument of RCPT, `TO:<address> parameters`.
 
-    An address without a domain is completed with `domain`, if there is one.
+    `postmaster` without a domain is completed with `domain`, if there is one; see `qualified`
+    for the suffix. What is no address has a `refusal` if such are accepted.
     """
     found, parameters = _path(rest, "TO:", "RCPT TO:<address>")
     orcpt = notify = ""
@@ -109,10 +126,24 @@ def parse_rcpt(rest: str, *, smtputf8: bool, domain: str = "") -> RcptParameters
                 raise CommandError(555, f"5.5.4 RCPT TO parameter {name} is not recognized")
     if found.lower() == "postmaster" and domain:
         found = f"{found}@{domain}"
+    elif suffix:
+        found = qualified(found, suffix)
     if not address.is_valid(found):
-        raise CommandError(501, "5.1.3 the recipient is no address; give RCPT TO:<user@domain>")
+        if accepts_invalid and found:
+            return RcptParameters(found, orcpt, notify, refusal=_INVALID)
+        raise CommandError(501, _INVALID)
     _check_ascii(found, smtputf8=smtputf8)
     return RcptParameters(found, orcpt, notify)
+
+
+def qualified(found: str, suffix: str) -> str:
+    """An address whose domain is missing or has no dot, with the suffix (`domain-suffix`)."""
+    local, at, domain = found.rpartition("@")
+    if not at:
+        return f"{found}@{suffix}"
+    if "." in domain or domain.startswith("[") or not domain:
+        return found
+    return f"{local}@{domain}.{suffix}"
 
 
 def _path(rest: str, keyword: str, expected: str) -> tuple[str, list[tuple[str, str]]]:

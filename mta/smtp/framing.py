@@ -27,6 +27,7 @@ class ContentFramer:
 
     __slots__ = (
         "_buffer",
+        "_is_chunked",
         "_is_start",
         "_is_stuffed",
         "_search_from",
@@ -44,6 +45,7 @@ class ContentFramer:
         self._is_start = True
         self._is_stuffed = False
         """Whether some line may begin with a dot."""
+        self._is_chunked = False
         self.octets = 0
         """Canonical octets given out."""
         self.has_bare = False
@@ -81,6 +83,11 @@ class ContentFramer:
         self._search_from = max(0, len(buffer) - len(END) + 1)
         return None
 
+    def feed_chunk(self, octets: bytes) -> None:
+        """Take octets as they are (RFC 3030). A message comes either so or by `feed`."""
+        self._is_chunked = True
+        self._buffer += octets
+
     def take_lines(self) -> bytes:
         """Complete lines so far, canonical; a line that grows too long is noted.
 
@@ -104,7 +111,9 @@ class ContentFramer:
         return self._canonical(raw)
 
     def take_rest(self) -> bytes:
-        """What is left when the end was found, canonical."""
+        """What is left at the end, canonical. A last line without its end gets one."""
+        if self._is_chunked and self._buffer and not self._buffer.endswith(b"\r\n"):
+            self._buffer += b"\r\n"
         raw = bytes(self._buffer)
         self._buffer.clear()
         return self._canonical(raw)
@@ -119,7 +128,9 @@ class ContentFramer:
             self.has_nul = True
         if not raw.isascii():
             self.is_8bit = True
-        if self._is_stuffed or raw[:1] == b".":
+        if self._is_chunked:
+            self.leading_dot = self.leading_dot or raw[:1] == b"." or b"\r\n." in raw
+        elif self._is_stuffed or raw[:1] == b".":
             raw = (b"\r\n" + raw).replace(b"\r\n.", b"\r\n")[2:]
             self.leading_dot = self.leading_dot or raw[:1] == b"." or b"\r\n." in raw
         self.octets += len(raw)

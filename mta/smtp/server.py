@@ -4,7 +4,8 @@
     START      EHLO, HELO    READY
     READY      MAIL          MAIL
     MAIL       RCPT          MAIL with a recipient, if accepted
-               DATA          CONTENT, if a recipient was accepted
+               DATA, BDAT    CONTENT, if a recipient was accepted
+    READY      AUTH          an exchange of challenges and responses, then READY
     any        RSET, EHLO    READY: sender and recipients are forgotten
                QUIT          END
 
@@ -13,26 +14,39 @@ client sent before TLS began is thrown away (RFC 3207 §4.2).
 """
 
 import enum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from mta.model.reply import Reply
-from mta.smtp import command
+from mta.smtp import command, sasl
 from mta.smtp.command import CommandError, MailParameters, RcptParameters
 from mta.units import UNLIMITED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 ERRORS_MAX: Final = 20
 """Commands nobody understands before the connection is closed: it is no mail client."""
+CHUNK_DIGITS_MAX: Final = 15
+"""A chunk of a petabyte is no mail; its size is not even counted."""
 
 
 class Policy(Protocol):
     """Who may do what; a Reply refuses, None accepts."""
 
+    @property
+    def checks_sender(self) -> bool:
+        """Whether a sender is only accepted after a check that takes time."""
+        ...
+
     def mail(self, mail: MailParameters) -> Reply | None: ...
 
     def rcpt(self, mail: MailParameters, rcpt: RcptParameters) -> Reply | None: ...
+
+    def mechanisms(self) -> "Sequence[str]":
+        """Those by which the client may say who it is, now."""
+        ...
+
+    def begin_auth(self, mechanism: str) -> sasl.Exchange: ...
 
 
 class ServerSettings(Protocol):
@@ -43,7 +57,17 @@ class ServerSettings(Protocol):
     @property
     def max_rcpt_per_message(self) -> int: ...
     @property
+    def too_many_rcpts_fails_message(self) -> bool: ...
+    @property
     def allow_smtputf8(self) -> bool: ...
+    @property
+    def allow_chunking(self) -> bool: ...
+    @property
+    def disconnect_on_transient_error(self) -> bool: ...
+    @property
+    def accept_invalid_recipients(self) -> bool: ...
+    @property
+    def auto_qualify_domain(self) -> bool: ...
 
 
 class Step(enum.Enum):
@@ -51,8 +75,24 @@ class Step(enum.Enum):
 
     GO_ON = "go on"
     CONTENT = "content"
+    CHUNK = "chunk"
+    """Take the octets of `Server.chunk`, then answer."""
+    CHECK_SENDER = "check the sender"
+    """Then call `sender_checked`."""
+    VERIFY = "verify"
+    """Check `Server.claim`, then call `verified`."""
+    AUTHENTICATED = "authenticated"
+    """Take `Server.user` for who the client is, and give `follow` what holds for it."""
     START_TLS = "start TLS"
     END = "end"
+
+
+class Chunk(NamedTuple):
+    """A BDAT command (RFC 3030): its octets come whether it is refused or not."""
+
+    octets: int
+    is_last: bool
+    refusal: Reply | None = None
 
 
 class Server:
@@ -66,23 +106,35 @@ class Server:
         *,
         offers_tls: bool = False,
         rcpts_max: int = 65536,
+        domain_suffix: str = "",
     ) -> None:
         self.helo = ""
+        self.user = ""
         self.is_esmtp = False
         self.mail: MailParameters | None = None
         self.rcpts: list[RcptParameters] = []
+        self.chunk = Chunk(0, is_last=True)
+        self.is_chunking = False
+        """Whether a chunk of the message was taken."""
+        self.claim: sasl.Claim
         self._policy = policy
-        self._settings = settings
         self._host_name = host_name
+        self._domain_suffix = domain_suffix
         self._offers_tls = offers_tls
-        self._rcpts_max = min(rcpts_max, settings.max_rcpt_per_message)
+        self._rcpts_configured_max = rcpts_max
+        self._has_too_many_rcpts = False
+        self._exchange: sasl.Exchange | None = None
+        self._is_taking_leave = False
         self._errors = 0
+        self.follow(settings)
         self._commands: dict[str, Callable[[str], Reply | Step]] = {
             "EHLO": self._ehlo,
             "HELO": self._helo,
             "MAIL": self._mail,
             "RCPT": self._rcpt,
             "DATA": self._data,
+            "BDAT": self._bdat,
+            "AUTH": self._auth,
             "RSET": self._rset,
             "NOOP": lambda _: Reply(250, ("2.0.0 ok",)),
             "QUIT": lambda _: Step.END,
@@ -91,21 +143,29 @@ class Server:
             "STARTTLS": self._starttls,
         }
 
+    def follow(self, settings: ServerSettings) -> None:
+        """Go by the rules of another source from now on."""
+        self._settings = settings
+        self._rcpts_max = min(self._rcpts_configured_max, settings.max_rcpt_per_message)
+
+    @property
+    def is_in_exchange(self) -> bool:
+        """Whether the next line is no command but a response of an AUTH exchange."""
+        return self._exchange is not None
+
     def receive(self, line: bytes) -> tuple[Reply | None, Step]:
         """One command line without its end: the reply to it, and what to do then."""
         try:
-            verb, rest = command.split_command(line)
-            known = self._commands.get(verb)
-            if known is None:
-                raise CommandError(502, f"5.5.1 {verb[:20]!r} is no command known here")
-            answer = known(rest)
+            answer = self._response(line) if self._exchange is not None else self._command(line)
         except CommandError as error:
             self._errors += 1
+            if error.closes:
+                return error.reply, Step.END
             if self._errors >= ERRORS_MAX:
                 return Reply(421, ("4.7.0 too many errors; closing",)), Step.END
-            return error.reply, Step.GO_ON
+            return self.answered(error.reply)
         if isinstance(answer, Reply):
-            return answer, Step.GO_ON
+            return self.answered(answer)
         match answer:
             case Step.END:
                 return Reply(221, (f"2.0.0 {self._host_name} says goodbye",)), answer
@@ -113,8 +173,37 @@ class Server:
                 return Reply(354, ("send the message; end with <CRLF>.<CRLF>",)), answer
             case Step.START_TLS:
                 return Reply(220, ("2.0.0 ready to start TLS",)), answer
+            case Step.AUTHENTICATED:
+                return _WELCOME, answer
             case _:
                 return None, answer
+
+    def answered(self, reply: Reply) -> tuple[Reply, Step]:
+        """A reply as it is given, and whether the connection ends with it."""
+        if self._settings.disconnect_on_transient_error and 400 <= reply.code < 500:
+            reply = Reply(421, reply.lines)
+        return reply, Step.END if reply.code == 421 else Step.GO_ON
+
+    def sender_checked(self, refusal: Reply | None) -> tuple[Reply, Step]:
+        """What the check of the sender came to."""
+        if refusal is not None:
+            self.mail = None
+            return self.answered(refusal)
+        return _SENDER_OK, Step.GO_ON
+
+    def verified(self, refusal: Reply | None) -> tuple[Reply, Step]:
+        """What the check of the claim came to."""
+        if refusal is not None:
+            self._exchange = None
+            self._errors += 1
+            if self._errors >= ERRORS_MAX:
+                return Reply(421, ("4.7.0 too many errors; closing",)), Step.END
+            return self.answered(refusal)
+        if self.claim.farewell:
+            self._is_taking_leave = True
+            return Reply(334, (sasl.encoded(self.claim.farewell),)), Step.GO_ON
+        self._authenticated()
+        return _WELCOME, Step.AUTHENTICATED
 
     def tls_started(self) -> None:
         """Everything said before counts for nothing."""
@@ -127,11 +216,23 @@ class Server:
         """Forget sender and recipients."""
         self.mail = None
         self.rcpts = []
+        self.is_chunking = False
+        self._has_too_many_rcpts = False
+
+    def _command(self, line: bytes) -> Reply | Step:
+        if len(line) > command.LINE_OCTETS_MAX:
+            raise CommandError(500, "5.5.2 the command line is too long")
+        verb, rest = command.split_command(line)
+        known = self._commands.get(verb)
+        if known is None:
+            raise CommandError(502, f"5.5.1 {verb[:20]!r} is no command known here")
+        return known(rest)
 
     def _ehlo(self, rest: str) -> Reply:
         self._greeted(rest)
         self.is_esmtp = True
-        size = self._settings.max_message_size
+        settings = self._settings
+        size = settings.max_message_size
         lines = [
             self._host_name,
             "PIPELINING",
@@ -139,11 +240,17 @@ class Server:
             "8BITMIME",
             "ENHANCEDSTATUSCODES",
             "DSN",
+            f"LIMITS RCPTMAX={self._rcpts_max}",
         ]
-        if self._settings.allow_smtputf8:
+        if settings.allow_smtputf8:
             lines.append("SMTPUTF8")
+        if settings.allow_chunking:
+            lines.append("CHUNKING")
         if self._offers_tls:
             lines.append("STARTTLS")
+        mechanisms = self._policy.mechanisms()
+        if mechanisms:
+            lines.append(f"AUTH {' '.join(mechanisms)}")
         return Reply(250, tuple(lines))
 
     def _helo(self, rest: str) -> Reply:
@@ -159,53 +266,157 @@ class Server:
         self.helo = rest
         self.reset()
 
-    def _mail(self, rest: str) -> Reply:
+    def _mail(self, rest: str) -> Reply | Step:
         if not self.helo:
             raise CommandError(503, "5.5.1 say EHLO first")
         if self.mail is not None:
             raise CommandError(503, "5.5.1 a sender was given already; RSET begins again")
-        mail = command.parse_mail(rest, smtputf8_allowed=self._settings.allow_smtputf8)
-        if mail.size > self._settings.max_message_size:
-            size = self._settings.max_message_size
+        settings = self._settings
+        mail = command.parse_mail(
+            rest, smtputf8_allowed=settings.allow_smtputf8, suffix=self._suffix()
+        )
+        if mail.size > settings.max_message_size:
+            size = settings.max_message_size
             raise CommandError(552, f"5.3.4 at most {size} octets are taken (max-message-size)")
         refusal = self._policy.mail(mail)
         if refusal is not None:
             return refusal
         self.mail = mail
-        return Reply(250, ("2.1.0 sender ok",))
+        return Step.CHECK_SENDER if self._policy.checks_sender else _SENDER_OK
 
     def _rcpt(self, rest: str) -> Reply:
         if self.mail is None:
             raise CommandError(503, "5.5.1 say MAIL FROM first")
+        self._check_not_chunking()
+        settings = self._settings
         if len(self.rcpts) >= self._rcpts_max:
+            if settings.too_many_rcpts_fails_message:
+                self._has_too_many_rcpts = True
+                return _RECIPIENT_OK
             return Reply(
                 452,
                 (f"4.5.3 at most {self._rcpts_max} recipients; send the rest in another message",),
             )
-        rcpt = command.parse_rcpt(rest, smtputf8=self.mail.smtputf8, domain=self._host_name)
+        rcpt = command.parse_rcpt(
+            rest,
+            smtputf8=self.mail.smtputf8,
+            domain=self._host_name,
+            suffix=self._suffix(),
+            accepts_invalid=settings.accept_invalid_recipients,
+        )
         refusal = self._policy.rcpt(self.mail, rcpt)
         if refusal is not None:
             return refusal
         self.rcpts.append(rcpt)
-        return Reply(250, ("2.1.5 recipient ok",))
+        return _RECIPIENT_OK
+
+    def _suffix(self) -> str:
+        return self._domain_suffix if self._settings.auto_qualify_domain else ""
 
     def _data(self, rest: str) -> Reply | Step:
         if rest:
             raise CommandError(501, "5.5.4 DATA takes no argument")
-        if self.mail is None:
-            raise CommandError(503, "5.5.1 say MAIL FROM first")
-        if not self.rcpts:
-            raise CommandError(554, "5.5.1 no valid recipients")
+        self._check_not_chunking()
+        refusal = self._content_refusal()
+        if refusal is not None:
+            raise CommandError(refusal.code, refusal.lines[0])
         return Step.CONTENT
+
+    def _bdat(self, rest: str) -> Step:
+        size, *more = rest.split() or [""]
+        is_last = bool(more)
+        if (
+            not (size.isascii() and size.isdigit() and len(size) <= CHUNK_DIGITS_MAX)
+            or len(more) > 1
+            or (is_last and more[0].upper() != "LAST")
+        ):
+            # Nobody knows how much of what follows is content.
+            raise CommandError(501, "5.5.4 expected BDAT SIZE [LAST]; closing", closes=True)
+        if not self._settings.allow_chunking:
+            refusal: Reply | None = Reply(502, ("5.5.1 BDAT is not available",))
+        else:
+            refusal = self._content_refusal()
+        self.chunk = Chunk(int(size), is_last, refusal)
+        return Step.CHUNK
+
+    def _content_refusal(self) -> Reply | None:
+        if self.mail is None:
+            return Reply(503, ("5.5.1 say MAIL FROM first",))
+        if self._has_too_many_rcpts:
+            text = f"5.5.3 more than {self._rcpts_max} recipients (max-rcpt-per-message)"
+            return Reply(554, (text,))
+        return None if self.rcpts else Reply(554, ("5.5.1 no valid recipients",))
+
+    def _check_not_chunking(self) -> None:
+        if self.is_chunking:
+            raise CommandError(503, "5.5.1 a message comes in chunks; go on with BDAT, or RSET")
 
     def _rset(self, rest: str) -> Reply:
         del rest
         self.reset()
         return Reply(250, ("2.0.0 ok",))
 
+    # Who the client is
+
+    def _auth(self, rest: str) -> Reply | Step:
+        if not self.is_esmtp:
+            raise CommandError(503, "5.5.1 say EHLO first")
+        if self.user:
+            raise CommandError(503, "5.5.1 you are known already")
+        if self.mail is not None:
+            raise CommandError(503, "5.5.1 AUTH comes before MAIL FROM")
+        name, _, initial = rest.partition(" ")
+        mechanism = name.upper()
+        if mechanism not in self._policy.mechanisms():
+            if self._offers_tls:
+                raise CommandError(538, "5.7.11 not in clear text: say STARTTLS first")
+            raise CommandError(504, "5.5.4 this mechanism is not available; see EHLO")
+        self._exchange = self._policy.begin_auth(mechanism)
+        self._is_taking_leave = False
+        if initial:
+            return self._response(initial.strip().encode())
+        if sasl.speaks_first(mechanism):
+            return self._exchanged(b"")
+        return Reply(334, ("",))
+
+    def _response(self, line: bytes) -> Reply | Step:
+        try:
+            if line == b"*":
+                raise CommandError(501, "5.7.0 the exchange is over, as you wish")
+            if len(line) > sasl.RESPONSE_OCTETS_MAX:
+                raise CommandError(500, "5.5.6 the response is too long")
+            return self._exchanged(sasl.decoded(line))
+        except CommandError:
+            self._exchange = None
+            raise
+
+    def _exchanged(self, response: bytes) -> Reply | Step:
+        if self._is_taking_leave:
+            if response:
+                raise CommandError(501, "5.5.2 nothing more was expected")
+            self._authenticated()
+            return Step.AUTHENTICATED
+        assert self._exchange is not None
+        answer = self._exchange.receive(response)
+        if isinstance(answer, bytes):
+            return Reply(334, (sasl.encoded(answer),))
+        self.claim = answer
+        return Step.VERIFY
+
+    def _authenticated(self) -> None:
+        self._exchange = None
+        self.user = self.claim.user
+
     def _starttls(self, rest: str) -> Step:
         if rest:
             raise CommandError(501, "5.5.4 STARTTLS takes no argument")
         if not self._offers_tls:
             raise CommandError(502, "5.5.1 STARTTLS is not available")
+        if self.user:
+            raise CommandError(503, "5.5.1 STARTTLS comes before AUTH")
         return Step.START_TLS
+
+
+_WELCOME: Final = Reply(235, ("2.7.0 you are welcome",))
+_SENDER_OK: Final = Reply(250, ("2.1.0 sender ok",))
+_RECIPIENT_OK: Final = Reply(250, ("2.1.5 recipient ok",))

@@ -11,10 +11,20 @@ class Settings:
     max_message_size: int = 10_000
     max_rcpt_per_message: int = 3
     allow_smtputf8: bool = True
+    allow_chunking: bool = True
+    too_many_rcpts_fails_message: bool = False
+    disconnect_on_transient_error: bool = False
+    accept_invalid_recipients: bool = False
+    auto_qualify_domain: bool = True
 
 
 class Policy:
     """Accepts all but `bad@…`."""
+
+    checks_sender = False
+
+    def mechanisms(self):
+        return ()
 
     def mail(self, mail):
         return Reply(550, ("5.7.1 not you",)) if mail.mail_from.startswith("bad@") else None
@@ -153,7 +163,7 @@ def test_what_is_offered():
     said = last_reply(server(offers_tls=True), "EHLO c.example").lines
     assert said == (
         "mx.example", "PIPELINING", "SIZE 10000", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN",
-        "SMTPUTF8", "STARTTLS",
+        "LIMITS RCPTMAX=3", "SMTPUTF8", "CHUNKING", "STARTTLS",
     )  # fmt: skip
 
 

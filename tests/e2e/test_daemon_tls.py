@@ -66,7 +66,11 @@ async def test_a_listener_with_a_certificate_offers_encryption(tmp_path):
     trust.check_hostname = False
     async with Provider() as provider:
         loopback = Loopback(tmp_path, provider.port)
-        loopback.configure(listener=f"tls-certificate {certificate}", acct="records d,r")
+        loopback.configure(
+            top="<source 127/8>\nallow-starttls yes\nalways-allow-relaying yes\n</source>",
+            listener=f"tls-certificate {certificate}",
+            acct="records d,r",
+        )
         async with loopback.running():
             async with client(loopback.address) as smtp:
                 assert smtp.supports_extension("starttls")
@@ -82,7 +86,10 @@ async def test_what_was_sent_before_the_handshake_is_not_taken_as_sent_within(tm
     certificate = self_signed("mta.sender.example").tls_certificate
     async with Provider() as provider:
         loopback = Loopback(tmp_path, provider.port)
-        loopback.configure(listener=f"tls-certificate {certificate}")
+        loopback.configure(
+            top="<source 127/8>\nallow-starttls yes\n</source>",
+            listener=f"tls-certificate {certificate}",
+        )
         async with loopback.running():
             said = await asyncio.to_thread(_say, loopback.address)
     before, ready, after = said.partition(b"\r\n220 ")

@@ -1,0 +1,183 @@
+"""Who may authenticate: the users of a configuration, and those who guess.
+
+A check that takes long goes to threads of its own, two of them, so that guessing at hashes
+keeps neither the loop nor the spool from their work.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import secrets
+import ssl
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mta import clock
+from mta.model.reply import Reply
+from mta.model.secret import (
+    SALT_OCTETS,
+    ClearSecret,
+    ScramSecret,
+    ScryptSecret,
+    Secret,
+    scram_of,
+)
+from mta.smtp import sasl
+from mta.smtp.lockout import Lockout
+
+if TYPE_CHECKING:
+    from mta.config.configuration import Configuration
+    from mta.net.reception import Session
+
+THREADS: Final = 2
+PENDING_MAX: Final = 64
+"""Checks that wait for a thread; more is an attack, and is answered so."""
+
+WRONG: Final = Reply(535, ("5.7.8 authentication failed: user or password is wrong",))
+LOCKED_OUT: Final = Reply(
+    454, ("4.7.0 too many failures to authenticate (smtp-max-auth-failure-rate); try later",)
+)
+BUSY: Final = Reply(454, ("4.7.0 too many clients authenticate at once; try again in a minute",))
+NO_AUTH: Final = Reply(502, ("5.5.1 AUTH is not available",))
+
+
+class Accounts:
+    """The `Admission` of every listener of one shard."""
+
+    def __init__(self, configuration: "Configuration", log: Callable[[str], None]) -> None:
+        self._log = log
+        self._lockout = Lockout()
+        self._threads = ThreadPoolExecutor(THREADS, "authenticate")
+        self._pending = 0
+        self._key = secrets.token_bytes(32)
+        """Makes salts that are the same for the same user, and tell nobody which exist."""
+        self.follow(configuration)
+
+    def follow(self, configuration: "Configuration") -> None:
+        """Go by another configuration."""
+        self._configuration = configuration
+        self._users = configuration.submitters.users
+        self._usable = configuration.submitters.mechanisms
+        self._scram: dict[str, ScramSecret] = {}
+        self._decoy = _decoy([user.secret for user in self._users.values()])
+        self._certificates = {
+            digest: user.name
+            for user in self._users.values()
+            if user.certificate and (digest := self._digest_of(user.certificate))
+        }
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    # Admission
+
+    def mechanisms(self, session: "Session") -> Sequence[str]:
+        """What a client may authenticate by, now."""
+        source = session.source
+        if not source.allow_auth or not self._usable:
+            return ()
+        if source.require_starttls_before_auth and not session.is_tls:
+            return ()
+        usable = self._usable
+        if not session.is_tls and not source.allow_unencrypted_plain_auth:
+            usable -= sasl.IN_CLEAR
+        if not session.certificate:
+            usable -= {"EXTERNAL"}
+        return [mechanism for mechanism in sasl.MECHANISMS if mechanism in usable]
+
+    def begin_auth(self, session: "Session", mechanism: str) -> sasl.Exchange:
+        return sasl.begin(
+            mechanism,
+            self,
+            nonce=secrets.token_urlsafe(18),
+            host=self._configuration.root.host_name,
+            certificate=session.certificate,
+        )
+
+    async def authenticate(self, session: "Session", claim: sasl.Claim) -> Reply | None:
+        """A Reply if a client is not who it says."""
+        rate = session.source.smtp_max_auth_failure_rate
+        if self._pending >= PENDING_MAX:
+            return BUSY
+        if rate is not None and not self._lockout.begin(session.peer_ip, rate, clock.now()):
+            self._log(f"{session.peer_ip} is locked out of AUTH for now")
+            return LOCKED_OUT
+        if claim.is_slow:
+            self._pending += 1
+            try:
+                is_right = await asyncio.get_running_loop().run_in_executor(
+                    self._threads, claim.check
+                )
+            finally:
+                self._pending -= 1
+        else:
+            is_right = claim.check()
+        # A user that a reload took away meanwhile is none.
+        if not is_right or claim.user not in self._users:
+            self._log(f"{session.peer_ip} failed to authenticate as {claim.user[:64]!a}")
+            return WRONG
+        if rate is not None:
+            self._lockout.succeeded(session.peer_ip)
+        return None
+
+    def admit(self, session: "Session", user: str) -> None:
+        """The client is that user, and its source holds from now on."""
+        account = self._users.get(user)
+        source = account.source if account is not None else "{auth}"
+        configuration, listener = self._configuration, session.listener.source
+        session.user = user
+        session.source = configuration.source(session.peer_ip, listener, source)
+        session.source_matched = configuration.source_matches(session.peer_ip, listener, source)
+
+    # For the mechanisms
+
+    def secret(self, user: str) -> Secret:
+        """The secret of a user; for who is none, one that takes as long and never matches."""
+        account = self._users.get(user)
+        return (account.secret if account is not None else None) or self._decoy
+
+    def scram(self, user: str) -> ScramSecret:
+        found = self._scram.get(user)
+        if found is not None:
+            return found
+        account = self._users.get(user)
+        secret = account.secret if account is not None else None
+        if isinstance(secret, ScramSecret):
+            return secret
+        salt = hmac.digest(self._key, user.encode(), "sha256")[:SALT_OCTETS]
+        if isinstance(secret, ClearSecret):
+            found = self._scram[user] = scram_of(secret.text, salt)
+            return found
+        return ScramSecret(4096, salt, secrets.token_bytes(32), secrets.token_bytes(32))
+
+    def named_by(self, certificate: bytes) -> str:
+        """The user whose certificate it is; empty if it is nobody's."""
+        return self._certificates.get(hashlib.sha256(certificate).digest(), "")
+
+    def _digest_of(self, path: str) -> bytes:
+        try:
+            octets = ssl.PEM_cert_to_DER_cert(_first_certificate(Path(path).read_text()))
+        except (OSError, ValueError) as error:
+            self._log(f"tls-certificate {path} cannot be used: {error}")
+            return b""
+        return hashlib.sha256(octets).digest()
+
+
+def _decoy(known: Sequence[Secret | None]) -> Secret:
+    """A secret like those there are, that no password is right for."""
+    key = secrets.token_bytes(32)
+    for secret in known:
+        if isinstance(secret, ScryptSecret):
+            return ScryptSecret(secret.ln, secret.r, secret.p, key[:SALT_OCTETS], key)
+        if isinstance(secret, ScramSecret):
+            return ScramSecret(secret.iterations, key[:SALT_OCTETS], key, key)
+    return ClearSecret(key.hex())
+
+
+def _first_certificate(text: str) -> str:
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    if begin not in text or end not in text:
+        raise ValueError("expected a PEM file with a certificate")
+    return begin + text.split(begin, 1)[1].split(end, 1)[0] + end

@@ -1,0 +1,104 @@
+"""Users, groups, lists and aliases as a configuration has them."""
+
+import pytest
+
+from mta.model.secret import ClearSecret, ScryptSecret
+from tests.texts import configured, only
+
+HASH = "{scrypt}ln=14,r=8,p=1$c2FsdHNhbHRzYWx0c2FsdA==$a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2U="
+
+
+def submitters(text):
+    return configured(text).submitters
+
+
+def test_users_are_who_they_are_written():
+    found = submitters(
+        f"<smtp-user a@b.example>\npassword p)(%$w\n</smtp-user>\n"
+        f"<smtp-user Hashed>\npassword {HASH}\nsource x\n</smtp-user>\n<source x>\n</source>\n"
+    )
+    assert found.users["a@b.example"].secret == ClearSecret("p)(%$w")
+    assert isinstance(found.users["Hashed"].secret, ScryptSecret)
+    assert found.users["Hashed"].source == "x"
+    assert found.users["a@b.example"].source == "{auth}"
+    assert "hashed" not in found.users
+
+
+def test_no_mechanism_that_nobody_can_use():
+    hashed = f"<smtp-user a>\npassword {HASH}\n</smtp-user>\n"
+    assert submitters("").mechanisms == frozenset()
+    assert submitters(hashed).mechanisms == {"PLAIN", "LOGIN"}
+    clear = "<smtp-user b>\npassword x\n</smtp-user>\n"
+    assert submitters(hashed + clear).mechanisms == {
+        "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256",
+    }  # fmt: skip
+
+
+def test_a_secret_is_not_printed():
+    assert "pencil" not in repr(submitters("<smtp-user b>\npassword pencil\n</smtp-user>\n"))
+
+
+def test_what_holds_for_a_user():
+    configuration = configured(
+        "<source 0/0>\nmax-message-hops 1\nsmtp-command-timeout 1s\nsmtp-data-timeout 1s\n"
+        "max-message-size 1k\nremove-header X\n</source>\n"
+        "<source door>\nmax-message-hops 2\nsmtp-command-timeout 2s\nsmtp-data-timeout 2s\n"
+        "max-message-size 2k\n</source>\n"
+        "<source {auth}>\nmax-message-hops 3\nsmtp-command-timeout 3s\nsmtp-data-timeout 3s\n"
+        "</source>\n"
+        "<source user>\nmax-message-hops 4\nsmtp-command-timeout 4s\n</source>\n"
+    )
+    before = configuration.source("192.0.2.1", "door")
+    assert (before.max_message_hops, before.max_message_size) == (2, 2048)
+    auth = configuration.source("192.0.2.1", "door", "{auth}")
+    assert (auth.max_message_hops, auth.smtp_data_timeout) == (3, 3)
+    user = configuration.source("192.0.2.1", "door", "user")
+    assert user.max_message_hops == 4
+    assert user.smtp_data_timeout == 3
+    assert user.max_message_size == 2048
+    assert user.remove_header == ("X",)
+
+
+ALIASES = """
+host-name mx.example
+alias info joe@else.example, ann@else.example
+<aliases>
+alias *@old.example catch@new.example
+alias boss@old.example joe@else.example
+alias self self,copy@else.example
+alias ping pong
+alias pong ping
+</aliases>
+"""
+
+
+@pytest.mark.parametrize(
+    ("rcpt", "targets"),
+    [
+        ("info@mx.example", ("joe@else.example", "ann@else.example")),
+        ("INFO@MX.example", ("joe@else.example", "ann@else.example")),
+        ("info@other.example", ("info@other.example",)),
+        ("any@old.example", ("catch@new.example",)),
+        ("Boss@Old.example", ("joe@else.example",)),
+        ("self@mx.example", ("self@mx.example", "copy@else.example")),
+        ("ping@mx.example", ("ping@mx.example",)),
+    ],
+)
+def test_aliases(rcpt, targets):
+    assert submitters(ALIASES).targets(rcpt, frozenset({"mx.example"})) == targets
+
+
+@pytest.mark.parametrize(
+    "line", ["alias info", "alias info not an address", "alias a@b@c x@y.example",
+             "alias *@ x@y.example", "alias /re/ x@y.example,"],
+)  # fmt: skip
+def test_an_alias_that_is_none_is_an_error(line):
+    assert "alias" in only(f"{line}\n", "error").message
+
+
+@pytest.mark.parametrize(
+    ("directive", "what"),
+    [("suppression-lists bad", "address-list bad"), ("source-group g", "source-group g")],
+)
+def test_what_a_source_names_has_to_be_there(directive, what):
+    assert what in only(f"<source 0/0>\n{directive}\n</source>\n", "error").message
