@@ -11,13 +11,21 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
-from mta.config import acct, domain_keys, listeners, rules, submitters, virtual_mtas
+from mta.config import (
+    acct,
+    domain_keys,
+    every_queue,
+    listeners,
+    rules,
+    spools,
+    submitters,
+    virtual_mtas,
+)
 from mta.config.block import Block
 from mta.config.configuration import (
     Configuration,
     DomainIndex,
     Parts,
-    SpoolSettings,
 )
 from mta.config.grammar import Node, Section, Statement
 from mta.config.macros import Macros
@@ -29,7 +37,6 @@ from mta.settings.directive import Directive, Status, by_attribute, directives
 from mta.settings.kinds import parse_cidr, unquote
 from mta.settings.root import RootSettings
 
-DEFAULT_SPOOL = "/var/spool/pmta"
 DEFAULT_LOG = "/var/log/pmta/log"
 
 
@@ -51,6 +58,7 @@ class Builder:
         self._spools: list[Block] = []
         self._acct_files: list[Block] = []
         self._log_rotate: Block | None = None
+        self._rollup = Block("mx-rollup-list", "", start)
         self._parts = Parts(path, RootSettings(), self._root)
         self._reply_rules: dict[str, list[Any]] = {}
         self._categories: list[tuple[str, str, Place]] = []
@@ -213,6 +221,8 @@ class Builder:
                 self._names.define(tag, argument, section.place)
                 found = self._reply_rules.setdefault(argument.lower(), [])
                 self._body(section.body, rule, _scratch(section), lambda s: self._reply(s, found))
+            case "mx-rollup-list":
+                self._body(section.body, rule, self._rollup)
             case "bounce-category-patterns":
                 self._body(section.body, rule, _scratch(section), self._category)
             case "domain-key-list":
@@ -296,6 +306,7 @@ class Builder:
             return
         read = _scratch(section)
         self._body(section.body, rule, read)
+        self._parts.domain_attributes |= read.values.keys()
         declared = by_attribute(rule.scope)
         for text in self._macros.expand(argument, section.place, section.line):
             try:
@@ -431,7 +442,11 @@ class Builder:
         parts.bounce_category_patterns = tuple(self._categories)
         parts.reply_rules = {name: tuple(found) for name, found in self._reply_rules.items()}
         parts.submitters = self._submitters.finish(root, parts.root.host_name, parts.sources)
-        parts.spools = self._spool_settings()
+        parts.rollup_rules = tuple(self._rollup.entries.get("mx", ()))
+        parts.every_queue = every_queue.block_of(root)
+        if not self._spools:
+            self._default("spool", spools.DEFAULT)
+        parts.spools = spools.settings(self._spools, root, self._path_of, self._diagnostics)
         parts.listeners = listeners.settings(self._listeners, parts.root, root, self._diagnostics)
         parts.acct_files = acct.settings(self._acct_files, self._path_of, self._diagnostics)
         named = {"VirtualMTA": self._vmtas, "pool": self._pools, "list": self._key_lists}
@@ -451,23 +466,6 @@ class Builder:
         path = posixpath.join(directory, "log") if directory else DEFAULT_LOG
         self._default("log-file", path)
         return path
-
-    def _spool_settings(self) -> tuple[SpoolSettings, ...]:
-        if not self._spools:
-            self._default("spool", DEFAULT_SPOOL)
-            return (SpoolSettings(directory=DEFAULT_SPOOL),)
-        for extra in self._spools[1:]:
-            self._diagnostics.note(
-                extra.place, "one spool directory is used, the first; this one is left alone"
-            )
-        old = self._root.values.get("spool_min_free_space", 0)
-        return tuple(
-            SpoolSettings(
-                directory=self._path_of(block.name),
-                min_free_space=block.values.get("min_free_space", 0) or old,
-            )
-            for block in self._spools
-        )
 
     def _check_names(self) -> None:
         """Everything that is referred to must be there."""

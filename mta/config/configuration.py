@@ -24,6 +24,7 @@ from mta.config.submitters import Submitters
 from mta.model.domain_key import DomainKey
 from mta.model.queue_key import QueueKey
 from mta.model.reply_rule import ReplyRule
+from mta.model.rollup_rule import RollupRule
 from mta.settings.directive import Directive, Scope, Status, directives
 from mta.settings.domain import DomainSettings
 from mta.settings.root import RootSettings
@@ -94,6 +95,7 @@ class VirtualMtaSettings:
     add_header: tuple[str, ...] = ()
     add_received_header: bool | None = None
     hide_received_header: bool = False
+    cold_virtual_mta: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +169,11 @@ class Parts:
     pool_domains: dict[str, DomainIndex] = field(default_factory=dict)
     pool_of: dict[str, str] = field(default_factory=dict)
     domains: DomainIndex = field(default_factory=DomainIndex)
+    every_queue: Block | None = None
+    """What the top level says of every queue, below all domain blocks."""
+    domain_attributes: set[str] = field(default_factory=set)
+    """Of which directives of queues anything is said anywhere."""
+    rollup_rules: tuple[tuple[RollupRule, Place], ...] = ()
     networks: list[tuple[str, Block]] = field(default_factory=list)
     """Source blocks of networks, shortest prefix first."""
     named_sources: dict[str, Block] = field(default_factory=dict)
@@ -241,7 +248,7 @@ class Configuration:
         """The blocks that apply to a queue, most specific first. Guide: inheritance.
 
         A VirtualMTA's blocks, its `<domain *>` included, come before those of its pool, and
-        they before the global ones.
+        they before the global ones. Last comes what the top level says of every queue.
         """
         parts = self._parts
         name = key.vmta.lower()
@@ -253,6 +260,8 @@ class Configuration:
         ):
             if index is not None:
                 found.extend(index.matching(key.domain))
+        if parts.every_queue is not None:
+            found.append(parts.every_queue)
         return found
 
     def domain(self, key: QueueKey) -> DomainSettings:

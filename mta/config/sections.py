@@ -71,7 +71,7 @@ SECTIONS: Final[dict[str, SectionRule]] = {
             note=NOT_YET,
         ),
         SectionRule("rewrite-list", lists.RewriteListDirectives, argument="a name", note=NOT_YET),
-        SectionRule("mx-rollup-list", lists.MxRollupDirectives, note=NOT_YET),
+        SectionRule("mx-rollup-list", lists.MxRollupDirectives),
         SectionRule("domain-key-list", lists.DomainKeyListDirectives, argument="a name"),
         SectionRule("aliases", lists.AliasesDirectives, note=NOT_YET),
         SectionRule(

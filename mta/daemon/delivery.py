@@ -8,16 +8,17 @@ would deliver twice.
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from mta import clock
 from mta.bounces import local
-from mta.daemon import ledger
+from mta.daemon import ledger, moving
 from mta.daemon.heads import own_head
 from mta.daemon.ledger import NO_ATTEMPT, Ledger
 from mta.daemon.line import Line
+from mta.daemon.moving import Mover
 from mta.daemon.pages import Pages
 from mta.errors import ResolveError, SpoolError
 from mta.model.attempt import Attempt
@@ -50,7 +51,7 @@ DISCARD = Attempt(delivery_type="discard")
 DISCARDED = "x-pmta;discarded"
 
 
-class Context(ledger.Context, Protocol):
+class Context(ledger.Context, moving.Context, Protocol):
     """What of the shard delivery depends on; a reload changes some of it."""
 
     heads: "Heads"
@@ -62,9 +63,6 @@ class Context(ledger.Context, Protocol):
     def machine(self) -> "Machine": ...
 
     def has_vmta(self, name: str) -> bool: ...
-
-    def trace_of(self, queue: "Queue") -> Callable[[str], None] | None:
-        """Where the lines of the queue's connections go, if anybody wants them."""
 
 
 class Delivery:
@@ -89,6 +87,7 @@ class Delivery:
         self._running: set[asyncio.Task[None]] = set()
         self._ledger = Ledger(context, spool)
         self._pages = Pages(scheduler, spool, self.kick, context.log)
+        self._mover = Mover(context, scheduler, spool, self.kick)
         self._kicked = False
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -137,6 +136,10 @@ class Delivery:
                 self.connections_top = max(self.connections_top, self._scheduler.gate.total.used)
             case actions.ReadPage():
                 self._start(self._pages.read(action))
+            case actions.LookUp(queue):
+                self._start(self._mover.look_up(queue))
+            case actions.Forward(queue):
+                self._start(self._mover.forward(queue))
             case actions.ReadPriorities(queue):
                 self._start(self._pages.read_priorities(queue))
             case actions.Expire(queue, recipients):

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from mta.daemon.rollups import Rollups
 from mta.errors import ResolveError
 from mta.model.host import Host
 from mta.routing import hosts
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 class HostFinder:
     """Asks the DNS what the plan of a queue leaves open."""
 
-    def __init__(self, resolver: "Resolver", own: frozenset[str]) -> None:
+    def __init__(self, resolver: "Resolver", own: frozenset[str], rollups: Rollups) -> None:
         self._resolver = resolver
+        self._rollups = rollups
         self._own = own
         self._turn = 0
 
@@ -27,9 +29,9 @@ class HostFinder:
 
         ResolveError if there is none: permanent if there never will be.
         """
-        domain = queue.key.domain
+        domain = self._rollups.domain(queue)
         self._turn += 1
-        plan = hosts.plan(domain, queue.settings)
+        plan = hosts.plan(domain, queue.settings) or self._rollups.plan(queue)
         if plan is None:
             plan = hosts.plan_mx(domain, await self._resolver.mx(domain), queue.settings)
         if isinstance(plan, hosts.Failure):

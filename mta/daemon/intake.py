@@ -24,6 +24,7 @@ from mta.smtp import header_block
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
+    from mta.daemon.router import Router
     from mta.model.record import Record
     from mta.net.reception import Session
     from mta.smtp.command import MailParameters, RcptParameters
@@ -82,6 +83,7 @@ class Intake:
         spool: "Spool",
         *,
         keep: Keep,
+        router: "Router",
         inbox: Inbox,
         wanted_kinds: frozenset[str],
         acct_headers: frozenset[bytes],
@@ -92,6 +94,7 @@ class Intake:
         self.is_stopping = False
         self._spool = spool
         self._keep = keep
+        self._router = router
         self._inbox = inbox
         self._traffic = traffic
         self._log = log
@@ -261,18 +264,23 @@ class Intake:
         now: float,
     ) -> list[Recipient] | Reply:
         """A queue for each recipient; a Reply if the VirtualMTA asked for does not exist."""
-        chosen: dict[str, select.Choice] = {}
+        chosen: dict[str, tuple[QueueKey, str]] = {}
+        diverted: dict[QueueKey, str] | None = {} if envelope.source_type == "smtp" else None
         recipients = []
         for index, rcpt in enumerate(rcpts):
             domain = address.domain_of(rcpt.address)
-            choice = chosen.get(domain)
-            if choice is None:
-                choice = chosen[domain] = select.choose(
+            found = chosen.get(domain)
+            if found is None:
+                choice = select.choose(
                     self.configuration, source, domain, x_virtual_mta, self._turns
                 )
                 if choice.error:
                     return Reply(550, (choice.error,))
-            queue = QueueKey(domain, choice.vmta)
+                found = QueueKey(domain, choice.vmta), choice.pool
+                if self._router.is_used:
+                    found = self._router.end(*found, diverted)
+                chosen[domain] = found
+            queue, pool_name = found
             recipients.append(
                 Recipient(
                     recipient_id=ids.recipient_id(envelope.message_id, index),
@@ -280,7 +288,7 @@ class Intake:
                     address=rcpt.address,
                     queue=queue,
                     due=now,
-                    pool=choice.pool,
+                    pool=pool_name,
                     orcpt=rcpt.orcpt,
                     notify=rcpt.notify,
                 )

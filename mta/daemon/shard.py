@@ -27,11 +27,14 @@ from mta.daemon.local_mail import LocalMail
 from mta.daemon.machine import Machine
 from mta.daemon.notices import Notices
 from mta.daemon.records import RecordForwarder
+from mta.daemon.rollups import Rollups
+from mta.daemon.router import Router
 from mta.daemon.signing import Signer, Threads
 from mta.daemon.takeover import Takeover
 from mta.daemon.traces import Traces
 from mta.net.listener import Door
 from mta.queues.scheduler import Scheduler
+from mta.routing.cold import ColdCounts
 from mta.spool.shards import shard_directory
 from mta.spool.store import Spool
 
@@ -82,6 +85,7 @@ class Shard:
         self.accounting: AccountingWriter | RecordForwarder
         self.accounts: Accounts
         self.door: Door
+        self.router: Router
         self.resolver = self.machine.resolver(configuration.root.name_server)
         self._threads = Threads()
         self._follow()
@@ -91,7 +95,9 @@ class Shard:
         configuration = self.configuration
         self.heads = Heads(configuration)
         self.signer = Signer(configuration, self._threads, self.log)
-        self.hosts = HostFinder(self.resolver, self.own)
+        rules = [rule for rule, _ in configuration.parts.rollup_rules]
+        self.rollups = Rollups(self.resolver, rules)
+        self.hosts = HostFinder(self.resolver, self.own, self.rollups)
         patterns = [
             (text, category) for text, category, _ in configuration.bounce_category_patterns
         ]
@@ -117,6 +123,9 @@ class Shard:
     def owns(self, key: "QueueKey") -> bool:
         """Whether the queue of that name is this shard's."""
         return self.shards == 1 or partition.owner(key, self.shards) == self.number
+
+    def _is_in_backoff(self, key: "QueueKey") -> bool:
+        return self.scheduler.is_in_backoff(key)
 
     # Life
 
@@ -146,7 +155,10 @@ class Shard:
             self.accounting = RecordForwarder(self.spool.outbox, handover.links[WRITER])
         await self.accounting.start()
         stack.push_async_callback(self.accounting.stop)
-        self.scheduler = Scheduler(configuration, self.own, self.log)
+        counts = ColdCounts(await self.spool.cold_counts())
+        self.router = Router(self.spool, counts, self._is_in_backoff, self.log)
+        self.router.follow(configuration, self.rollups)
+        self.scheduler = Scheduler(configuration, self.own, self.log, self.router.redirects)
         self.delivery = Delivery(self, self.scheduler, self.spool, self.traffic, tasks)
         await self._restore()
         keep: Keep = self.spool.accept
@@ -159,6 +171,7 @@ class Shard:
             self.spool,
             keep=keep,
             inbox=inbox,
+            router=self.router,
             wanted_kinds=self.wanted_kinds,
             acct_headers=acct_headers(configuration),
             traffic=self.traffic,
@@ -216,10 +229,11 @@ class Shard:
         self.configuration = configuration
         self.own = self.machine.own_addresses()
         self._follow()
+        self.router.follow(configuration, self.rollups)
         self.intake.follow(configuration, self.wanted_kinds, acct_headers(configuration))
         self.accounts.follow(configuration)
         self.accounting.reload(configuration.acct_files)
-        self.scheduler.reload(configuration, self.own, clock.now())
+        self.scheduler.reload(configuration, self.own, clock.now(), self.router.redirects)
         self.door.configuration = configuration
         self.door.own = self.own
         self.delivery.kick()

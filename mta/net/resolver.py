@@ -84,6 +84,11 @@ class Resolver:
         assert isinstance(answer, MxAnswer)
         return answer
 
+    def mx_known_until(self, domain: str) -> float:
+        """Until when the answer of `mx` may be relied on, epoch seconds; 0 if there is none."""
+        known = self._known.get((domain.lower().removesuffix("."), "MX"))
+        return 0.0 if known is None else known.until
+
     async def addresses(self, host: str) -> tuple[str, ...]:
         """The addresses of a host, IPv4 first.
 

@@ -71,6 +71,22 @@ class Notify(NamedTuple):
     text: str
 
 
+class LookUp(NamedTuple):
+    """Find out which mail hosts the queue's domain has; then call `looked_up`."""
+
+    queue: Queue
+
+
+class Forward(NamedTuple):
+    """Move what the queue holds and no transaction has to where it goes; then `forwarded`.
+
+    The queue is frozen until then.
+    """
+
+    queue: Queue
+
+
 Action = (
-    Notify | Open | Assign | Close | ReadPage | ReadPriorities | Expire | BounceQueue | SaveQueue
-)
+    LookUp | Forward | Notify | Open | Assign | Close | ReadPage | ReadPriorities | Expire
+    | BounceQueue | SaveQueue
+)  # fmt: skip

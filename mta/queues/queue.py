@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mta.model.outcome import Verdict
     from mta.model.reply_rule import ReplyRule
     from mta.queues.budgets import VmtaBudget
+    from mta.queues.departures import Departure
     from mta.settings.domain import DomainSettings
 
 NORMAL = "normal"
@@ -60,6 +61,7 @@ class Queue:
         "budget",
         "connect_rate",
         "connections",
+        "departure",
         "disabled",
         "empty_since",
         "epoch",
@@ -137,6 +139,8 @@ class Queue:
         self.blocked_until: float | None = None
         self.empty_since: float | None = None
         self.wake_at = float("inf")
+        self.departure: Departure | None = None
+        """None where nothing can lead its mail to another queue."""
 
     def follow(
         self, configuration: "Configuration", epoch: int, own: frozenset[str], now: float
@@ -230,6 +234,10 @@ class Queue:
     def _note(self, now: float, text: str, kind: str = "error") -> None:
         self.events.appendleft(QueueEvent(now, text, kind))
         self._log(f"{self.key}: {text}")
+
+    def note_move(self, now: float, text: str) -> None:
+        """Recipients went to another queue."""
+        self._note(now, text, "move")
 
     # Replies
 
@@ -361,7 +369,12 @@ class Queue:
     @property
     def is_resting(self) -> bool:
         """Whether no connection may be opened, whatever is due."""
-        return self.is_paused or self.retry_at is not None or self.frozen > 0
+        return (
+            self.is_paused
+            or self.retry_at is not None
+            or self.frozen > 0
+            or (self.departure is not None and self.departure.holds)
+        )
 
     @property
     def in_flight(self) -> int:

@@ -26,9 +26,10 @@ from mta.queues.actions import Action, Close
 from mta.queues.agenda import Agenda
 from mta.queues.budgets import VmtaBudget
 from mta.queues.connection import Connection, State
+from mta.queues.departures import Departures, Redirecting
 from mta.queues.gate import Gate
 from mta.queues.lane import PAGE_RECIPIENTS, Lane
-from mta.queues.queue import KEEP_EMPTY_S, SWEEP_S, Queue
+from mta.queues.queue import BACKOFF, KEEP_EMPTY_S, SWEEP_S, Queue
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
@@ -43,10 +44,12 @@ class Scheduler:
         configuration: "Configuration",
         own: frozenset[str],
         log: Callable[[str], None] = lambda _: None,
+        redirecting: Redirecting | None = None,
     ) -> None:
         self._log = log
         self.queues: dict[QueueKey, Queue] = {}
         self._agenda = Agenda()
+        self._departures = Departures(redirecting, self._agenda) if redirecting else None
         self.gate = Gate(configuration, self._agenda)
         self._configuration = configuration
         self._own = own
@@ -56,8 +59,15 @@ class Scheduler:
 
     # What happened
 
-    def reload(self, configuration: "Configuration", own: frozenset[str], now: float) -> None:
+    def reload(
+        self,
+        configuration: "Configuration",
+        own: frozenset[str],
+        now: float,
+        redirecting: Redirecting | None = None,
+    ) -> None:
         """Follow a new configuration. Connections finish under the old one."""
+        self._departures = Departures(redirecting, self._agenda) if redirecting else None
         self._configuration = configuration
         self._own = own
         self._epoch += 1
@@ -90,8 +100,18 @@ class Scheduler:
             queue = self.queues[key] = Queue(
                 key, budget, complete=complete, log=self._log, tell=self._tell
             )
-            queue.follow(self._configuration, self._epoch, self._own, now)
+            self._follow(queue, now)
         return queue
+
+    def _follow(self, queue: Queue, now: float) -> None:
+        queue.follow(self._configuration, self._epoch, self._own, now)
+        if self._departures is not None:
+            self._departures.follow(queue)
+
+    def is_in_backoff(self, key: QueueKey) -> bool:
+        """Whether there is such a queue, in backoff mode."""
+        queue = self.queues.get(key)
+        return queue is not None and queue.mode == BACKOFF
 
     def _tell(self, addresses: tuple[str, ...], text: str) -> None:
         self._agenda.do(actions.Notify(addresses, text))
@@ -252,6 +272,18 @@ class Scheduler:
         queue.backlog.forget()
         self._agenda.touch(queue)
 
+    def looked_up(self, queue: Queue) -> None:
+        """The answer to LookUp is there."""
+        if self._departures is not None:
+            self._departures.looked_up(queue)
+
+    def forwarded(self, queue: Queue, moved: int, now: float) -> None:
+        """The end of a Forward: so many recipients went to other queues."""
+        queue.frozen -= 1
+        if queue.departure is not None and not moved:
+            queue.departure.not_before = now + SWEEP_S
+        self.reread(queue)
+
     def stop(self) -> None:
         """Give out no more work; idle connections are closed."""
         self._is_stopping = True
@@ -289,7 +321,7 @@ class Scheduler:
         """
         queue = connection.queue
         if queue.epoch != self._epoch:
-            queue.follow(self._configuration, self._epoch, self._own, now)
+            self._follow(queue, now)
         closing = self._must_close(connection, now)
         if closing:
             return self._close(connection, closing)
@@ -312,7 +344,14 @@ class Scheduler:
         return Close(connection, reason)
 
     def _must_close(self, connection: Connection, now: float) -> str:
-        return "stopping" if self._is_stopping else connection.queue.must_close(connection, now)
+        queue = connection.queue
+        if self._is_stopping:
+            return "stopping"
+        if queue.departure is not None and self._departures is not None:
+            leads_away = self._departures.must_close(queue)
+            if leads_away:
+                return leads_away
+        return queue.must_close(connection, now)
 
     def _take(self, queue: Queue, now: float) -> list[Recipient]:
         """The next recipients of a queue that its rates let through, rates taken."""
@@ -340,10 +379,13 @@ class Scheduler:
 
     def _decide(self, queue: Queue, now: float) -> None:
         if queue.epoch != self._epoch:
-            queue.follow(self._configuration, self._epoch, self._own, now)
+            self._follow(queue, now)
         self._pass_time(queue, now)
         if queue.backlog.wants_page():
             self._read_on(queue)
+        if queue.departure is not None and self._departures is not None and not self._is_stopping:
+            self._departures.decide(queue, queue.departure, now)
+            self._departures.tell(queue, queue.departure, self.queues)
         self._use_idle(queue, now)
         resting = queue.is_resting or self._is_stopping
         if not resting:
@@ -381,7 +423,8 @@ class Scheduler:
             if closing:
                 self.gate.close_idle(connection, closing)
                 continue
-            batch = self._take(queue, now)
+            is_looking = queue.departure is not None and queue.departure.is_looking
+            batch = [] if is_looking else self._take(queue, now)
             if not batch:
                 break
             self.gate.unidle(connection)

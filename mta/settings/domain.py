@@ -22,6 +22,7 @@ from mta.settings.kinds import (
     CIDR,
     COUNT,
     COUNT_0,
+    DAILY_LIMITS,
     DATA_RATE,
     EMAILS,
     FILE,
@@ -31,6 +32,7 @@ from mta.settings.kinds import (
     LIST,
     NO_MX,
     PER_HOUR,
+    QUEUE_NAME,
     RATE,
     RAW,
     ROUTE,
@@ -63,7 +65,6 @@ class DomainSettings:
         "",
         "Move mail of the matching queue to the same domain in another VirtualMTA or pool; "
         "empty string clears an inherited value.",
-        not_yet=True,
     )
     max_rcpt_per_message: int = directive(
         COUNT,
@@ -351,23 +352,20 @@ class DomainSettings:
         "Remote port unless smtp-hosts gives one.",
     )
     queue_to: str = directive(
-        TEXT,
+        QUEUE_NAME,
         "",
         "Put mail for this domain into the queue of another name within the same "
         "VirtualMTA, whose <domain> settings then apply.",
-        not_yet=True,
     )
     disable_mx_rollup: bool = directive(
         BOOLEAN,
         False,
         "Exempt the domain from MX rollup.",
-        not_yet=True,
     )
     backoff_reroute_to_virtual_mta: str = directive(
         VMTA_OR_POOL,
         "",
         "While in backoff move queued and new mail to the same domain in another VirtualMTA/pool.",
-        not_yet=True,
     )
     backoff_notify: tuple[str, ...] = directive(
         EMAILS,
@@ -405,12 +403,11 @@ class DomainSettings:
         "",
         "Attach one <smtp-pattern-list> to the queue.",
     )
-    max_cold_virtual_mta_msg: str = directive(
-        TEXT,
-        "",
+    max_cold_virtual_mta_msg: tuple[int, ...] = directive(
+        DAILY_LIMITS,
+        (0,),
         "Daily number of messages for this domain diverted to each cold VirtualMTA; with a "
         "list, day 1 uses the first value and the last one repeats.",
-        not_yet=True,
     )
     replace_smtp_421_service_response: bool = directive(
         BOOLEAN,

@@ -11,6 +11,7 @@ from typing import Final, Generic, TypeVar
 
 from mta import address, units
 from mta.model.header_field import field_name
+from mta.model.rollup_rule import SUFFIX, RollupRule
 from mta.model.route import NO_ROUTE, RouteHost, RouteSpec
 from mta.units import UNLIMITED, DataRate, Rate
 
@@ -386,3 +387,57 @@ def _print_route_host(host: RouteHost) -> str:
 
 
 ROUTE: Final[Kind[RouteSpec]] = Kind("HOST[:PORT][,HOST…][;HOST…]", _route, _print_route)
+
+
+def _queue_name(text: str) -> str:
+    value = _word(text).lower().removesuffix(".")
+    if value and not value.startswith("{") and not address.is_valid_domain(value):
+        raise ValueError("expected a domain such as hotmail.queue")
+    return value
+
+
+QUEUE_NAME: Final[Kind[str]] = Kind("DOMAIN", _queue_name, quote)
+
+
+def _rollup_rule(text: str) -> RollupRule:
+    words = [unquote(word).lower() for word in text.split()]
+    if len(words) not in (2, 3) or words[2:] not in ([], ["rollup-by-ip"]):
+        raise ValueError("expected MX-PATTERN NAME.rollup [rollup-by-ip]")
+    pattern, queue = words[:2]
+    if not queue.endswith(SUFFIX) or not address.is_valid_domain(queue):
+        raise ValueError(f'expected the name of a queue that ends in "{SUFFIX}"')
+    host = pattern.removesuffix(".")
+    if not address.is_valid_domain(host.removeprefix("*").removeprefix(".") or "a"):
+        raise ValueError("expected a mail host such as mx1.example.com or *.example.com")
+    if "*" in host[1:] or (host.startswith("*") and host[1:2] not in ("", ".")):
+        raise ValueError("a wildcard stands for whole labels at the beginning: *.example.com")
+    rule = RollupRule(host, queue, bool(words[2:]))
+    if rule.by_ip and not rule.is_wildcard:
+        raise ValueError("rollup-by-ip goes with a wildcard such as *.example.com")
+    return rule
+
+
+def _print_rollup_rule(rule: RollupRule) -> str:
+    return f"{rule.pattern} {rule.queue}{' rollup-by-ip' if rule.by_ip else ''}"
+
+
+ROLLUP_RULE: Final[Kind[RollupRule]] = Kind(
+    "MX-PATTERN NAME.rollup [rollup-by-ip]", _rollup_rule, _print_rollup_rule
+)
+
+
+def _daily_limits(text: str) -> tuple[int, ...]:
+    values = []
+    for item in _split(unquote(text)):
+        match = re.fullmatch(r"(\d{1,15})\s*/\s*d(?:ay)?", item, re.IGNORECASE)
+        if match is None:
+            raise ValueError("expected messages a day such as 100/day or 1/d,2/d,3/d")
+        values.append(int(match[1]))
+    if not values:
+        raise ValueError("expected messages a day such as 100/day or 1/d,2/d,3/d")
+    return tuple(values)
+
+
+DAILY_LIMITS: Final[Kind[tuple[int, ...]]] = Kind(
+    "N/day[,N/day…]", _daily_limits, lambda values: ",".join(f"{value}/d" for value in values)
+)

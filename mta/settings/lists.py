@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mta.model.domain_key import DomainKey
+from mta.model.rollup_rule import RollupRule
 from mta.settings.directive import directive, repeated
 from mta.settings.dkim_kinds import DOMAIN_KEY
 from mta.settings.kinds import (
     BOOLEAN,
     FILE,
     RAW,
+    ROLLUP_RULE,
     TEXT,
 )
 
@@ -98,10 +100,9 @@ class MxRollupDirectives:
 
     scope: ClassVar[str] = "mx-rollup-list"
 
-    mx: tuple[str, ...] = repeated(
-        TEXT,
+    mx: tuple[RollupRule, ...] = repeated(
+        ROLLUP_RULE,
         "Map lowest-preference MX names to a rollup queue whose name ends in .rollup.",
-        not_yet=True,
     )
 
 

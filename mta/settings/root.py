@@ -390,7 +390,6 @@ class RootSettings:
         "",
         "Move mail of the matching queue to the same domain in another VirtualMTA or pool; "
         "empty string clears an inherited value.",
-        not_yet=True,
     )
     mx_connection_limit: tuple[str, ...] = repeated(
         TEXT,

@@ -111,7 +111,6 @@ class VmtaDirectives:
         VMTA_OR_POOL,
         "VirtualMTA that receives the first N messages per domain and day; several are used "
         "round robin with the limit applying to each.",
-        not_yet=True,
     )
     auto_cold_virtual_mta: str = directive(
         TEXT,
@@ -224,7 +223,6 @@ class PoolDirectives:
         VMTA_OR_POOL,
         "VirtualMTA that receives the first N messages per domain and day; several are used "
         "round robin with the limit applying to each.",
-        not_yet=True,
     )
     virtual_mta: tuple[str, ...] = repeated(
         VMTA_OR_POOL,

@@ -5,6 +5,7 @@ message     envelope (JSON of what differs from the defaults) and content; conte
 recipient   who still waits. The index on (queue, priority, due, id) is the order of delivery
 queue       names of queues, small numbers for them, and what of them outlives a restart
 record      accounting records not yet in their files: one row for each commit
+cold        how many messages VirtualMTAs being warmed up took today, and how far they are
 position    how far each accounting file is good
 counter     the next block of message ids; the last outbox row that was ever written to files
 
@@ -71,6 +72,14 @@ CREATE TABLE IF NOT EXISTS taken (parcel INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS written (shard INTEGER PRIMARY KEY, upto INTEGER NOT NULL);
 """
 
+COLD_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS cold (
+    warm TEXT NOT NULL, cold TEXT NOT NULL, domain TEXT NOT NULL,
+    day INTEGER NOT NULL, position INTEGER NOT NULL, messages INTEGER NOT NULL,
+    PRIMARY KEY (warm, cold, domain)
+) WITHOUT ROWID;
+"""
+
 RECIPIENT_COLUMNS: Final = (
     "recipient.id, address, due, pool, orcpt, notify, attempts, last_reply, priority, envelope,"
     " domain, vmta"
@@ -102,7 +111,7 @@ def connect(path: str) -> sqlite3.Connection:
                 connection.executescript(script)
         else:
             raise SpoolError(f"{path} was written by another version ({version}) of the program")
-        connection.executescript(f"BEGIN;{SHARED_TABLES}COMMIT;")
+        connection.executescript(f"BEGIN;{SHARED_TABLES}{COLD_TABLE}COMMIT;")
     except sqlite3.DatabaseError as error:
         connection.close()
         raise SpoolError(

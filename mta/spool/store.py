@@ -20,7 +20,8 @@ from mta.errors import SpoolError
 from mta.model.message import Content, Envelope, FileContent, Recipient
 from mta.model.queue_key import QueueKey
 from mta.model.record import Record
-from mta.spool import schema
+from mta.routing.cold import Count
+from mta.spool import moves, schema
 from mta.spool.operations import Accept, Execute, QueueState, Read, Settle, Staged
 from mta.spool.outbox import Outbox
 from mta.spool.parcels import Parcels
@@ -308,6 +309,28 @@ class Spool:
             )
 
         return self._change(change)
+
+    async def move(
+        self, recipients: Sequence[Recipient], source: QueueKey, target: QueueKey, pool: str
+    ) -> dict[int, tuple[float, int, str]]:
+        """Recipients leave source for target, in one transaction; see `moves.move`."""
+        numbers = [recipient.recipient_id for recipient in recipients]
+        moved: dict[int, tuple[float, int, str]] = {}
+
+        def change(connection: sqlite3.Connection) -> None:
+            moved.clear()  # What is rolled back is done again.
+            moved.update(moves.move(connection, numbers, source, target, pool))
+
+        await self._change(change)
+        return moved
+
+    async def cold_counts(self) -> list[Count]:
+        """What VirtualMTAs being warmed up took, as last saved."""
+        return await self._ask(moves.cold_counts)
+
+    def save_cold(self, count: Count) -> "asyncio.Future[None]":
+        """Remember a count over restarts: on disk not later than what is accepted after it."""
+        return self._change(lambda connection: moves.save_cold(connection, count))
 
     # For operators
 
