@@ -30,7 +30,7 @@ from mta.admin.answers import (
 )
 from mta.admin.operations import DomainQuery, QueueQuery, Sort
 
-Counts = TypeVar("Counts", Traffic, Connections, QueueTotals, Changed)
+Counts = TypeVar("Counts", Traffic, QueueTotals, Changed)
 Row = TypeVar("Row", QueueRow, DomainRow, VmtaRow)
 
 
@@ -46,8 +46,8 @@ def merge_status(answers: Sequence[StatusAnswer]) -> StatusAnswer:
         top_hour=_sum_periods([a.top_hour for a in answers]),
         last_minute=_sum_periods([a.last_minute for a in answers]),
         top_minute=_sum_periods([a.top_minute for a in answers]),
-        inbound=_sum([a.inbound for a in answers]),
-        outbound=_sum([a.outbound for a in answers]),
+        inbound=_sum_connections([a.inbound for a in answers]),
+        outbound=_sum_connections([a.outbound for a in answers]),
         names_cached=sum(a.names_cached for a in answers),
         names_pending=sum(a.names_pending for a in answers),
         queues={
@@ -152,6 +152,13 @@ def merge_done(answers: Sequence[CommandDone]) -> CommandDone:
 
 def _sum_periods(periods: Sequence[TrafficPeriod]) -> TrafficPeriod:
     return TrafficPeriod(_sum([p.inbound for p in periods]), _sum([p.outbound for p in periods]))
+
+
+def _sum_connections(connections: Sequence[Connections]) -> Connections:
+    """One ceiling holds for all. The tops may be of different moments: at most their sum."""
+    maximum = connections[0].maximum
+    top = sum(c.top for c in connections)
+    return Connections(sum(c.active for c in connections), min(top, maximum), maximum)
 
 
 def _sum(counts: Sequence[Counts]) -> Counts:

@@ -30,6 +30,7 @@ from mta.admin.protocol import (
 )
 from mta.admin.render import render, render_failure
 from mta.admin.socket_path import reachable
+from mta.admin.streams import joined
 from mta.admin.text import printable
 from mta.errors import PetrelError
 
@@ -50,9 +51,9 @@ class AdminServer:
     PetrelError on entering if another daemon answers there or the socket cannot be made.
     """
 
-    def __init__(self, path: Path, operations: Operations) -> None:
+    def __init__(self, path: Path, *shards: Operations) -> None:
         self._path = path
-        self._operations = operations
+        self._shards = shards
         self._connections: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -128,10 +129,10 @@ class AdminServer:
             raise CommandRefusedError(f"{command.words}: {command.unavailable}")
         arguments = command.arguments(request.arguments)
         if command.run is not None:
-            result = await command.run([self._operations], arguments)
+            result = await command.run(self._shards, arguments)
             await answer.print(render(result, request.format, done=command.done))
         elif command.stream is not None:
-            lines = command.stream(self._operations, arguments)
+            lines = joined([command.stream(shard, arguments) for shard in self._shards])
             await _until_gone(reader, answer.follow(lines, _duration(command, arguments)))
         else:
             raise UsageError(f"{command.words} is not a command for the daemon")

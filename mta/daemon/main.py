@@ -1,6 +1,11 @@
-"""`mta run`: load the configuration, start a shard, serve until told to stop."""
+"""`mta run`: load the configuration, serve until told to stop.
+
+One worker is a shard in this process; several are processes of their own, and this one
+supervises them. The shard, its operations and the admin server are the same either way.
+"""
 
 import asyncio
+import os
 import signal
 import sys
 from contextlib import AsyncExitStack
@@ -14,18 +19,16 @@ from mta.admin.socket_path import NAME
 from mta.daemon.loading import load_checked
 from mta.daemon.log import Log, startup_error
 from mta.daemon.operations import ShardOperations
+from mta.daemon.serving import EXIT_CONFIG, EXIT_START, SWITCH_INTERVAL_S, leaves, open_log
 from mta.daemon.shard import Shard
+from mta.daemon.supervisor import Supervisor
 from mta.errors import ConfigError, PetrelError
 
 if TYPE_CHECKING:
-    from mta.config.configuration import Configuration
+    from collections.abc import Callable, Coroutine
 
-EXIT_START = 1
-"""A listener, the spool or the log could not be opened."""
-EXIT_CONFIG = 2
-"""The configuration has errors; nothing was started."""
-SWITCH_INTERVAL_S = 0.0005
-"""How long the spool's thread may keep the event loop waiting for the interpreter."""
+    from mta.admin.answers import ReloadAnswer
+    from mta.config.configuration import Configuration
 
 
 def run(config_path: str) -> int:
@@ -42,58 +45,74 @@ def run(config_path: str) -> int:
 
 
 async def _serve(config_path: str, configuration: "Configuration", remarks: list[str]) -> int:
-    root = configuration.root
-    log = Log(
-        Path(root.log_file),
-        root.log_rotate,
-        is_world_readable=root.log_file_world_readable,
-        rotates_daily=root.log_auto_rotation,
-    )
+    log = open_log(configuration)
+    workers = configuration.root.workers or len(os.sched_getaffinity(0))
     failures: list[BaseException] = []
     try:
         async with AsyncExitStack() as stack:
             stack.callback(log.close)
             for remark in remarks:
                 log.write(remark)
-            stopping = asyncio.Event()
-            shard = Shard(configuration, log)
-            async with asyncio.TaskGroup() as tasks:
-                await shard.run(stack, tasks)
-                operations = ShardOperations(shard, config_path, log, stopping)
-                control = Path(configuration.spools[0].directory) / NAME
-                await stack.enter_async_context(AdminServer(control, operations))
-                _listen_to_signals(operations, stopping, log, tasks)
-                log.write(f"started; configuration {config_path}")
-                await stopping.wait()
-                log.write("stopping")
-                await shard.stop()
+            if workers == 1:
+                await _serve_alone(config_path, configuration, log, stack)
+            else:
+                await _supervise(config_path, configuration, log, stack, workers)
             log.write("stopped")
     except* (PetrelError, OSError) as group:
-        failures = _leaves(group)
+        failures = leaves(group)
     for error in failures:
         startup_error(str(error), log)
     return EXIT_START if failures else 0
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
+async def _serve_alone(
+    config_path: str, configuration: "Configuration", log: Log, stack: AsyncExitStack
+) -> None:
+    stopping = asyncio.Event()
+    shard = Shard(configuration, log)
+    async with asyncio.TaskGroup() as tasks:
+        await shard.run(stack, tasks)
+        operations = ShardOperations(shard, config_path, log, stopping)
+        control = Path(configuration.spools[0].directory) / NAME
+        await stack.enter_async_context(AdminServer(control, operations))
+        _listen_to_signals(operations.reload, stopping, log, tasks)
+        log.write(f"started; configuration {config_path}")
+        await stopping.wait()
+        log.write("stopping")
+        await shard.stop()
+
+
+async def _supervise(
+    config_path: str,
+    configuration: "Configuration",
+    log: Log,
+    stack: AsyncExitStack,
+    workers: int,
+) -> None:
+    supervisor = Supervisor(config_path, configuration, log, workers)
+
+    def serving(tasks: asyncio.TaskGroup) -> None:
+        _listen_to_signals(supervisor.reload, supervisor.stopping, log, tasks)
+        log.write(f"started; configuration {config_path}; {workers} workers")
+
+    await supervisor.run(stack, serving)
 
 
 def _listen_to_signals(
-    operations: ShardOperations, stopping: asyncio.Event, log: Log, tasks: asyncio.TaskGroup
+    reload: "Callable[[], Coroutine[None, None, ReloadAnswer]]",
+    stopping: asyncio.Event,
+    log: Log,
+    tasks: asyncio.TaskGroup,
 ) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
 
-    async def reload() -> None:
+    async def reload_or_say() -> None:
         try:
-            await operations.reload()
+            await reload()
         except PetrelError as error:
             for line in str(error).splitlines():
                 log.write(line)
 
-    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload()))
+    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload_or_say()))

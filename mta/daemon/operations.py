@@ -40,15 +40,12 @@ from mta.admin.operations import (
 )
 from mta.admin.pattern import QueuePattern, wildcard
 from mta.bounces import local
-from mta.config.plan import restarts
-from mta.daemon import explaining
-from mta.daemon.loading import let_go, load_checked, made_to_last
-from mta.errors import ConfigError
+from mta.daemon import explaining, reload
 from mta.model.queue_key import QueueKey
 from mta.spool.query import RecipientQuery
 
 if TYPE_CHECKING:
-    from mta.config.configuration import Configuration, Explained
+    from mta.config.configuration import Explained
     from mta.daemon.log import LogLines
     from mta.daemon.shard import Shard
     from mta.model.message import Recipient
@@ -63,6 +60,9 @@ class _FoundPage(NamedTuple):
     """Of the page, those in no transaction."""
     changed: Changed
     """With this page and those before it."""
+
+
+STAGED = "the worker that owns its queue has not taken it yet (workers)"
 
 
 class ShardOperations:
@@ -106,7 +106,7 @@ class ShardOperations:
             outbound=Connections(
                 active=shard.scheduler.gate.total.used,
                 top=shard.delivery.connections_top,
-                maximum=shard.scheduler.gate.total.ceiling,
+                maximum=root.total_max_smtp_out,
             ),
             names_cached=shard.resolver.names_cached,
             names_pending=shard.resolver.names_pending,
@@ -228,6 +228,8 @@ class ShardOperations:
     async def explain_queue(self, queue: QueueKey) -> Explanation:
         self._check_vmta(queue)
         shard = self._shard
+        if not shard.owns(queue):
+            raise CommandRefusedError(f"another worker owns queue {queue}")
         now = clock.now()
         known = shard.scheduler.queues.get(queue) or shard.scheduler.queue(queue, now)
         answer = explaining.explain(known, shard.scheduler, shard.configuration, now)
@@ -246,7 +248,8 @@ class ShardOperations:
             )
         envelope, recipients = found
         now = clock.now()
-        queues = {r.queue: await self.explain_queue(r.queue) for r in recipients[:100]}
+        here = [r for r in recipients[:EXPLAINED_RECIPIENTS_MAX] if self._shard.owns(r.queue)]
+        queues = {r.queue: await self.explain_queue(r.queue) for r in here}
         ages = [
             envelope.time_queued + self._shard.configuration.domain(key).bounce_after
             for key in queues
@@ -274,6 +277,7 @@ class ShardOperations:
                     due=r.due,
                     last_reply=r.last_reply,
                     is_in_flight=r.recipient_id in flying,
+                    why="" if self._shard.owns(r.queue) else STAGED,
                 )
                 for r in recipients[:EXPLAINED_RECIPIENTS_MAX]
             ),
@@ -342,7 +346,7 @@ class ShardOperations:
         self, pattern: QueuePattern, change: "Callable[[Queue], bool]", text: str, *, make: bool
     ) -> Changed:
         scheduler = self._shard.scheduler
-        if make and pattern.is_exact:
+        if make and pattern.is_exact and self._shard.owns(pattern.key):
             self._check_vmta(pattern.key)
             scheduler.queue(pattern.key, clock.now())
         matching = [queue for queue in scheduler.queues.values() if pattern.matches(queue.key)]
@@ -391,7 +395,7 @@ class ShardOperations:
         count = 0
         limit = CHANGE_PAGE + len(busy)
         while True:
-            found = await self._shard.spool.find(query, limit)
+            found = await self._shard.spool.find(replace(query, is_staged=False), limit)
             free = [r for r in found if r.recipient_id not in busy]
             count += len(free)
             yield _FoundPage(free, Changed(count, count + len(found) - len(free)))
@@ -408,22 +412,11 @@ class ShardOperations:
             )
 
     async def reload(self) -> ReloadAnswer:
-        before = [self._shard.configuration]
-        try:
-            configuration, remarks = await asyncio.to_thread(load_checked, self._config_path)
-        except ConfigError as error:
-            lines = [str(diagnostic) for diagnostic in error.args[0]]
-            text = "configuration not reloaded; the old one stays in force"
-            raise CommandRefusedError("\n".join([text, *lines])) from None
-        with made_to_last():  # What the queues make of it stays as long.
-            self._shard.reload(configuration)
-            await self._shard.followed()
-        restart = _needs_restart(before[0], configuration)
-        self._log.write("configuration reloaded")
-        for line in (*remarks, *restart):
-            self._log.write(line)
-        await let_go(before)
-        return ReloadAnswer(remarks=tuple(remarks), needs_restart=restart)
+        configuration, remarks = await reload.read_again(self._config_path)
+        answer = reload.answer(self._shard.configuration, configuration, remarks)
+        await reload.adopt(self._shard, configuration)
+        reload.say(answer, self._log)
+        return answer
 
     async def rotate(self, what: Literal["acct", "log"], file: str = "") -> None:
         if what == "log":
@@ -475,8 +468,3 @@ def _settings(explained: "Iterable[Explained]") -> tuple[Setting, ...]:
         )
         for one in explained
     )
-
-
-def _needs_restart(old: "Configuration", new: "Configuration") -> tuple[str, ...]:
-    """What changed and takes effect only at the next start."""
-    return tuple(f"a changed {part} takes effect at the next start" for part in restarts(old, new))

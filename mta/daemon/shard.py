@@ -147,6 +147,8 @@ class Shard:
         )
         stack.push_async_callback(self.spool.close)
         handover = self._handover(directory)
+        if handover is not None:
+            await stack.enter_async_context(handover)
         if handover is None or self.number == WRITER:
             self.accounting = AccountingWriter(
                 self.spool.outbox, configuration.acct_files, log=self.log
@@ -165,7 +167,7 @@ class Shard:
         inbox: Inbox = self.delivery.arrive
         if handover is not None:
             keep, inbox = handover.accept, self._arrive
-            await self._join(handover, stack)
+            await stack.enter_async_context(self._takeover())
         self.intake = Intake(
             configuration,
             self.spool,
@@ -192,19 +194,15 @@ class Shard:
             return None
         return Handover(self.spool, directory, shard=self.number, shards=self.shards, log=self.log)
 
-    async def _join(self, handover: Handover, stack: AsyncExitStack) -> None:
-        """Take mail from the other shards, and hand them theirs."""
+    def _takeover(self) -> Takeover:
         writer = self.accounting if isinstance(self.accounting, AccountingWriter) else None
-        await stack.enter_async_context(
-            Takeover(
-                self.spool,
-                inbox=self.delivery.arrive,
-                records_inbox=None if writer is None else writer.take_from,
-                shards=self.shards,
-                log=self.log,
-            )
+        return Takeover(
+            self.spool,
+            inbox=self.delivery.arrive,
+            records_inbox=None if writer is None else writer.take_from,
+            shards=self.shards,
+            log=self.log,
         )
-        await stack.enter_async_context(handover)
 
     def _arrive(self, recipients: "Sequence[Recipient]", now: float) -> None:
         """Accepted here; what others own goes to them."""

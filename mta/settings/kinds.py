@@ -10,6 +10,7 @@ from ipaddress import ip_address, ip_network
 from typing import Final, Generic, TypeVar
 
 from mta import address, units
+from mta.ids import SHARDS_MAX
 from mta.model.header_field import field_name
 from mta.model.rollup_rule import SUFFIX, RollupRule
 from mta.model.route import NO_ROUTE, RouteHost, RouteSpec
@@ -49,6 +50,14 @@ def quote(text: str) -> str:
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+def _workers(text: str) -> int:
+    if text.lower() == "auto":
+        return 0
+    if not text.isdecimal() or not 1 <= int(text) <= SHARDS_MAX:
+        raise ValueError(f"expected auto or a number from 1 to {SHARDS_MAX}")
+    return int(text)
 
 
 def _boolean(text: str) -> bool:
@@ -201,6 +210,8 @@ def _word(text: str) -> str:
 
 
 WORD: Final[Kind[str]] = Kind("WORD", _word, quote)
+WORKERS: Final[Kind[int]] = Kind("N|auto", _workers, lambda count: str(count or "auto"))
+"""0 is auto."""
 NAME: Final[Kind[str]] = Kind("NAME", _word, quote)
 
 

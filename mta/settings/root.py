@@ -27,6 +27,7 @@ from mta.settings.kinds import (
     TEXT,
     VMTA_OR_POOL,
     WORD,
+    WORKERS,
     choice,
     number,
     pair,
@@ -658,10 +659,10 @@ class RootSettings:
         "Start although anybody may relay. Without it such a configuration is refused.",
         is_ours=True,
     )
-    workers: str = directive(
-        WORD,
-        "1",
-        "How many processes share the work; only 1 so far.",
+    workers: int = directive(
+        WORKERS,
+        1,
+        "Worker processes that share the work; `auto` is one for each core.",
         not_yet=True,
         needs_restart=True,
         is_ours=True,

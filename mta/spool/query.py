@@ -22,6 +22,8 @@ class RecipientQuery:
     env_id: str = ""
     queued_before: float | None = None
     priority_other_than: int | None = None
+    is_staged: bool | None = None
+    """Whether it is on its way to the shard that owns its queue."""
 
 
 def find_rows(connection: sqlite3.Connection, query: RecipientQuery, limit: int) -> list[Recipient]:
@@ -50,6 +52,9 @@ def find_rows(connection: sqlite3.Connection, query: RecipientQuery, limit: int)
     if query.priority_other_than is not None:
         conditions.append("priority != ?")
         values.append(query.priority_other_than)
+    if query.is_staged is not None:
+        conditions.append("(recipient.id IN (SELECT recipient FROM staged)) = ?")
+        values.append(query.is_staged)
     rows = connection.execute(
         f"SELECT {schema.RECIPIENT_COLUMNS} FROM recipient"  # noqa: S608 - values are bound
         " JOIN queue ON queue.id = recipient.queue"

@@ -1,0 +1,48 @@
+"""A reload: the file is read once, checked whole, and then in force in every shard, or in none."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from mta.admin.answers import ReloadAnswer
+from mta.admin.operations import CommandRefusedError
+from mta.config.plan import restarts
+from mta.daemon.loading import let_go, load_checked, made_to_last
+from mta.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mta.config.configuration import Configuration
+    from mta.daemon.log import LogLines
+    from mta.daemon.shard import Shard
+
+
+async def read_again(path: str) -> "tuple[Configuration, list[str]]":
+    """The configuration and remarks on it; with errors, CommandRefusedError names them all."""
+    try:
+        return await asyncio.to_thread(load_checked, path)
+    except ConfigError as error:
+        lines = [str(diagnostic) for diagnostic in error.args[0]]
+        text = "configuration not reloaded; the old one stays in force"
+        raise CommandRefusedError("\n".join([text, *lines])) from None
+
+
+def answer(before: "Configuration", after: "Configuration", remarks: list[str]) -> ReloadAnswer:
+    """What to say of it."""
+    parts = restarts(before, after)
+    needs_restart = tuple(f"a changed {part} takes effect at the next start" for part in parts)
+    return ReloadAnswer(remarks=tuple(remarks), needs_restart=needs_restart)
+
+
+def say(told: ReloadAnswer, log: "LogLines") -> None:
+    """Have it in the log."""
+    log.write("configuration reloaded")
+    for line in (*told.remarks, *told.needs_restart):
+        log.write(line)
+
+
+async def adopt(shard: "Shard", configuration: "Configuration") -> None:
+    """It is in force in the shard at once, and followed by its queues when this returns."""
+    before = [shard.configuration]
+    with made_to_last():  # What the queues make of it stays as long.
+        shard.reload(configuration)
+        await shard.followed()
+    await let_go(before)

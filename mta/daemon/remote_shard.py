@@ -1,0 +1,175 @@
+"""A worker as its supervisor sees it: a process, and the `Operations` of the shard in it."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from mta.admin.operations import CommandRefusedError
+from mta.daemon.control_link import (
+    Answer,
+    Call,
+    ControlLink,
+    Failed,
+    Line,
+    Logged,
+    Ready,
+    Start,
+    Unwatch,
+    Watch,
+)
+
+if TYPE_CHECKING:
+    from mta.admin.pattern import QueuePattern
+
+LINES_MAX: Final = 2000
+"""Lines of a trace that its reader has not taken."""
+
+
+class WorkerFailedError(Exception):
+    """It ended before it served; the text says why if it said so."""
+
+
+class RemoteShard:
+    """One worker process, from its start to its end. A restart makes another."""
+
+    def __init__(self, start: Start, *, log: Callable[[str], None]) -> None:
+        self.shard = start.shard
+        self.is_running = False
+        self.is_ready = False
+        """Whether it serves, and can be asked."""
+        self.ended = asyncio.Event()
+        self._start = start
+        self._log = log
+        self._failure = ""
+        self._numbers = 0
+        self._questions: dict[int, asyncio.Future[Any]] = {}
+        self._watches: dict[int, asyncio.Queue[str | None]] = {}
+        self._link: ControlLink
+        self._process: asyncio.subprocess.Process
+
+    # Life
+
+    async def run(self, environment: dict[str, str], ready: Callable[[], None]) -> int:
+        """Start the process and see it through; its exit status.
+
+        `ready` is called once it serves; WorkerFailedError if it ends before.
+        """
+        ours, its = socket.socketpair()
+        with its:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "mta.daemon.worker", str(its.fileno()), str(os.getpid()),
+                stdin=asyncio.subprocess.DEVNULL, pass_fds=(its.fileno(),), env=environment,
+            )  # fmt: skip
+        self._link = await ControlLink.over(ours)
+        self.is_running = True
+        try:
+            self._link.send(self._start)
+            with contextlib.suppress(EOFError):
+                while True:
+                    self._hear(await self._link.receive(), ready)
+            # What it held is free when it is gone, not when it has hung up.
+            status = await self._process.wait()
+        finally:
+            self.kill()
+            await self._process.wait()
+            self.is_running = False
+            was_ready, self.is_ready = self.is_ready, False
+            self._abandon()
+            await self._link.close()
+            self.ended.set()
+        if not was_ready:
+            raise WorkerFailedError(self._failure or f"it ended with {status} before it served")
+        return status
+
+    def tell(self, said: Any) -> None:  # noqa: ANN401 - one of the values of control_link
+        """Say something that has no answer."""
+        self._link.send(said)
+
+    def kill(self) -> None:
+        """End it now, if it has not ended."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGKILL)
+
+    def _hear(self, said: object, ready: Callable[[], None]) -> None:
+        match said:
+            case Ready():
+                self.is_ready = True
+                ready()
+            case Failed(text):
+                self._failure = text
+            case Logged(text):
+                self._log(text)
+            case Line(number, text):
+                lines = self._watches.get(number)
+                if lines is not None and not lines.full():
+                    lines.put_nowait(text)
+            case Answer(number, value, refusal):
+                question = self._questions.pop(number, None)
+                if question is None or question.done():
+                    return
+                if refusal is None:
+                    question.set_result(value)
+                else:
+                    question.set_exception(CommandRefusedError(refusal))
+            case _:
+                raise AssertionError(said)
+
+    def _abandon(self) -> None:
+        for question in self._questions.values():
+            if not question.done():
+                question.set_exception(
+                    CommandRefusedError(
+                        f"worker {self.shard} ended before it answered; what it did is not known"
+                    )
+                )
+        self._questions.clear()
+        for lines in self._watches.values():
+            with contextlib.suppress(asyncio.QueueFull):
+                lines.put_nowait(None)
+
+    # Questions
+
+    async def ask(self, question: Callable[[int], Any]) -> Any:  # noqa: ANN401 - by the question
+        """Put a question that takes a number, and wait for its answer."""
+        if not self.is_ready:
+            raise CommandRefusedError(
+                f"worker {self.shard} is being started again; try in a moment, and see the log"
+            )
+        number = self._number()
+        future = self._questions[number] = asyncio.get_running_loop().create_future()
+        self._link.send(question(number))
+        try:
+            return await future
+        finally:
+            self._questions.pop(number, None)
+
+    async def call(self, name: str, *arguments: object, **named: object) -> Any:  # noqa: ANN401
+        """Have a method of the shard's Operations called."""
+        return await self.ask(partial(_call, name, arguments, named))
+
+    async def watch(self, pattern: "QueuePattern") -> AsyncGenerator[str, None]:
+        """The lines of `trace`, until closed or the worker ends."""
+        number = self._number()
+        lines = self._watches[number] = asyncio.Queue(LINES_MAX)
+        self._link.send(Watch(number, pattern))
+        try:
+            while (line := await lines.get()) is not None:
+                yield line
+        finally:
+            del self._watches[number]
+            if self.is_ready:
+                self._link.send(Unwatch(number))
+
+    def _number(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
+
+def _call(name: str, arguments: tuple[object, ...], named: dict[str, object], number: int) -> Call:
+    return Call(number, name, arguments, named)

@@ -1,0 +1,236 @@
+"""The supervisor: starts the workers, starts them again, and makes one daemon of them.
+
+It does no mail. It has what a daemon has one of: the configuration in force, the log, the
+admin socket, the signals. A worker that dies is started again with the configuration in
+force, whatever the file says by then; what was in it is on its disk.
+"""
+
+import asyncio
+import os
+import pickle
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+from mta import clock
+from mta.admin.answers import ReloadAnswer
+from mta.admin.operations import CommandRefusedError
+from mta.admin.server import AdminServer
+from mta.admin.socket_path import NAME
+from mta.daemon import reload
+from mta.daemon.control_link import Adopt, Prepare, Release, Start, Stop
+from mta.daemon.loading import let_go
+from mta.daemon.remote_shard import RemoteShard, WorkerFailedError
+from mta.daemon.shard import STOP_WITHIN_S, WRITER
+from mta.errors import PetrelError
+
+if TYPE_CHECKING:
+    from mta.admin.operations import Operations
+    from mta.admin.pattern import QueuePattern
+    from mta.config.configuration import Configuration
+    from mta.daemon.log import Log
+
+RESTART_AFTER_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Waits before a worker is started again, the last one for ever."""
+WELL_S: Final = 60.0
+"""A worker that served so long starts at the first of them again."""
+END_WITHIN_S: Final = STOP_WITHIN_S + 20.0
+"""How long a worker may take to stop before it is killed: transactions, then accounting.
+Service managers wait ninety seconds for all of it."""
+FAILPOINT: Final = "PETREL_FAILPOINT"
+"""Of the first process of a worker only: a test kills it there once."""
+
+
+class Supervisor:
+    """All workers of a daemon."""
+
+    def __init__(
+        self, config_path: str, configuration: "Configuration", log: "Log", workers: int
+    ) -> None:
+        self.configuration = configuration
+        self.stopping = asyncio.Event()
+        self.log = log
+        self._config_path = config_path
+        self._workers = workers
+        self._pickled = b""
+        self._shards: list[RemoteShard] = []
+        self._reloading = asyncio.Lock()
+
+    @property
+    def operations(self) -> "list[Operations]":
+        """What commands are put to: one for each worker."""
+        # Methods are forwarded by name, so that what Operations gains needs no line here.
+        return [
+            cast("Operations", _WorkerOperations(self, shard)) for shard in range(self._workers)
+        ]
+
+    def shard(self, number: int) -> RemoteShard:
+        """The worker of that number as it is now."""
+        return self._shards[number]
+
+    async def run(
+        self, stack: AsyncExitStack, serving: Callable[[asyncio.TaskGroup], None]
+    ) -> None:
+        """From the start to a clean stop; PetrelError if a worker cannot be started."""
+        self._pickled = await asyncio.to_thread(pickle.dumps, self.configuration)
+        self._shards = [self._new(number) for number in range(self._workers)]
+        async with asyncio.TaskGroup() as tasks:
+            firsts = [asyncio.get_running_loop().create_future() for _ in self._shards]
+            for number, first in enumerate(firsts):
+                tasks.create_task(self._keep(number, first))
+            done, _ = await asyncio.wait(firsts, return_when=asyncio.FIRST_EXCEPTION)
+            failures = [str(error) for first in done if (error := first.exception())]
+            if not failures:
+                control = Path(self.configuration.spools[0].directory) / NAME
+                try:
+                    await stack.enter_async_context(AdminServer(control, *self.operations))
+                except PetrelError as error:
+                    failures = [str(error)]
+            if not failures:
+                serving(tasks)
+                await self.stopping.wait()
+                self.log.write("stopping")
+            self.stopping.set()
+            await self._stop()
+        if failures:
+            raise PetrelError("; ".join(dict.fromkeys(failures)))
+
+    def _new(self, number: int) -> RemoteShard:
+        start = Start(self._config_path, self._pickled, number, self._workers)
+        return RemoteShard(start, log=self.log.write)
+
+    # One worker
+
+    async def _keep(self, number: int, first: "asyncio.Future[None]") -> None:
+        """Have a worker running until the daemon stops; `first` is done when it first serves."""
+        environment = dict(os.environ)
+        failures = 0
+        while not self.stopping.is_set():
+            began = clock.now()
+            shard = self._shards[number]
+            try:
+                status = await shard.run(environment, lambda: _settle(first))
+                ended = f"worker {number} ended with {status}"
+            except (WorkerFailedError, OSError) as error:
+                if not first.done():
+                    first.set_exception(PetrelError(str(error)))
+                    return
+                ended = f"worker {number} could not be started again: {error}"
+            if self.stopping.is_set():
+                return
+            environment.pop(FAILPOINT, None)
+            failures = 0 if clock.now() - began >= WELL_S else failures
+            wait = RESTART_AFTER_S[min(failures, len(RESTART_AFTER_S) - 1)]
+            failures += 1
+            self.log.write(f"{ended}; it is started again in {wait:g} s")
+            self._shards[number] = self._new(number)
+            if await self._stops_within(wait):
+                return
+
+    def _begin_again(self, shard: RemoteShard) -> None:
+        """It was to start with a configuration that is no longer in force."""
+        if shard.is_running:
+            shard.kill()
+        else:
+            self._shards[shard.shard] = self._new(shard.shard)
+
+    async def _stops_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.stopping.wait()
+        except TimeoutError:
+            return False
+
+    async def _stop(self) -> None:
+        """Let every worker end cleanly; the one that writes the accounting files last."""
+        for shard in self._shards:
+            if shard.is_ready:
+                shard.tell(Stop())
+            elif shard.is_running:
+                shard.kill()
+        await _ended([s for s in self._shards if s.is_running and s.shard != WRITER])
+        writer = self._shards[WRITER]
+        if writer.is_ready:
+            writer.tell(Release())
+            await _ended([writer])
+        for shard in self._shards:
+            if shard.is_running:
+                self.log.write(f"worker {shard.shard} did not end in time and is killed")
+                shard.kill()
+
+    # One configuration
+
+    async def reload(self) -> ReloadAnswer:
+        """Read the file; it is in force in all workers or, with an error, in none."""
+        async with self._reloading:
+            configuration, remarks = await reload.read_again(self._config_path)
+            pickled = await asyncio.to_thread(pickle.dumps, configuration)
+            ready = [shard for shard in self._shards if shard.is_ready]
+            # Any that dies from here on is started with the new one.
+            await asyncio.gather(
+                *(shard.ask(lambda number: Prepare(number, pickled)) for shard in ready)
+            )
+            told = reload.answer(self.configuration, configuration, remarks)
+            before = [self.configuration]
+            self.configuration, self._pickled = configuration, pickled
+            for shard in list(self._shards):
+                if shard not in ready:
+                    self._begin_again(shard)
+            answers = await asyncio.gather(
+                *(shard.ask(Adopt) for shard in ready), return_exceptions=True
+            )
+            for shard, answer in zip(ready, answers, strict=True):
+                if isinstance(answer, BaseException):
+                    self.log.write(f"worker {shard.shard} did not take the configuration: {answer}")
+                    shard.kill()
+            reload.say(told, self.log)
+        await let_go(before)
+        return told
+
+
+class _WorkerOperations:
+    """The Operations of one worker; what concerns the daemon as a whole, the first one does."""
+
+    def __init__(self, supervisor: Supervisor, shard: int) -> None:
+        self._supervisor = supervisor
+        self._shard = shard
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        async def call(*arguments: object, **named: object) -> Any:  # noqa: ANN401 - forwarded
+            return await self._supervisor.shard(self._shard).call(name, *arguments, **named)
+
+        return call
+
+    async def reload(self) -> ReloadAnswer:
+        return await self._supervisor.reload() if self._shard == 0 else ReloadAnswer()
+
+    async def rotate(self, what: Literal["acct", "log"], file: str = "") -> None:
+        if what == "acct":
+            await self._supervisor.shard(self._shard).call("rotate", what, file)
+        elif self._shard == 0:
+            self._supervisor.log.rotate()
+
+    async def stop(self) -> None:
+        self._supervisor.stopping.set()
+
+    async def trace(self, pattern: "QueuePattern") -> AsyncIterator[str]:
+        shard = self._supervisor.shard(self._shard)
+        if not shard.is_ready:
+            raise CommandRefusedError(f"worker {self._shard} is being started again")
+        async with aclosing(shard.watch(pattern)) as lines:
+            async for line in lines:
+                yield line
+
+
+def _settle(first: "asyncio.Future[None]") -> None:
+    if not first.done():
+        first.set_result(None)
+
+
+async def _ended(shards: list[RemoteShard]) -> None:
+    """Wait until these have ended, but no longer than they may take."""
+    if shards:
+        await asyncio.wait(
+            [asyncio.ensure_future(shard.ended.wait()) for shard in shards], timeout=END_WITHIN_S
+        )

@@ -1,0 +1,191 @@
+"""A worker: the process of one shard among several, as its supervisor tells it.
+
+    python -m mta.daemon.worker DESCRIPTOR PID
+
+The descriptor is its end of the pair of sockets to the supervisor, whose process id follows.
+A worker outlives its supervisor by no moment: the kernel kills it then, so that no two
+daemons ever have a part each of one spool.
+"""
+
+import asyncio
+import ctypes
+import os
+import pickle
+import signal
+import socket
+import sys
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import uvloop
+
+from mta.daemon import reload
+from mta.daemon.control_link import (
+    Adopt,
+    Answer,
+    Call,
+    ControlLink,
+    Failed,
+    Line,
+    Prepare,
+    Ready,
+    Release,
+    Start,
+    Stop,
+    Unwatch,
+    Watch,
+)
+from mta.daemon.loading import made_to_last
+from mta.daemon.machine import Machine
+from mta.daemon.operations import ShardOperations
+from mta.daemon.serving import EXIT_START, SWITCH_INTERVAL_S, leaves
+from mta.daemon.shard import WRITER, Shard
+from mta.errors import PetrelError
+from mta.net.bind import bound
+
+if TYPE_CHECKING:
+    from mta.admin.pattern import QueuePattern
+    from mta.config.configuration import Configuration
+
+PR_SET_PDEATHSIG: Final = 1
+"""prctl(2)"""
+
+
+class _LinkLog:
+    """The log of a worker: the supervisor has the file."""
+
+    def __init__(self, link: ControlLink) -> None:
+        self.write = link.log
+
+    def rotate(self) -> None:
+        """The supervisor's to do."""
+
+
+class Worker:
+    """One shard, and the conversation about it."""
+
+    def __init__(self, link: ControlLink, start: Start, configuration: "Configuration") -> None:
+        self._link = link
+        self._start = start
+        self._log = _LinkLog(link)
+        machine = Machine(bind=partial(bound, shared=True))
+        self._shard = Shard(
+            configuration, self._log, machine, shard=start.shard, shards=start.shards
+        )
+        self._stopping = asyncio.Event()
+        self._released = asyncio.Event()
+        self._prepared: Configuration | None = None
+        self._watches: dict[int, asyncio.Task[None]] = {}
+        self._operations = ShardOperations(
+            self._shard, start.config_path, self._log, self._stopping
+        )
+
+    async def run(self) -> None:
+        """From the start to a clean stop."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
+        async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+            await self._shard.run(stack, tasks)
+            listening = tasks.create_task(self._listen(tasks))
+            self._link.send(Ready())
+            await self._stopping.wait()
+            await self._shard.stop()
+            if self._start.shard == WRITER:
+                await self._released.wait()
+            for watch in self._watches.values():
+                watch.cancel()
+            listening.cancel()
+
+    async def _listen(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            said = await self._link.receive()
+            match said:
+                case Call():
+                    tasks.create_task(self._answer(said))
+                case Prepare():
+                    tasks.create_task(self._prepare(said))
+                case Adopt(number):
+                    tasks.create_task(self._adopt(number))
+                case Watch(number, pattern):
+                    self._watches[number] = tasks.create_task(self._watch(number, pattern))
+                case Unwatch(number):
+                    self._watches.pop(number).cancel()
+                case Stop():
+                    self._stopping.set()
+                case Release():
+                    self._released.set()
+                case _:
+                    raise AssertionError(said)
+
+    async def _answer(self, call: Call) -> None:
+        try:
+            value = await getattr(self._operations, call.name)(*call.arguments, **call.named)
+        except PetrelError as refusal:
+            self._link.send(Answer(call.number, None, str(refusal)))
+        except Exception as error:  # a bug in one command must not take the mail along
+            self._log.write(f"an admin command failed: {call.name}: {error!r}")
+            self._link.send(Answer(call.number, None, f"internal error: {error!r}"))
+        else:
+            self._link.send(Answer(call.number, value))
+
+    async def _prepare(self, prepare: Prepare) -> None:
+        self._prepared = await asyncio.to_thread(unpickled, prepare.configuration)
+        self._link.send(Answer(prepare.number, None))
+
+    async def _adopt(self, number: int) -> None:
+        prepared, self._prepared = self._prepared, None
+        assert prepared is not None
+        await reload.adopt(self._shard, prepared)
+        self._link.send(Answer(number, None))
+
+    async def _watch(self, number: int, pattern: "QueuePattern") -> None:
+        async for text in self._operations.trace(pattern):
+            self._link.send(Line(number, text))
+            await self._link.drain()
+
+
+def unpickled(octets: bytes) -> "Configuration":
+    """A configuration; it lasts, so the collector is kept off it."""
+    with made_to_last():
+        configuration: Configuration = pickle.loads(octets)  # noqa: S301 - our supervisor's
+    return configuration
+
+
+async def _serve(descriptor: int) -> int:
+    link = await ControlLink.over(socket.socket(fileno=descriptor))
+    start = await link.receive()
+    assert isinstance(start, Start)
+    failures: list[BaseException] = []
+    try:
+        configuration = await asyncio.to_thread(unpickled, start.configuration)
+        await Worker(link, start, configuration).run()
+    except* (PetrelError, OSError) as group:
+        failures = leaves(group)
+    except* EOFError as group:
+        failures = leaves(group)  # the supervisor is gone, and the kernel is about to say so
+    for error in failures:
+        link.send(Failed(str(error)))
+    await link.close()
+    return EXIT_START if failures else 0
+
+
+def _die_with(supervisor: int) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:
+        sys.exit(EXIT_START)  # it was gone before that
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until told to stop; the exit status."""
+    descriptor, supervisor = map(int, arguments)
+    _die_with(supervisor)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # they are for the supervisor
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(descriptor))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
