@@ -123,18 +123,18 @@ def test_commands_say_what_powermta_says(shards, words, raw, text, told):
     assert all(shard.told == [told] for shard in shards)
 
 
-def test_traffic_and_connections_of_shards_add_up():
+def test_traffic_and_connections_of_shards_add_up_under_one_ceiling():
     one = StatusAnswer(
         now=10,
         started=5,
         host_name="h",
         total=TrafficPeriod(Traffic(1, 2, 3), Traffic(4, 5, 6)),
-        outbound=Connections(1, 2, 3),
+        outbound=Connections(1, 2, 30),
         queues={"smtp": QueueTotals(1, 1, 1)},
     )
     merged = merge.merge_status([one, one])
     assert merged.total == TrafficPeriod(Traffic(2, 4, 6), Traffic(8, 10, 12))
-    assert merged.outbound == Connections(2, 4, 6)
+    assert merged.outbound == Connections(2, 4, 30)
     assert merged.queues["smtp"] == QueueTotals(2, 2, 2)
     assert merged.started == 5
 
