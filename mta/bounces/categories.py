@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from mta.config.expressions import compile_expression
+
 OTHER: Final = "other"
 """What no pattern says anything about."""
 
@@ -15,10 +17,15 @@ OTHER: Final = "other"
 class Categories:
     """An ordered list of patterns, ready to use."""
 
-    def __init__(self, patterns: Iterable[tuple[str, str]]) -> None:
-        """`patterns` are (regular expression, category); raises re.error."""
-        self._rules = [(compile_pattern(text), category) for text, category in patterns]
+    def __init__(self, patterns: Iterable[tuple[re.Pattern[str], str]]) -> None:
+        """`patterns` are (regular expression, category)."""
+        self._rules = list(patterns)
         self._of_success = [rule for rule in self._rules if rule[0].pattern.startswith("^2")]
+
+    @classmethod
+    def of(cls, texts: Iterable[tuple[str, str]]) -> "Categories":
+        """From expressions as they are written; ValueError."""
+        return cls((compile_expression(text), category) for text, category in texts)
 
     def category(self, status: str, diagnostic: str) -> str:
         """The category of a failure; `status` is `x.y.z`, `diagnostic` e.g. `smtp;550 …`."""
@@ -39,10 +46,3 @@ class Categories:
             if pattern.search(subject):
                 return category
         return ""
-
-
-def compile_pattern(text: str) -> re.Pattern[str]:
-    """Case is ignored unless the pattern begins with `(?-i)`; raises re.error."""
-    if text.startswith("(?-i)"):
-        return re.compile(text.removeprefix("(?-i)"))
-    return re.compile(text, re.IGNORECASE)

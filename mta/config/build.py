@@ -16,7 +16,6 @@ from mta.config import (
     domain_keys,
     every_queue,
     listeners,
-    rules,
     spools,
     submitters,
     virtual_mtas,
@@ -27,9 +26,11 @@ from mta.config.configuration import (
     DomainIndex,
     Parts,
 )
+from mta.config.expressions import compile_expression, split_expression
 from mta.config.grammar import Node, Section, Statement
 from mta.config.macros import Macros
 from mta.config.names import BY_SOURCE_IP, VIRTUAL_MTA, Names
+from mta.config.pattern_lists import PatternLists
 from mta.config.patterns import AddressPattern, DomainPattern, parse_pattern
 from mta.config.place import Diagnostics, Place
 from mta.config.sections import ALIASES, MISPRINTS, SECTIONS, SectionRule, place_name, scopes_of
@@ -60,8 +61,7 @@ class Builder:
         self._log_rotate: Block | None = None
         self._rollup = Block("mx-rollup-list", "", start)
         self._parts = Parts(path, RootSettings(), self._root)
-        self._reply_rules: dict[str, list[Any]] = {}
-        self._categories: list[tuple[str, str, Place]] = []
+        self._patterns = PatternLists(diagnostics)
         self._names = Names(diagnostics)
         self._submitters = submitters.Builder(diagnostics, self._macros)
 
@@ -118,7 +118,7 @@ class Builder:
             self._names.use_pattern_result(statement)
         if one.name.endswith("-rate") and value[0] is None and statement.value.startswith("0"):
             self._diagnostics.warning(
-                _value_place(statement),
+                statement.value_place,
                 f"{one.name} {statement.value} means no limit",
                 hint="to stop delivery use `type discard`, or pause the queue",
                 line=statement.line,
@@ -129,7 +129,7 @@ class Builder:
         text = statement.value
         if not text:
             self._diagnostics.error(
-                Place(statement.place.file, statement.place.line, statement.value_column),
+                statement.value_place,
                 f"{one.name}: argument missing",
                 hint=f"expected {one.kind.syntax}",
                 line=statement.line,
@@ -139,7 +139,7 @@ class Builder:
             value = one.kind.parse(text)
         except ValueError as error:
             self._diagnostics.error(
-                _value_place(statement),
+                statement.value_place,
                 f"{one.name}: {error}, not {text!r}",
                 line=statement.line,
             )
@@ -219,12 +219,11 @@ class Builder:
                 self._source(section, argument, rule)
             case "smtp-pattern-list":
                 self._names.define(tag, argument, section.place)
-                found = self._reply_rules.setdefault(argument.lower(), [])
-                self._body(section.body, rule, _scratch(section), lambda s: self._reply(s, found))
+                self._body(section.body, rule, _scratch(section), self._patterns.replies(argument))
             case "mx-rollup-list":
                 self._body(section.body, rule, self._rollup)
             case "bounce-category-patterns":
-                self._body(section.body, rule, _scratch(section), self._category)
+                self._body(section.body, rule, _scratch(section), self._patterns.category)
             case "domain-key-list":
                 block = self._named(self._key_lists, argument, section, rule)
                 self._body(section.body, rule, block)
@@ -365,7 +364,7 @@ class Builder:
             try:
                 pattern = DomainPattern(parse_pattern(text))
             except ValueError as error:
-                self._value_error(statement, error)
+                self._patterns.error(statement, error)
             else:
                 self._parts.relay_domain += (pattern,)
 
@@ -373,56 +372,12 @@ class Builder:
         text = statement.value
         try:
             if text.startswith("/"):
-                expression = rules.compile_expression(rules.split_expression(text)[0])
+                expression = compile_expression(split_expression(text)[0])
                 self._parts.relay_address += (AddressPattern(text, expression),)
             else:
                 self._parts.relay_address += (AddressPattern(unquote(text)),)
         except ValueError as error:
-            self._value_error(statement, error)
-
-    def _reply(self, statement: Statement, found: list[Any]) -> bool:
-        if statement.name != "reply":
-            return False
-        try:
-            rule = rules.parse_reply_rule(statement.value, str(statement.place))
-        except ValueError as error:
-            self._value_error(statement, error)
-        else:
-            found.append(rule)
-            self._warn_slow(statement)
-        return True
-
-    def _category(self, statement: Statement) -> bool:
-        if statement.name != "/regex/":
-            return False
-        try:
-            expression, category = rules.split_expression(statement.value)
-            rules.compile_expression(expression)
-            if not category:
-                raise ValueError("a category is missing after the expression")
-        except ValueError as error:
-            self._value_error(statement, error)
-        else:
-            self._categories.append((expression, category, statement.place))
-            self._warn_slow(statement)
-        return True
-
-    def _warn_slow(self, statement: Statement) -> None:
-        if rules.backtracks(statement.value):
-            self._diagnostics.warning(
-                _value_place(statement),
-                "a repeat within a repeat may take very long on some replies",
-                line=statement.line,
-            )
-
-    def _value_error(self, statement: Statement, error: ValueError) -> None:
-        is_cut = statement.name == "/regex/" and "closing slash" in str(error)
-        self._diagnostics.error(
-            _value_place(statement),
-            f"{statement.name}: {error}",
-            hint="the whole expression stands on one line; was it wrapped?" if is_cut else "",
-            line=statement.line,
-        )
+            self._patterns.error(statement, error)
 
     def _note(self, statement: Statement, text: str, hint: str = "") -> None:
         self._diagnostics.note(statement.place, text, hint=hint, line=statement.line)
@@ -439,8 +394,8 @@ class Builder:
         parts.root = RootSettings(**values)
         # Guide: mail to a name of this host is accepted as if by relay-domain.
         parts.relay_domain += tuple(DomainPattern(name.lower()) for name in parts.root.host_names)
-        parts.bounce_category_patterns = tuple(self._categories)
-        parts.reply_rules = {name: tuple(found) for name, found in self._reply_rules.items()}
+        parts.bounce_category_patterns = self._patterns.categories
+        parts.reply_rules = self._patterns.rules
         parts.submitters = self._submitters.finish(root, parts.root.host_name, parts.sources)
         parts.rollup_rules = tuple(self._rollup.entries.get("mx", ()))
         parts.every_queue = every_queue.block_of(root)
@@ -491,7 +446,3 @@ def _statements(section: Section) -> Iterator[Statement]:
 
 def _scratch(section: Section) -> Block:
     return Block("", section.argument, section.place)
-
-
-def _value_place(statement: Statement) -> Place:
-    return Place(statement.place.file, statement.place.line, statement.value_column)

@@ -6,6 +6,7 @@ pattern. For each directive the first layer that gives it decides. `domain` and 
 fold the same layers, so they cannot disagree.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
@@ -161,7 +162,7 @@ class Parts:
     listeners: tuple[ListenerSettings, ...] = ()
     spools: tuple[SpoolSettings, ...] = ()
     acct_files: tuple[AcctFileSettings, ...] = ()
-    bounce_category_patterns: tuple[tuple[str, str, Place], ...] = ()
+    bounce_category_patterns: tuple[tuple[re.Pattern[str], str, Place], ...] = ()
     vmtas: dict[str, VirtualMtaSettings] = field(default_factory=dict)
     vmta_blocks: dict[str, Block] = field(default_factory=dict)
     vmta_domains: dict[str, DomainIndex] = field(default_factory=dict)

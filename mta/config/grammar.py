@@ -54,6 +54,11 @@ class Statement:
     value_column: int
     line: str
 
+    @property
+    def value_place(self) -> Place:
+        """Where its value begins."""
+        return Place(self.place.file, self.place.line, self.value_column)
+
 
 @dataclass(slots=True)
 class Section:

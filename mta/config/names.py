@@ -36,8 +36,8 @@ class Names:
 
     def use(self, what: str, name: str, statement: Statement) -> None:
         """Something is said to be there."""
-        place = Place(statement.place.file, statement.place.line, statement.value_column)
-        self._uses.setdefault(what, []).append(_Use(name, statement.name, place, statement.line))
+        use = _Use(name, statement.name, statement.value_place, statement.line)
+        self._uses.setdefault(what, []).append(use)
 
     def use_pattern_result(self, statement: Statement) -> None:
         """The VirtualMTA that a rule of a pattern list chooses."""

@@ -1,57 +1,11 @@
 """The lines of smtp-pattern-list and bounce-category-patterns. Guide: smtp-pattern-list."""
 
-import re
 from dataclasses import replace
-from typing import Final
 
 from mta import units
+from mta.config.expressions import compile_expression, split_expression
 from mta.model.outcome import NO_VERDICT, Verdict
 from mta.model.reply_rule import ReplyRule
-
-EXPRESSION_CHARACTERS_MAX: Final = 4096
-_NESTED_REPEAT = re.compile(r"\((?:[^()\\]|\\.)*[*+](?:[^()\\]|\\.)*\)(?:[*+]|\{\d+,\})")
-
-
-def split_expression(text: str) -> tuple[str, str]:
-    r"""`/re/ rest` as (re, rest), `\/` undone; ValueError if it is not of that form."""
-    if not text.startswith("/"):
-        raise ValueError("expected a regular expression between slashes, such as /^421/")
-    at = 1
-    while at < len(text) and text[at] != "/":
-        at += 2 if text[at] == "\\" else 1
-    if at >= len(text):
-        raise ValueError("the regular expression has no closing slash")
-    return text[1:at].replace("\\/", "/"), text[at + 1 :].strip()
-
-
-def compile_expression(text: str) -> re.Pattern[str]:
-    """A regular expression that ignores case unless it begins with `(?-i)`; ValueError."""
-    flags = re.IGNORECASE
-    if text.startswith("(?-i)"):
-        text, flags = text[5:], re.NOFLAG
-    text = re.sub(r"^\(\?i\)", "", text)
-    try:
-        return re.compile(_as_python(text), flags)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"not a regular expression: {error}") from None
-
-
-def backtracks(text: str) -> bool:
-    """Whether a repeat in a repeat may take exponential time on some replies."""
-    return bool(_NESTED_REPEAT.search(text))
-
-
-def _as_python(text: str) -> str:
-    """The spellings of PCRE that Python writes otherwise."""
-    text = text.replace(r"\Z", r"(?=\n?\Z)").replace(r"\z", r"\Z").replace(r"\h", r"[ \t]")
-    classes = {
-        "[:digit:]": r"\d", "[:space:]": r"\s", "[:alpha:]": "a-zA-Z", "[:alnum:]": "a-zA-Z0-9",
-        "[:upper:]": "A-Z", "[:lower:]": "a-z", "[:xdigit:]": "0-9a-fA-F",
-        "[:punct:]": r"!-/:-@\[-`{-~",
-    }  # fmt: skip
-    for name, members in classes.items():
-        text = text.replace(name, members)
-    return text
 
 
 def parse_reply_rule(text: str, place: str) -> ReplyRule:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mta import address
-from mta.config import rules
 from mta.config.block import Block, Entry
+from mta.config.expressions import compile_expression, split_expression
 from mta.config.macros import Macros
 from mta.config.patterns import DomainPattern, parse_pattern
 from mta.config.place import Diagnostics
@@ -205,7 +205,7 @@ class Builder:
                 addresses.append(text.lower())
                 continue
             try:
-                expressions.append(rules.compile_expression(rules.split_expression(text)[0]))
+                expressions.append(compile_expression(split_expression(text)[0]))
             except ValueError as error:
                 self._diagnostics.error(entry.place, f"address: {error}")
         for entry in block.entries.get("domain", ()):

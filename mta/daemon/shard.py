@@ -99,9 +99,9 @@ class Shard:
         self.rollups = Rollups(self.resolver, rules)
         self.hosts = HostFinder(self.resolver, self.own, self.rollups)
         patterns = [
-            (text, category) for text, category, _ in configuration.bounce_category_patterns
+            (pattern, category) for pattern, category, _ in configuration.bounce_category_patterns
         ]
-        self.categories = Categories(patterns or DEFAULT_PATTERNS)
+        self.categories = Categories(patterns) if patterns else Categories.of(DEFAULT_PATTERNS)
         self.wanted_kinds = frozenset(
             kind for file in configuration.acct_files for kind in file.records
         )
