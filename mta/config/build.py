@@ -111,6 +111,8 @@ class Builder:
         value = self._value(one, statement)
         if value is None:
             return
+        if value[0] in one.not_yet_values:
+            self._note(statement, f"{one.name} {value[0]}: {Status.NOT_YET.value}")
         block.add(one, value[0], statement.place)
         if one.kind.names and value[0]:
             self._names.use(one.kind.names, str(value[0]), statement)

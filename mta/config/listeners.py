@@ -7,7 +7,7 @@ from mta.config.configuration import ListenerSettings
 from mta.config.grammar import Statement
 from mta.config.place import Diagnostics, Place
 from mta.settings.directive import directives
-from mta.settings.kinds import parse_cidr, unquote
+from mta.settings.kinds import parse_cidr
 from mta.settings.listener import ListenerDirectives
 from mta.settings.root import RootSettings
 
@@ -74,9 +74,7 @@ def _one(block: Block, root: RootSettings, diagnostics: Diagnostics) -> Listener
     if address.endswith("/0"):
         address = "::" if ":" in address else "0.0.0.0"  # noqa: S104 - as configured
     values = block.values
-    certificate, password = _certificate(
-        values.get("tls_certificate") or root.smtp_server_tls_certificate
-    )
+    certificate, password = values.get("tls_certificate", root.smtp_server_tls_certificate)
     wanted = {
         "TLSv1": values.get("tls_allow_tlsv1", root.smtp_server_tls_allow_tlsv1),
         "TLSv1.1": values.get("tls_allow_tlsv1_1", root.smtp_server_tls_allow_tlsv1_1),
@@ -107,12 +105,3 @@ def _immediate_tls(block: Block, certificate: str, diagnostics: Diagnostics) -> 
             hint="give the listener a tls-certificate",
         )
     return wanted
-
-
-def _certificate(text: str) -> tuple[str, str]:
-    """`FILE [PASSWORD]`, the file in quotes if it has blanks."""
-    if text.startswith('"'):
-        end = text.find('"', 1)
-        return unquote(text[: end + 1]), text[end + 1 :].strip()
-    file, _, password = text.partition(" ")
-    return file, password.strip()

@@ -230,6 +230,7 @@ class Delivery:
                         queue.settings,
                         connect=self._context.machine.connect,
                         trace=self._context.trace_of(queue),
+                        heeds=queue.heeds,
                     )
                 except ConnectFailed as error:
                     problem = error
@@ -352,7 +353,8 @@ class Delivery:
         if concluded.failure:
             # A peer may close a connection it served before, and nobody has failed.
             was_stale = result.mail is None and connection.messages > 1
-            return concluded.failure, "" if was_stale else concluded.failure
+            was_spent = concluded.said_421 and connection.messages_delivered > 0
+            return concluded.failure, "" if was_stale or was_spent else concluded.failure
         if concluded.verdict.close_connection:
             return concluded.verdict.pattern or "closed after a reply", ""
         return ("", "") if dialogue.usable else ("closed by the remote host", "")

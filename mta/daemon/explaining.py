@@ -26,6 +26,8 @@ def refusal(queue: "Queue", configuration: "Configuration", now: float) -> Refus
         return None
     if queue.is_paused:
         return Refusal("paused", scope, None, "an operator; see `resume queue`")
+    if queue.is_undeliverable:
+        return _refusal("type", scope, None, queue, configuration)
     if queue.retry_at is not None:
         return _refusal(queue.directive("retry-after"), scope, queue.retry_at, queue, configuration)
     waiting = queue.recipients - queue.in_flight
@@ -124,6 +126,7 @@ def _next(queue: "Queue", why: Refusal | None, now: float) -> tuple[float | None
         return why.until, f"{why.directive} lets the next through"
     return None, {
         "paused": "an operator resumes it",
+        "type": "a version that delivers so, or another type",
         "disable-source-ip": "a source address is enabled again",
     }.get(why.directive, f"a connection of {why.scope} ends")
 

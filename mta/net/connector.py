@@ -14,6 +14,7 @@ from mta.model.attempt import Attempt
 from mta.model.host import Host
 from mta.model.outcome import Stage
 from mta.model.reply import Reply
+from mta.net.authentication import AuthSettings, AuthUnusableError, authenticate
 from mta.net.dialogue import Dialogue, DialogueSettings
 from mta.net.tls_client import TlsSettings, client_context
 from mta.smtp.extensions import Extensions, ExtensionSettings
@@ -23,12 +24,17 @@ if TYPE_CHECKING:
 
 HANDSHAKE_S = 60
 """How long a peer may take over STARTTLS before it counts as broken, at most."""
+PIX_ASTERISKS_MIN = 10
+"""Guide: bounce-upon-pix-transfer-failure. A firewall that stars out a banner shows so many."""
+
+Heeds = Callable[[Reply], bool]
+"""Whether a rule of the queue has something to say about a reply."""
 
 Connect = Callable[[Host, str, int], Awaitable[socket.socket]]
 """To a host from a source address within so many seconds; OSError, TimeoutError included."""
 
 
-class ConnectSettings(DialogueSettings, ExtensionSettings, TlsSettings, Protocol):
+class ConnectSettings(AuthSettings, DialogueSettings, ExtensionSettings, TlsSettings, Protocol):
     """What opening a connection depends on among the rules of a queue."""
 
     @property
@@ -53,7 +59,11 @@ class ConnectFailed(TransportError):  # noqa: N818 - an outcome rather than an e
 
 
 class _TlsBrokenError(Exception):
-    """STARTTLS was offered and did not work."""
+    """STARTTLS was offered and did not work; `reply` refused it, if one did."""
+
+    def __init__(self, text: str, reply: Reply | None) -> None:
+        super().__init__(text)
+        self.reply = reply
 
 
 async def open_dialogue(
@@ -64,22 +74,32 @@ async def open_dialogue(
     *,
     connect: Connect,
     trace: Callable[[str], None] | None = None,
+    heeds: Heeds = lambda _: False,
 ) -> Dialogue:
-    """Connect from source_ip (empty: any), greet, secure; raises ConnectFailed.
+    """Connect from source_ip (empty: any), greet, secure, log in; raises ConnectFailed.
 
     Where STARTTLS is offered but broken, a second connection goes without, unless
-    `require-starttls` forbids.
+    `require-starttls` forbids, or the refusal is a reply that the queue heeds.
     """
+    tls = None
+    if settings.use_starttls:
+        try:
+            tls = client_context(settings)
+        except (OSError, ValueError) as error:
+            attempt = _attempt(host, source_ip, helo)
+            text = f"TLS cannot be used: {error}"
+            raise ConnectFailed(Stage.STARTTLS, None, text, attempt) from error
     try:
-        return await _open(
-            host, source_ip, helo, settings, connect, trace, starttls=settings.use_starttls
-        )
+        return await _open(host, source_ip, helo, settings, connect, trace, tls)
     except _TlsBrokenError as error:
-        if settings.require_starttls:
+        reply = error.reply
+        if settings.require_starttls or (reply is not None and heeds(reply)):
             attempt = _attempt(host, source_ip, helo)
             text = f"STARTTLS failed with {host}: {error}"
-            raise ConnectFailed(Stage.STARTTLS, None, text, attempt) from error
-    return await _open(host, source_ip, helo, settings, connect, trace, starttls=False)
+            raise ConnectFailed(Stage.STARTTLS, reply, text, attempt) from error
+        if trace is not None:
+            trace(f"STARTTLS failed with {host}: {error}; in clear text then")
+    return await _open(host, source_ip, helo, settings, connect, trace, None)
 
 
 async def _open(
@@ -89,8 +109,7 @@ async def _open(
     settings: ConnectSettings,
     connect: Connect,
     trace: Callable[[str], None] | None,
-    *,
-    starttls: bool,
+    tls: ssl.SSLContext | None,
 ) -> Dialogue:
     attempt = _attempt(host, source_ip, helo)
     if trace is not None:
@@ -107,21 +126,31 @@ async def _open(
     try:
         sock = await connect(host, source_ip, settings.connect_timeout)
         stage = Stage.GREETING
-        await smtp.connect(sock=sock, hostname=None, port=None, source_address=None)
+        banner = await smtp.connect(sock=sock, hostname=None, port=None, source_address=None)
         stage = Stage.EHLO
         await _greet(smtp)
-        if starttls and smtp.supports_extension("starttls"):
+        is_secure = tls is not None and smtp.supports_extension("starttls")
+        if tls is not None and is_secure:
             stage = Stage.STARTTLS
-            await _secure(smtp, host, settings)
-        elif settings.require_starttls:
+            await _secure(smtp, host, settings, tls)
+        elif settings.use_starttls and settings.require_starttls:
             text = f"{host} offers no STARTTLS, and require-starttls is set"
             raise ConnectFailed(Stage.STARTTLS, None, text, attempt)
+        if settings.auth_username:
+            stage = Stage.AUTH
+            await authenticate(smtp, settings, is_secure=is_secure)
+            if trace is not None:
+                trace(f"authenticated as {settings.auth_username}")
     except BaseException as error:
         smtp.close()
+        if isinstance(error, AuthUnusableError):
+            text = f"cannot authenticate to {host}: {error}"
+            raise ConnectFailed(stage, None, text, attempt) from error
         if isinstance(error, aiosmtplib.SMTPException | OSError):
             raise _failure(error, stage, host, attempt) from error
         raise
-    return _hand_over(smtp, attempt, settings, trace)
+    is_pix = banner.message.count("*") >= PIX_ASTERISKS_MIN
+    return _hand_over(smtp, attempt, settings, trace, is_pix=is_pix)
 
 
 async def connect_over_tcp(host: Host, source_ip: str, within_s: int) -> socket.socket:
@@ -152,16 +181,19 @@ async def _greet(smtp: aiosmtplib.SMTP) -> None:
         await smtp.helo()  # RFC 5321 §3.2: an old server
 
 
-async def _secure(smtp: aiosmtplib.SMTP, host: Host, settings: ConnectSettings) -> None:
+async def _secure(
+    smtp: aiosmtplib.SMTP, host: Host, settings: ConnectSettings, tls: ssl.SSLContext
+) -> None:
     try:
         await smtp.starttls(
             server_hostname=host.name.strip("[]"),
-            tls_context=client_context(settings),
+            tls_context=tls,
             timeout=min(settings.smtp_greeting_timeout, HANDSHAKE_S),
         )
         await _greet(smtp)
-    except (aiosmtplib.SMTPException, ssl.SSLError, OSError) as error:
-        raise _TlsBrokenError(str(error)) from error
+    except (aiosmtplib.SMTPException, OSError) as error:
+        reply = _reply(error) if isinstance(error, aiosmtplib.SMTPResponseException) else None
+        raise _TlsBrokenError(str(reply or error), reply) from error
 
 
 def _hand_over(
@@ -169,6 +201,8 @@ def _hand_over(
     attempt: Attempt,
     settings: ConnectSettings,
     trace: Callable[[str], None] | None,
+    *,
+    is_pix: bool,
 ) -> Dialogue:
     transport = cast("asyncio.Transport", smtp.transport)
     keywords = [name.upper() for name in smtp.esmtp_extensions]
@@ -188,6 +222,7 @@ def _hand_over(
         Extensions.of(frozenset(keywords), settings),
         settings,
         trace,
+        is_pix=is_pix,
     )
     # The transport is ours now: the negotiator must neither close nor answer it.
     smtp.protocol = None

@@ -1,8 +1,11 @@
 """A connection that carries transactions: the pipelining client on a real transport."""
 
 import asyncio
+import fcntl
+import sys
+import termios
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol
 
 from mta.errors import RemoteProtocolError
 from mta.model.attempt import Attempt
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 CHUNK_OCTETS: Final = 256 << 10
 """How much of a large message is in memory at once."""
+FLUSH_POLL_S: Final = 0.01
+"""How often to look whether the peer has taken everything; only where a firewall needs it."""
 QUIT_S: Final = 5.0
 """How long a peer may take to answer QUIT; the mail is through by then."""
 
@@ -30,6 +35,8 @@ class DialogueSettings(Protocol):
     def smtp_data_termination_timeout(self) -> int: ...
     @property
     def smtp_multiple_line_response_timeout(self) -> int: ...
+    @property
+    def pix_bug_workaround(self) -> bool: ...
 
 
 class Dialogue(asyncio.Protocol):
@@ -41,6 +48,8 @@ class Dialogue(asyncio.Protocol):
         extensions: Extensions,
         settings: DialogueSettings,
         trace: Callable[[str], None] | None = None,
+        *,
+        is_pix: bool = False,
     ) -> None:
         self.attempt = attempt
         self.usable = True
@@ -49,6 +58,8 @@ class Dialogue(asyncio.Protocol):
         self.on_lost: Callable[[], None] | None = None
         """Called when the peer closes while nothing is under way."""
         self._settings = settings
+        self._is_pix = is_pix
+        """Whether a firewall that rewrites SMTP stands before the peer."""
         self._client = Client(extensions)
         self._parser = ReplyParser()
         self._trace = trace
@@ -60,6 +71,9 @@ class Dialogue(asyncio.Protocol):
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._broken = ""
+        self._is_dot_out = False
+        """Whether the final dot of the transaction is written."""
+        self._is_unanswered = False
         self._is_quitting = False
 
     def adopt(self, transport: asyncio.Transport) -> None:
@@ -74,6 +88,7 @@ class Dialogue(asyncio.Protocol):
         if not self.usable:
             return self._broken_result(len(transaction.recipients))
         self._transaction = transaction
+        self._is_dot_out = False
         first = self._client.begin(transaction)
         if not first:
             return self._client.result
@@ -82,8 +97,8 @@ class Dialogue(asyncio.Protocol):
         self._write(first)
         try:
             step = await self._waiter
-            if step is Next.CONTENT:  # a file; small content was written at once
-                await self._send_file(transaction)
+            if step is Next.CONTENT:  # other content was written at once
+                await self._send_content(transaction)
                 step = await self._next()
         finally:
             self._waiter = None
@@ -92,6 +107,8 @@ class Dialogue(asyncio.Protocol):
         if self._broken:
             result.broken = self._broken
             result.broken_stage = self._client.stage
+            result.is_unanswered = self._is_unanswered
+            result.is_pix = self._is_pix
         return result
 
     async def quit(self) -> None:
@@ -136,7 +153,8 @@ class Dialogue(asyncio.Protocol):
         elif step is Next.CONTENT:
             transaction = self._transaction
             assert transaction is not None
-            if isinstance(transaction.content, FileContent):
+            is_apart = self._is_pix and self._settings.pix_bug_workaround
+            if is_apart or isinstance(transaction.content, FileContent):
                 self._wake(Next.CONTENT)
                 return
             self._expect(self._settings.smtp_data_termination_timeout)
@@ -154,11 +172,41 @@ class Dialogue(asyncio.Protocol):
         if self._trace is not None:
             self._trace(f"<<< {len(head) + len(body)} octets of content")
         self.octets_out += len(head) + len(body) + 3
+        self._is_dot_out = True
         self._transport.writelines([head, body, b".\r\n"])
 
-    async def _send_file(self, transaction: Transaction) -> None:
-        """Stream large content, no faster than the peer takes it."""
-        content = cast("FileContent", transaction.content)
+    async def _send_content(self, transaction: Transaction) -> None:
+        """Send content no faster than the peer takes it, and then the final dot."""
+        if isinstance(transaction.content, FileContent):
+            await self._send_file(transaction, transaction.content)
+        else:
+            content = transaction.content[transaction.content_skip :]
+            octets = transaction.head + content
+            stuffs = transaction.envelope.has_leading_dot
+            self.octets_out += len(octets)
+            self._transport.write(stuffed(octets) if stuffs else octets)
+        if self._is_pix and self._settings.pix_bug_workaround:
+            self._expect(self._settings.data_send_timeout)
+            await self._flush()
+        if self._broken:
+            return
+        self._expect(self._settings.smtp_data_termination_timeout)
+        self._waiter = self._loop.create_future()
+        self._is_dot_out = True
+        self._transport.write(b".\r\n")
+
+    async def _flush(self) -> None:
+        """Wait until the peer has all that was written, so that what follows goes alone."""
+        while not self._broken and self._is_filled():  # noqa: ASYNC110 - the kernel tells nobody
+            await asyncio.sleep(FLUSH_POLL_S)
+
+    def _is_filled(self) -> bool:
+        sock = self._transport.get_extra_info("socket")
+        unsent = unsent_octets(sock.fileno()) if sock is not None else 0
+        return bool(self._transport.get_write_buffer_size() or unsent)
+
+    async def _send_file(self, transaction: Transaction, content: FileContent) -> None:
+        """Stream large content."""
         stuffs = transaction.envelope.has_leading_dot
         self._transport.write(stuffed(transaction.head) if stuffs else transaction.head)
         before = b"\r\n"
@@ -174,9 +222,6 @@ class Dialogue(asyncio.Protocol):
                 self._transport.write(octets)
                 if self._drained is not None:
                     await self._drained
-        self._expect(self._settings.smtp_data_termination_timeout)
-        self._waiter = self._loop.create_future()
-        self._transport.write(b".\r\n")
 
     async def _next(self) -> Next:
         if self._broken or self._waiter is None:
@@ -241,9 +286,18 @@ class Dialogue(asyncio.Protocol):
         if not self._deadline:
             return
         if self._loop.time() >= self._deadline:
+            is_sent = self._is_dot_out and not self._transport.get_write_buffer_size()
+            self._is_unanswered = is_sent and self._client.stage is Stage.CONTENT
             self._break(f"ETIMEDOUT in connection to {self.attempt.dsn_mta}")
         else:
             self._timer = self._loop.call_at(self._deadline, self._ring)
+
+
+def unsent_octets(descriptor: int) -> int:
+    """What of a TCP socket's output its peer has not acknowledged, tcp(7): SIOCOUTQ."""
+    count = bytearray(4)
+    fcntl.ioctl(descriptor, termios.TIOCOUTQ, count)
+    return int.from_bytes(count, sys.byteorder)
 
 
 def _read(file: "BufferedReader") -> bytes:

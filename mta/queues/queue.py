@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mta.model.message import Recipient
 from mta.model.queue_key import QueueKey
+from mta.model.reply import Reply
 from mta.queues.backlog import Backlog
 from mta.queues.backoff import Pace, effective
 from mta.queues.connection import Connection, Source, State
 from mta.queues.rates import RollingRate
 from mta.queues.retry import RetryLadder
+from mta.settings.domain import UNDELIVERED_TYPES
 from mta.units import print_interval
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ class Queue:
         "idle",
         "is_held",
         "is_paused",
+        "is_undeliverable",
         "key",
         "ladder",
         "mode",
@@ -123,6 +126,8 @@ class Queue:
         self.retry_reason = ""
         self.is_held = False
         self.is_paused = False
+        self.is_undeliverable = False
+        """Whether its type is one that this version does not deliver."""
         self.frozen = 0
         """How many are going through the queue in the spool, such as a `delete`."""
         self.mode = NORMAL
@@ -148,6 +153,7 @@ class Queue:
         """Take the settings of a (new) configuration; `own` are this host's addresses."""
         self.epoch = epoch
         self.settings = configuration.domain(self.key)
+        self.is_undeliverable = self.settings.type in UNDELIVERED_TYPES
         name = self.settings.smtp_pattern_list
         self.rules = configuration.reply_rules(name) if name else ()
         vmta = configuration.vmta(self.key.vmta)
@@ -240,6 +246,10 @@ class Queue:
         self._note(now, text, "move")
 
     # Replies
+
+    def heeds(self, reply: Reply) -> bool:
+        """Whether a line of the smtp-pattern-list speaks of the reply."""
+        return any(rule.pattern.search(str(reply)) for rule in self.rules)
 
     def heed(self, connection: Connection, verdict: "Verdict", reply: str, now: float) -> str:
         """Follow what a reply says about this queue; the reason to give for it.
@@ -374,6 +384,7 @@ class Queue:
             or self.retry_at is not None
             or self.frozen > 0
             or (self.departure is not None and self.departure.holds)
+            or self.is_undeliverable
         )
 
     @property

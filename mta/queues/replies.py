@@ -47,6 +47,10 @@ class ReplySettings(Protocol):
     def bounce_upon_5xx_greeting(self) -> bool: ...
     @property
     def bounce_upon_transfer_failure(self) -> bool: ...
+    @property
+    def bounce_upon_pix_transfer_failure(self) -> bool: ...
+    @property
+    def assume_delivery_upon_data_termination_timeout(self) -> bool: ...
 
 
 class TransactionReplies(Protocol):
@@ -64,6 +68,10 @@ class TransactionReplies(Protocol):
     def broken(self) -> str: ...
     @property
     def broken_stage(self) -> Stage | None: ...
+    @property
+    def is_unanswered(self) -> bool: ...
+    @property
+    def is_pix(self) -> bool: ...
 
 
 class Fate(enum.Enum):
@@ -97,6 +105,8 @@ class Concluded(NamedTuple):
     """The reply the verdict comes from, or None where there is no verdict."""
     failure: str
     """Why the connection is gone, or empty."""
+    said_421: bool = False
+    """Whether the peer said that it is about to close the connection."""
 
 
 _QUEUE_STAGES: Final = frozenset(
@@ -116,6 +126,9 @@ _BOUNCE_GREETING: Final = Verdict(
 )
 _LOCAL: Final = "x-pmta"
 """The diagnostic type of what we decided ourselves; operators' category rules look for it."""
+
+ASSUMED: Final = Delivered("2.0.0", "x-pmta;assume-delivery-upon-data-termination-timeout")
+"""No reply came to the content, and the operator says that it was taken."""
 
 
 def judge(
@@ -243,14 +256,23 @@ def _conclude(
                 settle(result.final, Stage.CONTENT, accepted)
             elif result.broken and result.broken_stage is Stage.CONTENT:
                 for index in accepted:
-                    outcomes[index] = _broken_transfer(settings)
-    return Concluded(tuple(outcomes), verdict, source, result.broken)
+                    outcomes[index] = _broken_transfer(result, settings)
+    replies = (result.mail, *result.rcpts, result.data, result.final)
+    said_421 = any(reply is not None and reply.code == 421 for reply in replies)
+    is_assumed = ASSUMED in outcomes
+    return Concluded(
+        tuple(outcomes), verdict, source, "" if is_assumed else result.broken, said_421
+    )
 
 
-def _broken_transfer(settings: ReplySettings) -> Outcome:
+def _broken_transfer(result: TransactionReplies, settings: ReplySettings) -> Outcome:
     """The content was on its way: the peer may have it, or not (RFC 1047)."""
+    if result.is_unanswered and settings.assume_delivery_upon_data_termination_timeout:
+        return ASSUMED
     if settings.bounce_upon_transfer_failure:
-        return Bounced("5.4.2", "")
+        return Bounced("5.4.2", f"{_LOCAL};bounce-upon-transfer-failure")
+    if result.is_pix and settings.bounce_upon_pix_transfer_failure:
+        return Bounced("5.4.2", f"{_LOCAL};bounce-upon-pix-transfer-failure")
     return Deferred("4.4.2", "")
 
 

@@ -40,6 +40,8 @@ class Directive:
     """What the default is where it is no fixed value."""
     is_ours: bool
     """Whether PowerMTA has no such directive."""
+    not_yet_values: tuple[str, ...]
+    """Values that are read and not in force yet, where others are."""
 
     @property
     def printed_default(self) -> str:
@@ -47,10 +49,9 @@ class Directive:
         return self.default_text or self.printed(self.default)
 
     def printed(self, value: Any) -> str:  # noqa: ANN401 - of the directive's kind
-        """A value, or all values of a directive that repeats, as a configuration has it."""
-        text: str = (
-            ", ".join(map(self.kind.print, value)) if self.repeats else self.kind.print(value)
-        )
+        """A value, or all values of a directive that repeats, as people see it."""
+        shown = self.kind.shown or self.kind.print
+        text: str = ", ".join(map(shown, value)) if self.repeats else shown(value)
         return text or '""'
 
 
@@ -73,6 +74,7 @@ class _Declared:
     means: str = ""
     default_text: str = ""
     is_ours: bool = False
+    not_yet_values: tuple[str, ...] = ()
 
 
 def directive(
@@ -87,6 +89,7 @@ def directive(
     means: str = "",
     default_text: str = "",
     is_ours: bool = False,
+    not_yet_values: tuple[str, ...] = (),
 ) -> T:
     """A directive that is given once; where it is given more often the last one counts.
 
@@ -102,6 +105,7 @@ def directive(
         means=means,
         default_text=default_text,
         is_ours=is_ours,
+        not_yet_values=not_yet_values,
     )
     return field(default=default, metadata={_KEY: declared})
 
@@ -164,6 +168,7 @@ def directives(scope: type[Scope]) -> dict[str, Directive]:
             means=declared.means,
             default_text=declared.default_text,
             is_ours=declared.is_ours,
+            not_yet_values=declared.not_yet_values,
         )
     return found
 

@@ -19,6 +19,7 @@ from mta.settings.dkim_kinds import (
 from mta.settings.kinds import (
     ACCT_SUBSET,
     BOOLEAN,
+    CERTIFICATE,
     CIDR,
     COUNT,
     COUNT_0,
@@ -36,6 +37,7 @@ from mta.settings.kinds import (
     RATE,
     RAW,
     ROUTE,
+    SECRET,
     TEXT,
     VMTA_OR_POOL,
     choice,
@@ -45,6 +47,8 @@ from mta.settings.kinds import (
 )
 from mta.units import UNLIMITED, DataRate, Rate
 
+UNDELIVERED_TYPES = ("pipe", "file", "http-delivery")
+"""Delivery methods that this version has not got; mail for them waits in its queue."""
 HOUR_S = 3600
 DAY_S = 86400
 
@@ -106,6 +110,7 @@ class DomainSettings:
         choice("smtp", "pipe", "file", "discard", "http-delivery"),
         "smtp",
         "Delivery method of the queue. Changing it with mail queued needs a restart.",
+        not_yet_values=UNDELIVERED_TYPES,
     )
     max_smtp_out: int = directive(
         COUNT,
@@ -281,19 +286,16 @@ class DomainSettings:
         BOOLEAN,
         False,
         "Same, only when the banner shows at least ten asterisks.",
-        not_yet=True,
     )
     pix_bug_workaround: bool = directive(
         BOOLEAN,
         True,
         "Send the final dot in its own packet to a detected PIX firewall.",
-        not_yet=True,
     )
     assume_delivery_upon_data_termination_timeout: bool = directive(
         BOOLEAN,
         False,
         "Count a timeout after the final dot as delivered.",
-        not_yet=True,
     )
     notify_of_delay_every: int | None = directive(
         INTERVAL_OR_NEVER,
@@ -484,19 +486,16 @@ class DomainSettings:
         TEXT,
         "",
         "User for SMTP AUTH towards the remote (CRAM-MD5, LOGIN, PLAIN).",
-        not_yet=True,
     )
     auth_password: str = directive(
-        RAW,
+        SECRET,
         "",
         "Password for it; cannot contain # because that starts a comment.",
-        not_yet=True,
     )
     use_unencrypted_plain_auth: bool = directive(
         BOOLEAN,
         False,
         "Allow PLAIN/LOGIN without TLS.",
-        not_yet=True,
     )
     use_starttls: bool = directive(
         BOOLEAN,
@@ -539,7 +538,7 @@ class DomainSettings:
     )
     smtp_tls_allow_tlsv1_1: bool = directive(
         BOOLEAN,
-        True,
+        False,
         "Allow TLS 1.1 outbound.",
         name="smtp-tls-allow-tlsv1.1",
     )
@@ -565,20 +564,18 @@ class DomainSettings:
         "",
         "Outbound TLS 1.3 suites.",
         name="smtp-tls-tlsv1.3-ciphersuites",
-        not_yet=True,
+        no_effect="the TLS library of Python 3.11 chooses the suites of TLS 1.3 itself",
     )
     smtp_tls_ca_file: str = directive(
         FILE,
         "",
         "Trust anchors for remote certificates. On failure: opportunistic falls back to "
         "clear text, required TLS gives a 4xx.",
-        not_yet=True,
     )
-    smtp_client_certificate: str = directive(
-        RAW,
-        "",
+    smtp_client_certificate: tuple[str, str] = directive(
+        CERTIFICATE,
+        ("", ""),
         "Client certificate presented outbound.",
-        not_yet=True,
     )
     check_spf_outbound: bool = directive(
         BOOLEAN,

@@ -33,6 +33,8 @@ class Kind(Generic[T]):
     is_raw: bool = False
     """Whether the value is taken as it is written, quotes and all."""
     is_regex: bool = False
+    shown: Callable[[T], str] | None = None
+    """How the value is shown to people, where a part of it is secret."""
     names: str = ""
     """What the value is the name of: virtual-mta, smtp-pattern-list, …"""
 
@@ -199,6 +201,10 @@ MEGABYTES: Final[Kind[int]] = Kind(
 )
 
 TEXT: Final[Kind[str]] = Kind("TEXT", unquote, quote)
+SECRET: Final[Kind[str]] = Kind(
+    "TEXT", unquote, quote, shown=lambda text: "(hidden)" if text else '""'
+)
+"""What is never shown to anybody."""
 RAW: Final[Kind[str]] = Kind("TEXT", lambda text: text, lambda text: text, is_raw=True)
 
 
@@ -234,6 +240,33 @@ def _host(text: str) -> str:
 HOST: Final[Kind[str]] = Kind("HOST", _host, quote)
 FILE: Final[Kind[str]] = Kind("FILE", unquote, quote, is_path=True)
 DIRECTORY: Final[Kind[str]] = Kind("DIRECTORY", unquote, quote, is_path=True)
+
+
+_QUOTED_FIRST = re.compile(r'("(?:[^"\\]|\\.)*")(?:\s+(.*))?')
+
+
+def _certificate(text: str) -> tuple[str, str]:
+    """File and password of `FILE [PASSWORD]`, the file in quotes if it has blanks."""
+    if not text.startswith('"'):
+        file, _, password = text.partition(" ")
+        return file, password.strip()
+    quoted = _QUOTED_FIRST.fullmatch(text)
+    if quoted is None:
+        raise ValueError("expected FILE [PASSWORD]")
+    return unquote(quoted[1]), (quoted[2] or "").strip()
+
+
+def _print_certificate(value: tuple[str, str]) -> str:
+    return " ".join([quote(value[0]), *value[1:]]).strip()
+
+
+def _show_certificate(value: tuple[str, str]) -> str:
+    return f"{quote(value[0])} (hidden)" if value[1] else quote(value[0])
+
+
+CERTIFICATE: Final[Kind[tuple[str, str]]] = Kind(
+    "FILE [PASSWORD]", _certificate, _print_certificate, shown=_show_certificate
+)
 
 
 def _email(text: str) -> str:

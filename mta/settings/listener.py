@@ -6,8 +6,8 @@ from typing import ClassVar
 from mta.settings.directive import directive
 from mta.settings.kinds import (
     BOOLEAN,
+    CERTIFICATE,
     FILE,
-    RAW,
     TEXT,
     choice,
     name_of,
@@ -20,9 +20,9 @@ class ListenerDirectives:
 
     scope: ClassVar[str] = "smtp-listener"
 
-    tls_certificate: str = directive(
-        RAW,
-        "",
+    tls_certificate: tuple[str, str] = directive(
+        CERTIFICATE,
+        ("", ""),
         "smtp-user: certificate the client must present. Listeners: server certificate and key.",
     )
     source: str = directive(

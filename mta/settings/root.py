@@ -8,6 +8,7 @@ from mta.settings.directive import directive, repeated
 from mta.settings.dkim_kinds import DOMAIN_KEY
 from mta.settings.kinds import (
     BOOLEAN,
+    CERTIFICATE,
     CIDR,
     COUNT,
     DIRECTORY,
@@ -107,9 +108,9 @@ class RootSettings:
         "true: hold new inbound connections until a slot frees; false: answer 421 and close.",
         not_yet=True,
     )
-    smtp_server_tls_certificate: str = directive(
-        RAW,
-        "",
+    smtp_server_tls_certificate: tuple[str, str] = directive(
+        CERTIFICATE,
+        ("", ""),
         "PEM certificate and key used for inbound STARTTLS, and the password of the key if it "
         "has one.",
         needs_restart=True,

@@ -61,6 +61,10 @@ class TransactionResult:
     final: Reply | None = None
     broken: str = ""
     broken_stage: Stage | None = None
+    is_unanswered: bool = False
+    """Whether all of the content went out and the time for a reply to it is over."""
+    is_pix: bool = False
+    """Whether the peer's banner shows a firewall that rewrites SMTP."""
 
 
 class Next(enum.Enum):

@@ -36,7 +36,7 @@ async def test_a_greylisted_recipient_is_retried_and_delivered(tmp_path):
 async def test_421_after_n_messages_costs_a_connection_and_nothing_else(tmp_path):
     async with Provider({"*": Profile(messages_per_connection=3)}) as provider:
         loopback = Loopback(tmp_path, provider.port)
-        loopback.configure(domain="max-smtp-out 2")
+        loopback.configure(domain="max-smtp-out 2\nretry-after 1h")
         async with loopback.running():
             await loopback.submit(*letters(20, "example.com"))
             await until(lambda: len(provider.journal) == 20, DELIVERY_S, loopback.told)

@@ -23,6 +23,8 @@ def settings(**changes):
         "replace_smtp_421_service_response": False,
         "bounce_upon_5xx_greeting": False,
         "bounce_upon_transfer_failure": False,
+        "bounce_upon_pix_transfer_failure": False,
+        "assume_delivery_upon_data_termination_timeout": False,
     }
     return SimpleNamespace(**(values | changes))
 
@@ -76,6 +78,65 @@ def test_a_broken_transfer_bounces_if_told_to():
     given = {"final": None, "broken": "EDISCON", "broken_stage": Stage.CONTENT}
     found = outcomes(settings=settings(bounce_upon_transfer_failure=True), **given)
     assert kinds(found) == ["Bounced"]
+
+
+ASSUME = {"assume_delivery_upon_data_termination_timeout": True}
+PIX = {"bounce_upon_pix_transfer_failure": True}
+TRANSFER = {"bounce_upon_transfer_failure": True}
+
+
+@pytest.mark.parametrize(
+    ("changes", "peer", "expected"),
+    [
+        (ASSUME, {"is_unanswered": True}, "Delivered"),
+        (ASSUME, {}, "Deferred"),
+        (PIX, {"is_pix": True}, "Bounced"),
+        (PIX, {}, "Deferred"),
+        (ASSUME | TRANSFER, {"is_unanswered": True}, "Delivered"),
+        (ASSUME | TRANSFER, {}, "Bounced"),
+    ],
+)
+def test_content_that_got_no_reply_is_judged_by_what_is_known(changes, peer, expected):
+    given = {"final": None, "broken": "ETIMEDOUT", "broken_stage": Stage.CONTENT}
+    concluded = conclude(result(**given, **peer), settings(**changes), ())
+    assert kinds(concluded.outcomes) == [expected]
+    assert bool(concluded.failure) is (expected != "Delivered")
+
+
+def test_421_announces_that_the_connection_closes():
+    assert conclude(result(final=Reply(421, ("bye",))), settings(), ()).said_421
+    assert not conclude(result(final=Reply(451, ("no",))), settings(), ()).said_421
+
+
+@pytest.mark.parametrize(
+    ("means", "text", "status"),
+    [
+        (True, "no such user", "5.1.1"),
+        (False, "no such user", "5.0.0"),
+        (True, "5.7.1 no", "5.7.1"),
+    ],
+)
+def test_553_may_mean_that_there_is_no_such_mailbox(means, text, status):
+    changed = settings(smtp_553_means_invalid_mailbox=means)
+    (outcome,) = outcomes(rcpts=[Reply(553, (text,))], data=None, final=None, settings=changed)
+    assert outcome.status == status
+
+
+def test_the_text_of_a_421_may_be_replaced_in_reports():
+    changed = settings(replace_smtp_421_service_response=True)
+    (outcome,) = outcomes(final=Reply(421, ("4.7.0 secret text",)), settings=changed)
+    assert outcome == Deferred("4.7.0", "smtp;421 4.7.0 service unavailable")
+
+
+@pytest.mark.parametrize("stage", [Stage.MAIL, Stage.DATA, Stage.CONTENT])
+def test_a_rule_bounces_a_recipient_only_for_a_reply_to_him(stage):
+    judged = judge(Reply(451, ("no",)), stage, settings(), (rule("no", bounce_rcpt=True),))
+    assert judged.fate is Fate.DEFER
+
+
+def test_skip_mx_keeps_mail_even_after_a_permanent_refusal():
+    judged = judge(Reply(554, ("no",)), Stage.RCPT, settings(), (rule("no", skip_mx=True),))
+    assert (judged.fate, judged.is_queue_level, judged.verdict.skip_mx) == (Fate.DEFER, True, True)
 
 
 def test_a_pattern_changes_the_mode_and_leaves_the_recipient_deferred():

@@ -45,6 +45,7 @@ class FakeConfiguration:
             "connection_idle_timeout": 0,
             "max_events_recorded": 10,
             "smtp_pattern_list": "",
+            "type": "smtp",
             "backoff_notify": (),
             "disabled_source_ip_notify": (),
         }
