@@ -16,6 +16,7 @@ import uvloop
 
 from mta.admin.server import AdminServer
 from mta.admin.socket_path import NAME
+from mta.daemon import partition
 from mta.daemon.loading import load_checked
 from mta.daemon.log import Log, startup_error
 from mta.daemon.operations import ShardOperations
@@ -23,6 +24,7 @@ from mta.daemon.serving import EXIT_CONFIG, EXIT_START, SWITCH_INTERVAL_S, leave
 from mta.daemon.shard import Shard
 from mta.daemon.supervisor import Supervisor
 from mta.errors import ConfigError, PetrelError
+from mta.spool.rehome import rehome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -53,6 +55,13 @@ async def _serve(config_path: str, configuration: "Configuration", remarks: list
             stack.callback(log.close)
             for remark in remarks:
                 log.write(remark)
+            await asyncio.to_thread(
+                rehome,
+                Path(configuration.spools[0].directory),
+                workers,
+                lambda key: partition.owner(key, workers),
+                log.write,
+            )
             if workers == 1:
                 await _serve_alone(config_path, configuration, log, stack)
             else:

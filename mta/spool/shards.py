@@ -6,6 +6,8 @@ So the spool of a daemon with one worker is the spool of the first of several.
 import re
 from pathlib import Path
 
+from mta import ids
+
 _NAME = re.compile(r"shard-(\d+)")
 
 
@@ -21,3 +23,8 @@ def shards_of(root: Path) -> list[int]:
         matches = (_NAME.fullmatch(path.name) for path in root.iterdir())
         found += sorted(int(match[1]) for match in matches if match and int(match[1]))
     return found
+
+
+def content_path(directory: Path, message_id: int) -> Path:
+    """Where the content of a message is, if it is a file, in the spool of a shard."""
+    return directory / "content" / f"{message_id & 255:02x}" / ids.printed(message_id)

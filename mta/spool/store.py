@@ -5,7 +5,6 @@ asked. A message is accepted, and an outcome settled, when its future is done, n
 """
 
 import asyncio
-import fcntl
 import os
 import shutil
 import sqlite3
@@ -22,10 +21,12 @@ from mta.model.queue_key import QueueKey
 from mta.model.record import Record
 from mta.routing.cold import Count
 from mta.spool import moves, schema
+from mta.spool.lock import take_lock
 from mta.spool.operations import Accept, Execute, QueueState, Read, Settle, Staged
 from mta.spool.outbox import Outbox
 from mta.spool.parcels import Parcels
 from mta.spool.query import RecipientQuery, find_rows
+from mta.spool.shards import content_path
 from mta.spool.thread import Hand, TakeUp, WriterThread
 from mta.spool.writer import Results, Writer
 
@@ -97,19 +98,17 @@ class Spool:
         before they count; `min_free` are octets of the disk never used; `take_up` gives the
         writer its hand. SpoolError if the directory cannot be used, or another process uses it.
         """
+        lock = take_lock(directory)
         try:
-            for part in (directory, directory / "incoming", directory / "content"):
-                part.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise SpoolError(
-                f"the spool directory {directory} cannot be made: {error.strerror}"
-            ) from error
-        lock = _take_lock(directory / "lock")
-        try:
+            for part in (directory / "incoming", directory / "content"):
+                part.mkdir(exist_ok=True, mode=0o700)
             connection = schema.connect(str(directory / "spool.db"))
         except SpoolError:
             os.close(lock)
             raise
+        except OSError as error:
+            os.close(lock)
+            raise SpoolError(f"{directory} cannot be used: {error.strerror}") from error
         spool = cls(directory, shard, lock, connection)
         spool.log = log
         spool._min_free = min_free
@@ -433,7 +432,7 @@ class Spool:
             self._cached_octets -= len(content)
 
     def _content_path(self, message_id: int) -> Path:
-        return self._content_directory / f"{message_id & 255:02x}" / ids.printed(message_id)
+        return content_path(self.directory, message_id)
 
     def _has_room(self) -> bool:
         if not self._min_free:
@@ -450,19 +449,3 @@ class Spool:
             row = connection.execute("SELECT 1 FROM message WHERE id = ?", (number,)).fetchone()
             if row is None:
                 path.unlink()
-
-
-def _take_lock(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
-        os.close(descriptor)
-        raise SpoolError(
-            f"the spool {path.parent} is in use by process {holder or 'unknown'}; "
-            "stop that one first, or give this one a spool of its own"
-        ) from None
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
-    return descriptor

@@ -1,0 +1,189 @@
+"""However often the number of workers changes and the move is killed, mail is in one place."""
+
+import random
+
+import pytest
+
+from mta import failpoints
+from mta.daemon import partition
+from mta.errors import SpoolError
+from mta.model.message import Envelope, FileContent, Recipient
+from mta.model.queue_key import QueueKey
+from mta.model.record import Record
+from mta.spool.parcels import Parcel
+from mta.spool.rehome import rehome
+from mta.spool.shards import shard_directory, shards_of
+from mta.spool.store import Spool
+
+pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+KEYS = [QueueKey(f"d{number}.example", "v") for number in range(20)]
+
+
+class KilledError(BaseException):
+    pass
+
+
+def move(root, shards):
+    rehome(root, shards, lambda key: partition.owner(key, shards), lambda _: None)
+
+
+class Mail:
+    """What was put into the spools of a daemon, to be found again."""
+
+    def __init__(self, root) -> None:
+        self.root = root
+        self.contents: dict[int, bytes] = {}
+        self.queues: dict[int, QueueKey] = {}
+
+    async def put(self, shard, keys, *, large=False, staged=(), records=()) -> list[Recipient]:
+        spool = Spool.open(shard_directory(self.root, shard), shard=shard)
+        number = spool.next_message_id()
+        octets = f"Subject: {number}\r\n\r\n{number}\r\n".encode()
+        content = octets
+        if large:
+            content = FileContent(spool.spill_directory / "large", len(octets))
+            content.path.write_bytes(octets)
+        envelope = Envelope(
+            message_id=number, mail_from="", time_queued=1.0, size=len(octets), head_size=20
+        )
+        found = [
+            Recipient(number << 16 | i, envelope, "a@b", key, 1.0) for i, key in enumerate(keys)
+        ]
+        rows = [(found[place].recipient_id, number, owner) for place, owner in staged]
+        await spool.begin_accept(envelope, content, found, records, staged=rows)
+        self.contents[number] = octets
+        self.queues |= {recipient.recipient_id: recipient.queue for recipient in found}
+        await spool.close()
+        return found
+
+    async def check(self, shards) -> None:
+        """Every recipient is once in the spool of its owner, with its content."""
+        seen = {}
+        for shard in {*shards_of(self.root), *range(shards)}:
+            spool = Spool.open(shard_directory(self.root, shard), shard=shard)
+            files = {path.name for path in spool.directory.glob("content/*/*")}
+            for state in await spool.queues():
+                page = await spool.due(state.key, 50, None, 1000)
+                for recipient in page.recipients:
+                    assert partition.owner(recipient.queue, shards) == shard
+                    assert recipient.recipient_id not in seen
+                    seen[recipient.recipient_id] = recipient.queue
+                    content = await spool.content(recipient.envelope)
+                    if isinstance(content, FileContent):
+                        files.discard(content.path.name)
+                        content = content.path.read_bytes()
+                    assert content == self.contents[recipient.envelope.message_id]
+            assert not files
+            await spool.close()
+        assert seen == self.queues
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_mail_is_where_its_owner_looks_whenever_the_move_is_killed(
+    tmp_path, monkeypatch, seed
+):
+    rng = random.Random(seed)
+    mail = Mail(tmp_path)
+    for _ in range(10):
+        await mail.put(0, rng.sample(KEYS, rng.randint(1, 4)), large=rng.random() < 0.3)
+    reached = []
+    dies_at = 0
+
+    def reach(name):
+        reached.append(name)
+        if len(reached) == dies_at:
+            raise KilledError
+
+    monkeypatch.setattr(failpoints, "reach", reach)
+    for _ in range(8):
+        shards = rng.randint(1, 4)
+        reached.clear()
+        dies_at = rng.randint(1, 25)
+        try:
+            move(tmp_path, shards)
+        except KilledError:
+            continue
+        await mail.check(shards)
+    dies_at = 0
+    for shards in (3, 1, 2):
+        move(tmp_path, shards)
+        await mail.check(shards)
+
+
+async def test_a_parcel_that_was_taken_is_not_mail_of_its_sender_any_more(tmp_path):
+    mail = Mail(tmp_path)
+    yours = [key for key in KEYS if partition.owner(key, 2) == 1][:2]
+    move(tmp_path, 2)
+    (taken,) = await mail.put(0, yours[:1], staged=[(0, 1)])
+    await mail.put(0, yours[1:], staged=[(0, 1)])
+    owner = Spool.open(shard_directory(tmp_path, 1), shard=1)
+    parcel = Parcel(taken.envelope.message_id, taken.envelope, [taken])
+    await owner.begin_accept(parcel.envelope, b"x\r\n\r\n", parcel.recipients, parcel=parcel.number)
+    await owner.settle(parcel.recipients, (), ())
+    await owner.close()
+    del mail.queues[taken.recipient_id]
+    move(tmp_path, 1)
+    await mail.check(1)
+
+
+async def test_pauses_and_positions_of_retry_lists_move_with_their_queues(tmp_path):
+    spool = Spool.open(tmp_path)
+    for key in KEYS:
+        await spool.save_queue(key, paused=True, retry_position=3)
+    await spool.close()
+    move(tmp_path, 4)
+    for shard in range(4):
+        spool = Spool.open(shard_directory(tmp_path, shard), shard=shard)
+        states = await spool.queues()
+        assert {state.key for state in states} == {
+            key for key in KEYS if partition.owner(key, 4) == shard
+        }
+        assert all(state.paused and state.retry_position == 3 for state in states)
+        await spool.close()
+
+
+async def test_records_of_a_worker_that_is_gone_are_in_the_outbox_once(tmp_path, monkeypatch):
+    mail = Mail(tmp_path)
+    move(tmp_path, 2)
+    key = next(key for key in KEYS if partition.owner(key, 2) == 1)
+    for number in range(3):
+        await mail.put(1, [key], records=[Record("r", {"rcpt": str(number)})])
+    first = Spool.open(tmp_path)
+    await first.outbox.save_positions(-1, {}, {1: 1})
+    await first.close()
+
+    def reach(name):
+        if name == "rehome.outbox-taken":
+            raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(failpoints, "reach", reach)
+        with pytest.raises(KilledError):
+            move(tmp_path, 1)
+    move(tmp_path, 1)
+    first = Spool.open(tmp_path)
+    records = [record for _, some in await first.outbox.pending() for record in some]
+    assert [record.values["rcpt"] for record in records] == ["1", "2"]
+    await first.close()
+
+
+async def test_a_worker_whose_spool_was_removed_gives_out_no_number_twice(tmp_path):
+    mail = Mail(tmp_path)
+    move(tmp_path, 2)
+    key = next(key for key in KEYS if partition.owner(key, 2) == 1)
+    (before,) = await mail.put(1, [key])
+    move(tmp_path, 1)
+    for path in sorted(shard_directory(tmp_path, 1).rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    shard_directory(tmp_path, 1).rmdir()
+    move(tmp_path, 2)
+    spool = Spool.open(shard_directory(tmp_path, 1), shard=1)
+    assert spool.next_message_id() > before.envelope.message_id
+    await spool.close()
+
+
+async def test_a_spool_in_use_is_not_moved(tmp_path):
+    spool = Spool.open(tmp_path)
+    with pytest.raises(SpoolError, match="in use"):
+        move(tmp_path, 2)
+    await spool.close()
