@@ -231,6 +231,22 @@ class LimitUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Redirection:
+    """A directive that sends mail for a queue to another, or would if it were not ignored."""
+
+    directive: str
+    value: str
+    """What it says, as written."""
+    place: str = ""
+    """`file:line`, or empty where nothing is written."""
+    targets: tuple[QueueKey, ...] = ()
+    """Where it leads; several serve in turn. Empty if it is ignored or not known."""
+    note: str = ""
+    is_partial: bool = False
+    """Whether it takes some of the mail only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """`explain QUEUE`: what rules a queue, and why it does or does not move now."""
 
@@ -263,6 +279,8 @@ class Explanation:
     """The next moment anything can happen; None if it depends on an event."""
     next_event: str = ""
     """What that moment, or the event waited for, is."""
+    ways: tuple[Redirection, ...] = ()
+    """Where its mail goes instead, step by step; empty if it stays."""
     hosts: tuple[str, ...] = ()
     """Destination hosts as known now, `10 mx1.example.net (192.0.2.1)`; notes after them."""
     sources: tuple[str, ...] = ()

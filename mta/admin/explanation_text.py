@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from mta import ids, units
-from mta.admin.answers import Explanation, LimitUse, MessageExplanation, Setting
+from mta.admin.answers import Explanation, LimitUse, MessageExplanation, Redirection, Setting
 from mta.admin.tree import kilobytes, printed_time
 from mta.model.refusal import Refusal
 
@@ -93,6 +93,7 @@ def _value(value: str) -> str:
 
 def _summary(e: Explanation) -> Iterator[str]:
     yield _labelled("Queue", str(e.queue))
+    yield from _ways(e.ways)
     due = f", {e.recipients_due} due" if e.recipients_due is not None else ""
     yield _labelled(
         "Recipients",
@@ -118,6 +119,24 @@ def _summary(e: Explanation) -> Iterator[str]:
     if e.next_event or e.next_at is not None:
         moment = _moment(e.next_at, e.now) if e.next_at is not None else ""
         yield _labelled("Next", ": ".join(part for part in (moment, e.next_event) if part))
+
+
+def _ways(ways: Sequence[Redirection]) -> Iterator[str]:
+    """One line for each step: where to, by which directive, written where."""
+    label = "Goes to"
+    for way in ways:
+        written = f"{way.directive} {way.value}".rstrip()
+        place = f" ({way.place})" if way.place else ""
+        note = f": {way.note}" if way.note else ""
+        if not way.targets:
+            yield _labelled("But", f"{written}{place}{note}")
+            continue
+        targets = ", ".join(map(str, way.targets))
+        if len(way.targets) > 1:
+            targets += " in turn"
+        what = "Some go to" if way.is_partial else label
+        yield _labelled(what, f"{targets}: {written}{place}{note}")
+        label = "then to"
 
 
 def _limits(limits: Sequence[LimitUse], now: float) -> Iterator[str]:

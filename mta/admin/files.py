@@ -1,10 +1,12 @@
 """Files as a configuration reads them: from this disk."""
 
 import socket
+from dataclasses import replace
 from glob import glob
 from pathlib import Path
 
 from mta.config.load import Loaded, load
+from mta.routing import redirect_check
 
 
 class DiskFiles:
@@ -21,4 +23,10 @@ class DiskFiles:
 
 def load_file(path: str) -> Loaded:
     """The configuration at a path of this disk, as this host names itself."""
-    return load(path, DiskFiles(), host_name=socket.getfqdn())
+    loaded = load(path, DiskFiles(), host_name=socket.getfqdn())
+    if loaded.configuration is None:
+        return loaded
+    return replace(
+        loaded,
+        diagnostics=(*loaded.diagnostics, *redirect_check.check(loaded.configuration)),
+    )

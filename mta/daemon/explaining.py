@@ -4,9 +4,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mta import units
-from mta.admin.answers import Event, Explanation, LimitUse, Setting
+from mta.admin.answers import Event, Explanation, LimitUse, Redirection, Setting
+from mta.daemon import ways
 from mta.errors import ResolveError
 from mta.model.refusal import Refusal
+from mta.routing.redirect import BACKOFF_REROUTE, MX, REROUTE
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
@@ -26,6 +28,9 @@ def refusal(queue: "Queue", configuration: "Configuration", now: float) -> Refus
         return None
     if queue.is_paused:
         return Refusal("paused", scope, None, "an operator; see `resume queue`")
+    if queue.departure is not None and queue.departure.holds:
+        directive = queue.departure.directive or MX
+        return Refusal(directive, scope, None, ways.place(directive, queue.key, configuration))
     if queue.is_undeliverable:
         return _refusal("type", scope, None, queue, configuration)
     if queue.retry_at is not None:
@@ -97,10 +102,14 @@ def explain(
 
 
 def with_settings(
-    explanation: Explanation, *, settings: tuple[Setting, ...], hosts: tuple[str, ...]
+    explanation: Explanation,
+    *,
+    settings: tuple[Setting, ...],
+    leads: tuple[Redirection, ...],
+    hosts: tuple[str, ...],
 ) -> Explanation:
     """The explanation, with what had to be looked up for it."""
-    return replace(explanation, settings=settings, hosts=hosts)
+    return replace(explanation, settings=settings, ways=leads, hosts=hosts)
 
 
 async def hosts(queue: "Queue", finder: "HostFinder") -> tuple[str, ...]:
@@ -126,6 +135,9 @@ def _next(queue: "Queue", why: Refusal | None, now: float) -> tuple[float | None
         return why.until, f"{why.directive} lets the next through"
     return None, {
         "paused": "an operator resumes it",
+        MX: "the mail hosts of its domain are looked up, and its mail moved if they say so",
+        REROUTE: "its mail is moved",
+        BACKOFF_REROUTE: "its mail is moved",
         "type": "a version that delivers so, or another type",
         "disable-source-ip": "a source address is enabled again",
     }.get(why.directive, f"a connection of {why.scope} ends")

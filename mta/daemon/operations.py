@@ -40,7 +40,7 @@ from mta.admin.operations import (
 )
 from mta.admin.pattern import QueuePattern, wildcard
 from mta.bounces import local
-from mta.daemon import explaining, reload
+from mta.daemon import explaining, reload, ways
 from mta.model.queue_key import QueueKey
 from mta.spool.query import RecipientQuery
 
@@ -231,12 +231,15 @@ class ShardOperations:
         if not shard.owns(queue):
             raise CommandRefusedError(f"another worker owns queue {queue}")
         now = clock.now()
-        known = shard.scheduler.queues.get(queue) or shard.scheduler.queue(queue, now)
+        await shard.rollups.find_out(queue, shard.router.redirects)
+        known = shard.scheduler.queue(queue, now)
+        end = shard.scheduler.queue(ways.end(queue, shard.router), now)
         answer = explaining.explain(known, shard.scheduler, shard.configuration, now)
         return explaining.with_settings(
             answer,
             settings=_settings(shard.configuration.explain(queue)),
-            hosts=await explaining.hosts(known, shard.hosts),
+            leads=ways.of(queue, shard.router, shard.configuration),
+            hosts=await explaining.hosts(end, shard.hosts),
         )
 
     async def explain_message(self, message_id: int) -> MessageExplanation:
@@ -434,7 +437,8 @@ class ShardOperations:
         self._stopping.set()
 
     def _check_vmta(self, queue: QueueKey) -> None:
-        if not self._shard.has_vmta(queue.vmta):
+        known = self._shard.scheduler.queues.get(queue)
+        if not self._shard.has_vmta(queue.vmta) and not (known and known.recipients):
             raise CommandRefusedError(
                 f'there is no VirtualMTA "{queue.vmta}"; `show vmtas` lists those there are'
             )

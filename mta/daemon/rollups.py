@@ -12,14 +12,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mta import clock
 from mta.errors import ResolveError
+from mta.model.queue_key import QueueKey
 from mta.model.rollup_rule import SUFFIX, RollupRule
 from mta.model.route import RouteHost
 from mta.routing import hosts
+from mta.routing.redirect import QUEUE_TO, Redirects
 from mta.routing.rollup import DOMAINS_MAX, RollupList, lowest
 
 if TYPE_CHECKING:
     from mta.net.resolver import Resolver
     from mta.queues.queue import Queue
+
+ASKED_AGAIN_S = 5
+"""How long a DNS that failed somebody who asked for an explanation counts as "none"."""
 
 
 class _Known(NamedTuple):
@@ -54,6 +59,13 @@ class Rollups:
         if until <= now:
             until = now + again_after  # No server answered; this is what one said before.
         self._learn(domain, self.list.match(domain, names, addresses), until)
+
+    async def find_out(self, key: QueueKey, redirects: Redirects) -> None:
+        """Make known what the way of new mail for a queue depends on."""
+        steps = redirects.outlook(key)
+        renamed = steps[0][1].targets[0] if steps and steps[0][1].directive == QUEUE_TO else key
+        if redirects.must_look_up(renamed):
+            await self.look_up(renamed.domain, again_after=ASKED_AGAIN_S)
 
     def plan(self, queue: "Queue") -> "hosts.Plan | None":
         """The hosts that the lines of a rollup queue name; None if they name none."""

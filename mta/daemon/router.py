@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mta import clock
 from mta.model.queue_key import QueueKey
 from mta.routing.cold import ColdCounts, Count
-from mta.routing.redirect import COLD, Hop, Loop, Redirects
+from mta.routing.redirect import Hop, Loop, Redirects
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
@@ -82,22 +82,26 @@ class Router:
             key, pool = hop.key, hop.pool or pool
         return key, pool
 
-    def colds(self, key: QueueKey) -> list[Count]:
-        """How much each cold VirtualMTA of a queue's took today."""
-        vmta = self._configuration.vmta(key.vmta)
-        colds = self._cold_names(key) if vmta is not None else []
-        return [self._counts.use(key.vmta, cold, key.domain, today()) for cold in colds]
+    def colds(self, key: QueueKey) -> list[tuple[Count, int]]:
+        """What each cold VirtualMTA of a queue's took today, and how much it may take."""
+        limits = self._limits(key)
+        counts = [
+            self._counts.use(key.vmta, cold, key.domain, today()) for cold in self._cold_names(key)
+        ]
+        return [(count, count.limit(limits)) for count in counts]
 
     def _divert(self, key: QueueKey) -> str:
         colds = self._cold_names(key)
         if not colds:
             return ""
-        limits = self._configuration.domain(key).max_cold_virtual_mta_msg
-        cold, changed = self._counts.divert(key.vmta, key.domain, colds, limits, today())
+        cold, changed = self._counts.divert(key.vmta, key.domain, colds, self._limits(key), today())
         for count in changed:
             # Asked before the message is: it is never more than was counted.
             self._spool.save_cold(count).add_done_callback(lambda done: done.exception())
         return cold
+
+    def _limits(self, key: QueueKey) -> tuple[int, ...]:
+        return self._configuration.domain(key).max_cold_virtual_mta_msg
 
     def _cold_names(self, key: QueueKey) -> list[str]:
         vmta = self._configuration.vmta(key.vmta)
@@ -116,8 +120,3 @@ class Router:
 def today() -> int:
     """The local date, as a number that grows by one each midnight."""
     return date.fromtimestamp(clock.now()).toordinal()  # noqa: DTZ012 - local midnight is meant
-
-
-def is_cold(hops: list[Hop]) -> bool:
-    """Whether a way leads over a cold VirtualMTA."""
-    return any(hop.directive == COLD for hop in hops)

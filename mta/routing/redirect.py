@@ -201,6 +201,26 @@ class Redirects:
             and not self._configuration.domain(key).smtp_hosts
         )
 
+    def outlook(self, key: QueueKey) -> list[tuple[QueueKey, Edge]]:
+        """The steps of new mail, each from the queue before; of a pool, over its first member."""
+        steps: list[tuple[QueueKey, Edge]] = []
+        renamed = False
+        while edge := self._renaming(key, renamed=renamed) or self._rerouting(key):
+            steps.append((key, edge))
+            key, renamed = edge.targets[0], edge.directive in (QUEUE_TO, MX)
+        return steps
+
+    def ignored(self, key: QueueKey) -> list[Loop]:
+        """Directives of a queue that are ignored because they come back."""
+        steps: list[tuple[QueueKey, Edge]] = self.outlook(key)
+        end = steps[-1][1].targets[0] if steps else key
+        sound = self._sound_static(end)
+        found = [Loop(end, e.directive) for e in self._static_edges(end) if e not in sound]
+        edge = self._backoff_edge(end)
+        if edge is not None and self._if_sound(end, edge) is None:
+            found.append(Loop(end, edge.directive))
+        return found
+
     def siblings(self, key: QueueKey) -> Iterator[QueueKey]:
         """The queues of the same domain: their way may depend on the mode of this one."""
         return (QueueKey(key.domain, name) for name in self._configuration.vmta_names())

@@ -9,7 +9,9 @@ import csv
 import random
 from collections import Counter
 
+from mta.admin.explanation_text import explanation
 from mta.admin.pattern import QueuePattern
+from mta.model.queue_key import QueueKey
 from mta.sim.loop import until
 from mta.sim.network import Network
 from mta.sim.node import Node
@@ -363,3 +365,61 @@ async def test_mail_of_a_virtual_mta_that_is_removed_bounces_when_its_rest_is_ov
         assert len(rows) == 3
         assert all(row["dsnStatus"].startswith("5.3.5") for row in rows)
         assert some.journal == []
+
+
+async def explained(some, queue):
+    answer = await some.node.operations.explain_queue(QueueKey.parse(queue))
+    return answer, [line for line in explanation(answer) if line]
+
+
+async def test_explain_says_where_mail_goes_by_which_line(tmp_path):
+    async with world(tmp_path) as some:
+        extra = "<virtual-mta a>\ncold-virtual-mta c\n</virtual-mta>\n"
+        extra += "<mx-rollup-list>\nmx mx1.p.example p.rollup\n</mx-rollup-list>"
+        text = some.text(
+            extra, a="max-cold-virtual-mta-msg 1/d,2/d", b="backoff-reroute-to-virtual-mta c"
+        )
+        await some.node.start(text)
+        lines = text.splitlines()
+
+        def place(what):
+            return f"sim.conf:{lines.index(what) + 1}"
+
+        answer, told = await explained(some, "one.example/a")
+        assert (
+            f"Goes to     p.rollup/a: mx mx1.p.example ({place('mx mx1.p.example p.rollup')})"
+            in told
+        )
+        assert (
+            f"Some go to  p.rollup/c: cold-virtual-mta c ({place('cold-virtual-mta c')}): 0 of 1 "
+            "messages today, 1 left; day 1 of max-cold-virtual-mta-msg 1/d,2/d "
+            f"({place('max-cold-virtual-mta-msg 1/d,2/d')})"
+        ) in told
+        assert answer.hosts == (f"mx1.p.example ({MX1})",)
+        some.node.shard.scheduler.queue(QueueKey("two.example", "b"), 0.0)
+        await some.set_mode("two.example/b", "backoff")
+        _, told = await explained(some, "two.example/b")
+        assert told[1:3] == [
+            f"Goes to     p.rollup/b: mx mx1.p.example ({place('mx mx1.p.example p.rollup')})",
+            "Recipients  0 waiting, 0 due, 0 in flight; 0.0 kbytes; 0 connections",
+        ]
+        await some.set_mode("p.rollup/b", "backoff")
+        _, told = await explained(some, "two.example/b")
+        where = place("backoff-reroute-to-virtual-mta c")
+        assert told[2] == f"then to     p.rollup/c: backoff-reroute-to-virtual-mta c ({where})"
+
+
+async def test_explain_says_what_is_ignored_and_what_is_gone(tmp_path):
+    async with world(tmp_path, Profile(greylist_tries=1)) as some:
+        await some.node.start(some.text(a="reroute-to-virtual-mta b", b="reroute-to-virtual-mta a"))
+        _, told = await explained(some, "one.example/a")
+        assert told[1] == (
+            "But         reroute-to-virtual-mta b (sim.conf:20): ignored: from there mail for "
+            "one.example/a would come back"
+        )
+        await some.send(1, vmta="c")
+        await some.wait_for({"one.example/c": 1})
+        text = some.text()
+        some.node.reload(text[: text.index("<virtual-mta c>")])
+        _, told = await explained(some, "one.example/c")
+        assert told[1].startswith("But         virtual-mta c: it is not in the configuration any")
