@@ -62,7 +62,6 @@ SECTIONS: Final[dict[str, SectionRule]] = {
             ("global", "bounce-processor", "feedback-loop-processor"),
             "a name",
             is_argument_optional=True,
-            note=NOT_YET,
         ),
         SectionRule(
             "email-patterns",
@@ -73,14 +72,12 @@ SECTIONS: Final[dict[str, SectionRule]] = {
         SectionRule("rewrite-list", lists.RewriteListDirectives, argument="a name", note=NOT_YET),
         SectionRule("mx-rollup-list", lists.MxRollupDirectives),
         SectionRule("domain-key-list", lists.DomainKeyListDirectives, argument="a name"),
-        SectionRule("aliases", lists.AliasesDirectives, note=NOT_YET),
+        SectionRule("aliases", lists.AliasesDirectives),
         SectionRule(
             "signals-filter", lists.SignalsFilterDirectives, argument="a name", note=NOT_YET
         ),
         SectionRule("smtp-user", services.SmtpUserDirectives, argument="a name"),
-        SectionRule(
-            "source-group", services.SourceGroupDirectives, argument="a name", note=NOT_YET
-        ),
+        SectionRule("source-group", services.SourceGroupDirectives, argument="a name"),
         SectionRule("bounce-processor", services.BounceProcessorDirectives, note=NOT_YET),
         SectionRule(
             "feedback-loop-processor", services.FeedbackLoopProcessorDirectives, note=NOT_YET

@@ -11,7 +11,7 @@ from mta.config.block import Block, Entry
 from mta.config.expressions import compile_expression, split_expression
 from mta.config.macros import Macros
 from mta.config.patterns import DomainPattern, parse_pattern
-from mta.config.place import Diagnostics
+from mta.config.place import Diagnostics, Place
 from mta.model.secret import ClearSecret, ScramSecret, Secret, parse_secret
 from mta.settings.kinds import unquote
 from mta.units import UNLIMITED
@@ -50,7 +50,8 @@ class AddressList:
     addresses: tuple[str, ...] = ()
     """Addresses, lower case, and local parts."""
     expressions: tuple[re.Pattern[str], ...] = ()
-    files: tuple[str, ...] = ()
+    files: tuple[tuple[str, Place], ...] = ()
+    """Paths, and where each is given."""
     domains: tuple[DomainPattern, ...] = ()
 
 
@@ -218,7 +219,7 @@ class Builder:
             name=block.name,
             addresses=tuple(addresses),
             expressions=tuple(expressions),
-            files=block.values.get("address_file", ()),
+            files=tuple((e.value, e.place) for e in block.entries.get("address_file", ())),
             domains=tuple(domains),
         )
 

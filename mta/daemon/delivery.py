@@ -187,9 +187,9 @@ class Delivery:
                 self._scheduler.connected(connection, "")
                 self._discard(connection)
                 return
-            if not self._context.has_vmta(queue.key.vmta):
-                self._scheduler.connected(connection, "")
-                self._bounce_due(connection, local.no_such_vmta(queue.key.vmta))
+            outcome = local.never_sent(queue.key, has_vmta=self._context.has_vmta(queue.key.vmta))
+            if outcome is not None:
+                self._bounce_due(connection, outcome)
                 return
             dialogue = await self._connect(connection)
             if dialogue is None:
@@ -267,8 +267,7 @@ class Delivery:
             after = queue.settings.retry_after_dns_error
             self._scheduler.failed(connection, str(error), now, after=after)
             return
-        self._scheduler.connected(connection, "")
-        self._bounce_due(connection, Bounced(error.status, "", error.status_text))
+        self._bounce_due(connection, lambda _: Bounced(error.status, "", error.status_text))
 
     def _unreachable(self, connection: "Connection", problem: ConnectFailed | None) -> None:
         now = clock.now()
@@ -453,12 +452,14 @@ class Delivery:
         self._ledger.settle(recipients, (), records)
         self._scheduler.settled(queue, recipients)
 
-    def _bounce_due(self, connection: "Connection", outcome: Bounced) -> None:
+    def _bounce_due(self, connection: "Connection", outcome: local.OutcomeOf) -> None:
         """Bounce what a connection would have delivered; then it is over."""
+        self._scheduler.connected(connection, "")
         now = clock.now()
         while isinstance(batch := self._scheduler.next_batch(connection, now), list):
             connection.batch = []
-            self.bounce(connection.queue, batch, outcome, now)
+            for recipient in batch:
+                self.bounce(connection.queue, [recipient], outcome(recipient), now)
         self._scheduler.closed(connection, now)
 
     async def _bounce_queue(self, queue: "Queue", outcome: Bounced) -> None:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 from mta import address, clock, ids
 from mta.accounting import build
 from mta.admin.traffic import TrafficCounters
+from mta.daemon import expansion
+from mta.daemon.suppression import Suppression
 from mta.errors import SpoolError, SpoolFullError
 from mta.model.message import Content, Envelope, FileContent, Recipient
-from mta.model.queue_key import QueueKey
+from mta.model.queue_key import INVALID_DOMAIN, QueueKey
 from mta.model.reply import Reply
 from mta.routing import pool, relay, select
 from mta.settings.source import SourceSettings
@@ -49,6 +51,7 @@ TRY_LATER = Reply(
     ("4.7.1 relaying denied for now (relay-debug): your address may not send through this host",),
 )
 AUTH_REQUIRED = Reply(530, ("5.7.0 authentication is required (require-auth)",))
+TOO_MANY_RCPTS = Reply(554, ("5.5.3 too many recipients with those that aliases stand for",))
 TOO_MANY_HOPS = Reply(554, ("5.4.6 the message has passed too many hosts; look for a mail loop",))
 DISK_FULL = Reply(452, ("4.3.1 the spool is full; try again later",))
 SPOOL_BROKEN = Reply(451, ("4.3.0 the message could not be stored; try again later",))
@@ -82,6 +85,7 @@ class Intake:
         configuration: "Configuration",
         spool: "Spool",
         *,
+        suppression: Suppression,
         keep: Keep,
         router: "Router",
         inbox: Inbox,
@@ -91,6 +95,7 @@ class Intake:
         log: Callable[[str], None],
     ) -> None:
         self.configuration = configuration
+        self.suppression = suppression
         self.is_stopping = False
         self._spool = spool
         self._keep = keep
@@ -111,11 +116,13 @@ class Intake:
     def follow(
         self,
         configuration: "Configuration",
+        suppression: Suppression,
         wanted_kinds: frozenset[str],
         acct_headers: frozenset[bytes],
     ) -> None:
         """Take a new configuration for the messages to come."""
         self.configuration = configuration
+        self.suppression = suppression
         self.wanted_kinds = wanted_kinds
         self.acct_headers = acct_headers - {X_DKIM_KEY}
 
@@ -158,6 +165,8 @@ class Intake:
             domain=domain,
             address=rcpt.address,
         ):
+            if source.suppression_lists and not source.accept_invalid_recipients:
+                return self.suppression.refusal(source.suppression_lists, rcpt.address)
             return None
         return TRY_LATER if self.configuration.root.relay_debug else NO_RELAYING
 
@@ -182,6 +191,13 @@ class Intake:
             return TOO_MANY_HOPS
         processed = _processed(source)
         found = header_block.find(head, processed | self.acct_headers | _jobid_header(source))
+        refusals: dict[str, str] = {}
+        if source.accept_invalid_recipients:
+            refusals = expansion.refusals(rcpts, source.suppression_lists, self.suppression)
+        if source.bcc or self.configuration.submitters.aliases:
+            rcpts = expansion.expanded(rcpts, source.bcc, self.configuration, refusals)
+            if len(rcpts) > ids.RECIPIENTS_MAX:
+                return TOO_MANY_RCPTS
         envelope = Envelope(
             message_id=self._spool.next_message_id(),
             mail_from=mail.mail_from,
@@ -204,6 +220,7 @@ class Intake:
             remove_fields=self._removed(source, processed, found, head),
             dkim_options=found.get(X_DKIM_OPTIONS, "") if source.process_x_dkim_options else "",
             has_dkim_key=source.process_x_dkim_key and X_DKIM_KEY in found,
+            refusals=refusals,
             acct_headers={
                 name.decode(): found[name] for name in self.acct_headers if name in found
             },
@@ -264,22 +281,23 @@ class Intake:
         now: float,
     ) -> list[Recipient] | Reply:
         """A queue for each recipient; a Reply if the VirtualMTA asked for does not exist."""
-        chosen: dict[str, tuple[QueueKey, str]] = {}
+        chosen: dict[tuple[str, str], tuple[QueueKey, str]] = {}
         diverted: dict[QueueKey, str] | None = {} if envelope.source_type == "smtp" else None
         recipients = []
         for index, rcpt in enumerate(rcpts):
             domain = address.domain_of(rcpt.address)
-            found = chosen.get(domain)
+            if rcpt.address in envelope.refusals:
+                domain = INVALID_DOMAIN
+            by = address.domain_of(rcpt.chosen_by) if rcpt.chosen_by else domain
+            found = chosen.get((by, domain))
             if found is None:
-                choice = select.choose(
-                    self.configuration, source, domain, x_virtual_mta, self._turns
-                )
+                choice = select.choose(self.configuration, source, by, x_virtual_mta, self._turns)
                 if choice.error:
                     return Reply(550, (choice.error,))
                 found = QueueKey(domain, choice.vmta), choice.pool
                 if self._router.is_used:
                     found = self._router.end(*found, diverted)
-                chosen[domain] = found
+                chosen[by, domain] = found
             queue, pool_name = found
             recipients.append(
                 Recipient(

@@ -70,7 +70,8 @@ async def _serve(config_path: str, configuration: "Configuration", remarks: list
     except* (PetrelError, OSError) as group:
         failures = leaves(group)
     for error in failures:
-        startup_error(str(error), log)
+        for text in error.args[0] if isinstance(error, ConfigError) else (error,):
+            startup_error(str(text), log)
     return EXIT_START if failures else 0
 
 

@@ -7,6 +7,7 @@ from mta.admin.answers import ReloadAnswer
 from mta.admin.operations import CommandRefusedError
 from mta.config.plan import restarts
 from mta.daemon.loading import let_go, load_checked, made_to_last
+from mta.daemon.suppression import read_lists
 from mta.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,7 +43,11 @@ def say(told: ReloadAnswer, log: "LogLines") -> None:
 async def adopt(shard: "Shard", configuration: "Configuration") -> None:
     """It is in force in the shard at once, and followed by its queues when this returns."""
     before = [shard.configuration]
+    try:
+        suppression = await read_lists(configuration.submitters.address_lists)
+    except ConfigError as error:
+        raise CommandRefusedError("\n".join(error.args[0])) from None
     with made_to_last():  # What the queues make of it stays as long.
-        shard.reload(configuration)
+        shard.reload(configuration, suppression)
         await shard.followed()
     await let_go(before)

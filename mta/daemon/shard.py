@@ -30,6 +30,7 @@ from mta.daemon.records import RecordForwarder
 from mta.daemon.rollups import Rollups
 from mta.daemon.router import Router
 from mta.daemon.signing import Signer, Threads
+from mta.daemon.suppression import Suppression, read_lists, read_now
 from mta.daemon.takeover import Takeover
 from mta.daemon.traces import Traces
 from mta.net.listener import Door
@@ -171,6 +172,7 @@ class Shard:
         self.intake = Intake(
             configuration,
             self.spool,
+            suppression=await read_lists(configuration.submitters.address_lists),
             keep=keep,
             inbox=inbox,
             router=self.router,
@@ -222,17 +224,25 @@ class Shard:
                 now=now,
             )
 
-    def reload(self, configuration: "Configuration") -> None:
-        """Let a new configuration be in force for all that happens from now on."""
+    def reload(
+        self, configuration: "Configuration", suppression: Suppression | None = None
+    ) -> None:
+        """Let a new configuration be in force for all that happens from now on.
+
+        `suppression` are its address lists, where they were read already.
+        """
+        suppression = suppression or read_now(configuration.submitters.address_lists)
         self.configuration = configuration
         self.own = self.machine.own_addresses()
         self._follow()
         self.router.follow(configuration, self.rollups)
-        self.intake.follow(configuration, self.wanted_kinds, acct_headers(configuration))
+        self.intake.follow(
+            configuration, suppression, self.wanted_kinds, acct_headers(configuration)
+        )
         self.accounts.follow(configuration)
         self.accounting.reload(configuration.acct_files)
         self.scheduler.reload(configuration, self.own, clock.now(), self.router.redirects)
-        self.door.configuration = configuration
+        self.door.follow(configuration)
         self.door.own = self.own
         self.delivery.kick()
 

@@ -55,6 +55,8 @@ class Envelope:
     """What an X-DKIM-Options field asks, where the source may ask."""
     has_dkim_key: bool = False
     """Whether the content has an X-DKIM-Key field to sign with. The key stays there."""
+    refusals: dict[str, str] = field(default_factory=dict)
+    """Why recipients bounce that were accepted nevertheless, by address."""
     acct_headers: dict[str, str] = field(default_factory=dict)
     """Header values that accounting files ask for, by lower-case name."""
 

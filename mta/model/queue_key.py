@@ -5,6 +5,9 @@ from typing import Final, NamedTuple
 DEFAULT_VMTA: Final = "{default}"
 """The VirtualMTA of messages that chose none. Guide: VirtualMTAs."""
 
+INVALID_DOMAIN: Final = "{invalid}"
+"""The destination of recipients that were accepted to be bounced (`accept-invalid-recipients`)."""
+
 
 class QueueKey(NamedTuple):
     """`domain/vmta`; domain is lower case."""

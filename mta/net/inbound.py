@@ -16,7 +16,7 @@ from aiosmtpd.smtp import SMTP
 from mta.model.reply import Reply
 from mta.net.incoming import Incoming
 from mta.net.reception import Session
-from mta.net.refusals import STOPPING, TIMEOUT, TOO_MANY
+from mta.net.refusals import STOPPING, TIMEOUT
 from mta.smtp.command import LINE_OCTETS_MAX, MailParameters, RcptParameters
 from mta.smtp.sasl import RESPONSE_OCTETS_MAX, Exchange
 from mta.smtp.server import Server, Step
@@ -62,6 +62,8 @@ class Inbound(SMTP):
         """Octets of content since the time for them began; 0 where it begins again."""
         self._chunks: Incoming | None = None
         """The message that comes by BDAT."""
+        self._slot: str | None = None
+        """The `<source-group>` of the slot it has, empty for none; None without a slot."""
         self.task: asyncio.Task[None] | None = None
 
     # aiosmtpd
@@ -101,14 +103,16 @@ class Inbound(SMTP):
         door.connections_top = max(door.connections_top, len(door.connections))
         session: Session | None = None
         try:
-            session = self._admitted()
-            if session is not None:
+            session = self._met()
+            if session is not None and await self._has_slot(session):
                 await self._serve(session)
         except (ConnectionError, ssl.SSLError):
             pass  # the client is gone; nothing was promised that is not on disk
         finally:
             if session is not None:
                 door.reception.close_session(session)
+                if self._slot is not None:
+                    door.free_slot(self._slot)
             self._discard_chunks()
             self._writer.close()
 
@@ -127,7 +131,22 @@ class Inbound(SMTP):
         if self.transport is not None:
             cast("asyncio.Transport", self.transport).abort()
 
-    def _admitted(self) -> Session | None:
+    async def _has_slot(self, session: Session) -> bool:
+        """Whether there is room for one more client of its kind; it is told if not."""
+        group = session.source.source_group
+        refusal = await self._door.take_slot(
+            group,
+            waits=self._listener.await_slot,
+            timeout=session.source.smtp_command_timeout,
+        )
+        if refusal:
+            text = f"421 4.3.2 too many connections ({refusal}); try again later\r\n"
+            self._writer.write(text.encode("ascii", "backslashreplace"))
+            return False
+        self._slot = group
+        return True
+
+    def _met(self) -> Session | None:
         """The session of a client that may talk to us; None after refusing it."""
         door = self._door
         transport = self.transport
@@ -137,9 +156,6 @@ class Inbound(SMTP):
         if not peer or not local:
             return None
         configuration = door.configuration
-        if len(door.connections) > configuration.root.total_max_smtp_in:
-            self._writer.write(TOO_MANY)
-            return None
         peer_ip = peer[0].removeprefix("::ffff:")
         name = self._listener.source
         session = Session(

@@ -1,12 +1,14 @@
 """Listening for mail: sockets, and the connections that come in through them."""
 
 import asyncio
+from collections import deque
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 
 from mta.net.bind import Bind, bound
 from mta.net.inbound import Inbound
 from mta.net.reception import Admission, Reception
+from mta.net.slots import WAITING_MAX, Slots
 from mta.net.tls_server import server_context
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ class Door:
         self.own = own
         self.connections: set[Inbound] = set()
         self.connections_top = 0
+        self.slots = Slots(configuration.root.total_max_smtp_in, configuration.submitters.groups)
+        self._waiting: deque[tuple[str, asyncio.Future[str]]] = deque()
         self._servers: list[asyncio.Server] = []
         self._is_closing = False
 
@@ -49,9 +53,50 @@ class Door:
                 )
             )
 
+    def follow(self, configuration: "Configuration") -> None:
+        """Take a new configuration for the clients to come."""
+        self.configuration = configuration
+        self.slots.follow(configuration.root.total_max_smtp_in, configuration.submitters.groups)
+        self._admit_waiting()
+
+    async def take_slot(self, group: str, *, waits: bool, timeout: float) -> str:
+        """A slot for a client of that group; else the directive that refuses it.
+
+        Those who wait are served in turn, but none for a group that is full.
+        """
+        refusal = self.slots.take(group)
+        if not refusal or not waits or len(self._waiting) >= WAITING_MAX or self._is_closing:
+            return refusal
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._waiting.append((group, future))
+        done, _ = await asyncio.wait([future], timeout=timeout)
+        if not done:
+            future.set_result(refusal)
+        return future.result()
+
+    def free_slot(self, group: str) -> None:
+        """A client that had a slot is gone."""
+        self.slots.free(group)
+        if self._waiting:
+            self._admit_waiting()
+
+    def _admit_waiting(self) -> None:
+        still: deque[tuple[str, asyncio.Future[str]]] = deque()
+        for group, future in self._waiting:
+            if future.done():
+                continue
+            if self.slots.take(group):
+                still.append((group, future))
+            else:
+                future.set_result("")
+        self._waiting = still
+
     async def close(self, within_s: float) -> None:
         """Accept nothing more; end what is idle, let messages under way finish, then break off."""
         self._is_closing = True
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_result("the service is stopping")
         for server in self._servers:
             server.close()
         for connection in list(self.connections):

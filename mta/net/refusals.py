@@ -2,7 +2,6 @@
 
 from mta.model.reply import Reply
 
-TOO_MANY = b"421 4.3.2 too many connections; try again later\r\n"
 STOPPING = b"421 4.3.2 the service is stopping; try again in a minute\r\n"
 TIMEOUT = b"421 4.4.2 timeout; closing\r\n"
 BARE = Reply(554, ("5.6.0 the message has a CR or LF that is no line end; lines end with CRLF",))

@@ -35,7 +35,6 @@ class ListenerDirectives:
         BOOLEAN,
         False,
         "Per-listener version of smtp-await-slot.",
-        not_yet=True,
     )
     immediate_tls: bool = directive(
         BOOLEAN,
@@ -81,7 +80,7 @@ class ListenerDirectives:
         "",
         "TLS 1.3 suites.",
         name="tls-tlsv1.3-ciphersuites",
-        not_yet=True,
+        no_effect="the TLS library's own suites serve; all of them are sound",
     )
     tls_dh_key_length: str = directive(
         choice("1024", "2048", "4096"),

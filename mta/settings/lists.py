@@ -115,17 +115,14 @@ class AddressListDirectives:
     address: tuple[str, ...] = repeated(
         TEXT,
         "Member of the list.",
-        not_yet=True,
     )
     address_file: tuple[str, ...] = repeated(
         FILE,
         "One address or local part per line.",
-        not_yet=True,
     )
     domain: tuple[str, ...] = repeated(
         TEXT,
         "Whole domain.",
-        not_yet=True,
     )
 
 
@@ -186,5 +183,4 @@ class AliasesDirectives:
         TEXT,
         "Forwarding. Source is a full address, *@domain, or a bare local part (which then "
         "matches only local host names). No regex.",
-        not_yet=True,
     )

@@ -106,7 +106,6 @@ class RootSettings:
         BOOLEAN,
         False,
         "true: hold new inbound connections until a slot frees; false: answer 421 and close.",
-        not_yet=True,
     )
     smtp_server_tls_certificate: tuple[str, str] = directive(
         CERTIFICATE,
@@ -160,7 +159,7 @@ class RootSettings:
         "Ciphersuites for inbound TLS 1.3. The name is irregular: elsewhere it ends in "
         "tlsv1.3-ciphersuites.",
         name="smtp-server-tls-v1.3-ciphersuites",
-        not_yet=True,
+        no_effect="the TLS library's own suites serve; all of them are sound",
     )
     smtp_server_tls_dh_key_length: str = directive(
         choice("1024", "2048", "4096"),
@@ -328,7 +327,6 @@ class RootSettings:
         TEXT,
         "Forwarding. Source is a full address, *@domain, or a bare local part (which then "
         "matches only local host names). No regex.",
-        not_yet=True,
     )
     relay_domain: tuple[str, ...] = repeated(
         TEXT,

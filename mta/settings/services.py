@@ -16,6 +16,7 @@ from mta.settings.kinds import (
     choice,
     name_of,
 )
+from mta.units import UNLIMITED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +56,13 @@ class SourceGroupDirectives:
 
     max_smtp_in: int = directive(
         COUNT,
-        0,
+        UNLIMITED,
         "Inbound connection cap for the group.",
-        not_yet=True,
     )
     reserved_smtp_in: int = directive(
         COUNT,
         0,
         "Inbound connections kept free for the group.",
-        not_yet=True,
     )
 
 

@@ -144,7 +144,6 @@ class SourceSettings:
         False,
         "Accept syntactically bad or suppressed recipients and bounce them afterwards "
         "rather than rejecting at RCPT.",
-        not_yet=True,
     )
     auto_qualify_domain: bool = directive(
         BOOLEAN,
@@ -290,7 +289,6 @@ class SourceSettings:
         EMAIL,
         "",
         "Blind copy of every message received.",
-        not_yet=True,
     )
     verp_default: bool = directive(
         BOOLEAN,
@@ -316,13 +314,11 @@ class SourceSettings:
         "Named <address-list>s whose addresses are refused: 550 5.7.1 recipient is in "
         "suppression list 'name': <addr>, or bounced later when accept-invalid-recipients "
         "is on.",
-        not_yet=True,
     )
     source_group: str = directive(
         TEXT,
         "",
         "Join a <source-group>.",
-        not_yet=True,
     )
     rewrite_list: str = directive(
         REWRITE_LIST,

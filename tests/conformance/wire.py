@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mta.config.configuration import ListenerSettings
 from mta.config.place import Place
+from mta.config.submitters import Submitters
 from mta.model.message import FileContent
 from mta.model.reply import Reply
 from mta.net.inbound import Inbound
@@ -69,6 +70,7 @@ class Configuration:
 
     def __init__(self, domain_suffix, source):
         self.root = RootSettings(host_names=("mx.example",), domain_suffix=domain_suffix)
+        self.submitters = Submitters()
         self._source = SourceSettings(**source)
 
     def source(self, client_ip, listener_source="", user_source=""):

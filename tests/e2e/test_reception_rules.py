@@ -1,0 +1,143 @@
+"""Suppression lists, aliases, copies, groups of sources: from the client to the provider."""
+
+import asyncio
+import contextlib
+import smtplib
+
+import pytest
+
+from mta.sim.provider import Provider
+from tests.e2e.daemon import until
+from tests.e2e.loopback import Loopback
+from tests.e2e.submission import Letter, client
+
+pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+
+
+@pytest.fixture
+async def loopback(tmp_path):
+    async with Provider() as provider:
+        opened = Loopback(tmp_path, provider.port)
+        opened.provider = provider
+
+        def configured(source, top="", **sections):
+            opened.configure(
+                top=f"{top}\n<source 127.0.0.1>\nalways-allow-relaying yes\n{source}\n</source>",
+                acct="records d,b,r",
+                **sections,
+            )
+
+        opened.configured = configured
+        yield opened
+
+
+async def codes(smtp, *lines):
+    return [(await smtp.execute_command(line.encode()))[0] for line in lines]
+
+
+async def test_suppressed_recipients_are_refused_and_a_reload_reads_the_file_again(loopback):
+    file = loopback.directory / "list.txt"
+    file.write_text("".join(f"user{n}@example.com\n" for n in range(100_000)))
+    loopback.configured(
+        "suppression-lists gone", f"<address-list gone>\naddress-file {file}\n</address-list>"
+    )
+    async with loopback.running() as daemon, client(loopback.address) as smtp:
+        await smtp.execute_command(b"MAIL FROM:<a@sender.example>")
+        code, text = await smtp.execute_command(b"RCPT TO:<User77@example.com>")
+        address = "<User77@example.com>"
+        refusal = f'recipient is in suppression list "gone": {address} in "RCPT TO:{address}"'
+        assert (code, text) == (550, f"5.7.1 {refusal}")
+        assert await codes(smtp, "RCPT TO:<kim@example.com>") == [250]
+        file.write_text("kim@example.com\n")
+        assert (await daemon.command("reload")).code == 0
+        assert await codes(smtp, "RCPT TO:<kim@example.com>", "RCPT TO:<user77@example.com>") == [
+            550,
+            250,
+        ]
+        file.unlink()
+        failed = await daemon.command("reload")
+        assert failed.code != 0
+        assert "list.txt: No such file" in failed.text
+        assert await codes(smtp, "RCPT TO:<kim@example.com>") == [550]
+
+
+async def test_invalid_and_suppressed_recipients_bounce_where_they_are_accepted(loopback):
+    loopback.configured(
+        "suppression-lists gone\naccept-invalid-recipients yes",
+        "<address-list gone>\naddress kim@example.com\n</address-list>",
+    )
+    async with loopback.running():
+        async with client(loopback.address) as smtp:
+            said = await codes(
+                smtp, "MAIL FROM:<a@sender.example>", "RCPT TO:<kim@example.com>",
+                "RCPT TO:<not an address>", "RCPT TO:<lee@example.com>",
+            )  # fmt: skip
+            assert said == [250] * 4
+            await smtp.data("Subject: x\r\n\r\nx\r\n")
+        await until(lambda: len(loopback.rows("d,b")) >= 3, 30, loopback.told)
+    assert {(r["type"], r["rcpt"], r["dsnStatus"][:5]) for r in loopback.rows("d,b")} == {
+        ("d", "lee@example.com", "2.0.0"),
+        ("b", "kim@example.com", "5.7.1"),
+        ("b", "not an address", "5.1.3"),
+    }
+    suppressed = next(r for r in loopback.rows("b") if r["rcpt"] == "kim@example.com")
+    assert 'recipient is in suppression list "gone"' in suppressed["dsnDiag"]
+    assert "kim@example.com" not in {received.rcpt for received in loopback.provider.journal}
+
+
+async def test_aliases_and_copies_after_the_virtual_mta_is_chosen(loopback):
+    loopback.configured(
+        "bcc archive@archive.example\ndefault-virtual-mta any",
+        "alias info kim@one.example,lee@two.example\n<virtual-mta any>\n</virtual-mta>\n"
+        "<virtual-mta local>\n</virtual-mta>",
+        domain="max-smtp-out 5\n</domain>\n<domain mta.sender.example>\nvirtual-mta local",
+    )
+    letter = Letter("info@mta.sender.example")
+    async with loopback.running():
+        await loopback.submit(letter)
+        await until(lambda: len(loopback.rows("d")) == 3, 30, loopback.told)
+    assert {(r["rcpt"], r["vmta"]) for r in loopback.rows("d")} == {
+        ("kim@one.example", "local"),
+        ("lee@two.example", "local"),
+        ("archive@archive.example", "any"),
+    }
+    assert {r["orcpt"] for r in loopback.rows("d")} == {"rfc822;info@mta.sender.example", ""}
+
+
+async def test_a_group_is_full_and_others_wait_for_a_slot(loopback):
+    loopback.configured(
+        "source-group web",
+        "total-max-smtp-in 2\n<source-group web>\nmax-smtp-in 1\n</source-group>",
+        listener="await-slot yes",
+    )
+
+    def greeted(source_ip):
+        smtp = smtplib.SMTP(timeout=20, source_address=(source_ip, 0))
+        return smtp, smtp.connect(*loopback.address)
+
+    async with loopback.running():
+        with contextlib.ExitStack() as stack:
+            first, (code, _) = await asyncio.to_thread(greeted, "127.0.0.1")
+            stack.callback(first.close)
+            assert code == 220
+            other, (code, _) = await asyncio.to_thread(greeted, "127.0.0.2")
+            stack.callback(other.close)
+            assert code == 220
+            waiting = asyncio.create_task(asyncio.to_thread(greeted, "127.0.0.1"))
+            await asyncio.sleep(0.2)
+            assert not waiting.done()
+            other.close()  # of another group: no room for one of web
+            await asyncio.sleep(0.2)
+            assert not waiting.done()
+            first.quit()
+            second, (code, _) = await waiting
+            stack.callback(second.close)
+            assert code == 220
+            assert second.ehlo()[0] == 250
+
+
+async def test_too_many_are_told_by_which_directive(loopback):
+    loopback.configured("source-group web", "<source-group web>\nmax-smtp-in 1\n</source-group>")
+    async with loopback.running(), client(loopback.address):
+        with pytest.raises(smtplib.SMTPConnectError, match="max-smtp-in of source-group web"):
+            smtplib.SMTP(*loopback.address, timeout=20)
