@@ -18,6 +18,7 @@ from mta.config import (
     listeners,
     spools,
     submitters,
+    unreached_check,
     virtual_mtas,
 )
 from mta.config.block import Block
@@ -436,6 +437,10 @@ class Builder:
         for block in parts.named_sources.values():
             names.define("source", block.name, block.place)
         names.report()
+        of_pools = [b.entries.get("virtual_mta", ()) for b in self._pools.values()]
+        places = {entry.place[:2] for entries in of_pools for entry in entries}
+        named = names.used(VIRTUAL_MTA, except_at=places)
+        unreached_check.check(Configuration(parts), named, self._pools, self._diagnostics)
 
 
 def _statements(section: Section) -> Iterator[Statement]:

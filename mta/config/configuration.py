@@ -147,6 +147,10 @@ class DomainIndex:
         for pattern in candidates(domain):
             yield from self._by_pattern.get(pattern, ())
 
+    def of_pattern(self, pattern: str) -> list[Block]:
+        """The blocks of one pattern; the one written out before the one of macros."""
+        return self._by_pattern.get(pattern, [])
+
     def __iter__(self) -> Iterator[Block]:
         for blocks in self._by_pattern.values():
             yield from blocks

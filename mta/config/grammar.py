@@ -119,14 +119,12 @@ class Reader:
 
     def _text(self, octets: bytes, path: str) -> str:
         try:
-            text = octets.decode("utf-8-sig")
+            return octets.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = octets.count(b"\n", 0, error.start) + 1
             message = "not UTF-8; octets that are none are read as Latin-1"
             self._diagnostics.warning(Place(path, line), message)
-            text = octets.decode("utf-8", "replace")
-            text = octets.decode("latin-1") if "\ufffd" in text else text
-        return text
+            return decoded(octets)
 
     def include(self, parent: Section, statement: Statement) -> None:
         """Read what an include names, in its place."""
@@ -161,7 +159,7 @@ class FileReader:
         self._reader = reader
         self._diagnostics = reader.diagnostics
         self._path = path
-        self._lines = _lines(text)
+        self._lines = lines_of(text)
         self._open: list[Section] = [parent]
         self._continued: Statement | None = None
         self._taken = 0
@@ -364,7 +362,15 @@ class FileReader:
         return value
 
 
-def _lines(text: str) -> list[str]:
+def decoded(octets: bytes) -> str:
+    """UTF-8, and Latin-1 where it is none."""
+    try:
+        return octets.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return octets.decode("latin-1")
+
+
+def lines_of(text: str) -> list[str]:
     """The lines, whatever ends them, without byte order marks: files are put together from several.
 
     A piece at a time, each in few milliseconds, as nothing else of the process runs meanwhile.

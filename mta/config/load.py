@@ -3,13 +3,20 @@
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from mta.config import reach_check, relay_check
+from mta.config import reach_check, relay_check, shadow_check
 from mta.config.build import Builder
 from mta.config.configuration import Configuration
-from mta.config.grammar import Files, Reader, take_apart
+from mta.config.grammar import (
+    LINE_CHARACTERS_MAX,
+    Files,
+    Reader,
+    decoded,
+    lines_of,
+    take_apart,
+)
 from mta.config.place import Diagnostic, Diagnostics, Place
 
 __all__ = ["Diagnostic", "Files", "Loaded", "check_host", "load", "without_collector"]
@@ -35,8 +42,26 @@ def load(path: str, files: Files, *, host_name: str = "localhost") -> Loaded:
         take_apart(tree)
         relay_check.check(configuration, diagnostics)
         reach_check.check(configuration, diagnostics)
-        found = diagnostics.in_order()
+        shadow_check.check(configuration, diagnostics)
+        found = tuple(_with_lines(diagnostics.in_order(), files))
     return Loaded(None if diagnostics.has_errors else configuration, found)
+
+
+def _with_lines(found: tuple[Diagnostic, ...], files: Files) -> Iterator[Diagnostic]:
+    """Each with its line, which what was found in the finished configuration does not have."""
+    texts: dict[str, list[str]] = {}
+    for one in found:
+        file, number, _ = one.place
+        if one.line or not number:
+            yield one
+            continue
+        if file not in texts:
+            try:
+                texts[file] = lines_of(decoded(files.read(file)))
+            except OSError:
+                texts[file] = []
+        line = texts[file][number - 1] if number <= len(texts[file]) else ""
+        yield replace(one, line=line[:LINE_CHARACTERS_MAX])
 
 
 @contextmanager

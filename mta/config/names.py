@@ -1,6 +1,7 @@
 """Names that one line gives and another uses: VirtualMTAs, pools, lists, sources."""
 
 import re
+from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Final, NamedTuple
 
@@ -47,6 +48,11 @@ class Names:
 
     def is_used(self, what: str, name: str) -> bool:
         return any(use.name.lower() == name.lower() for use in self._uses.get(what, ()))
+
+    def used(self, what: str, *, except_at: Collection[tuple[str, int]]) -> set[str]:
+        """The names used, in lower case, but for uses in some lines."""
+        uses = self._uses.get(what, ())
+        return {use.name.lower() for use in uses if use.place[:2] not in except_at}
 
     def report(self) -> None:
         """Say which names are used and not defined, spelled otherwise, or defined for nothing."""

@@ -325,7 +325,24 @@ def pair(first: Kind[str], second: Kind[T], syntax: str) -> Kind[tuple[str, T]]:
     return Kind(syntax, parse, lambda value: f"{value[0]} {second.print(value[1])}")
 
 
-SOURCE_HOST: Final = pair(CIDR, HOST, "IP HOST")
+_IP_HOST: Final = pair(CIDR, HOST, "IP HOST")
+
+
+def _source_host(text: str) -> tuple[str, str]:
+    try:
+        return _IP_HOST.parse(text)
+    except ValueError:
+        turned = " ".join(reversed(text.split()))
+        try:
+            _IP_HOST.parse(turned)
+        except ValueError:
+            turned = ""
+        if not turned:
+            raise
+        raise ValueError(f"the address goes first: {turned}") from None
+
+
+SOURCE_HOST: Final = Kind(_IP_HOST.syntax, _source_host, _IP_HOST.print)
 
 
 def _source_ip(text: str) -> tuple[str, str]:
