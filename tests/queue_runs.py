@@ -66,6 +66,6 @@ class QueueRun:
     def open(self, now: float = NOW) -> Connection:
         """The first connection it opens, up, with its first batch; AssertionError if none."""
         first = next(action.connection for action in self.run(now) if isinstance(action, Open))
-        self.scheduler.connected(first, HOST)
+        self.scheduler.connected(first, HOST, now)
         self.scheduler.next_batch(first, now)
         return first

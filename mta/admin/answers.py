@@ -228,6 +228,8 @@ class LimitUse:
     binds_until: float | None = None
     """When it lets something through again, if it is exhausted now and time helps."""
     is_exhausted: bool = False
+    waiting: int = 0
+    """Queues that stand in line for it, where it is shared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,6 +148,8 @@ def _limits(limits: Sequence[LimitUse], now: float) -> Iterator[str]:
         until = ""
         if limit.is_exhausted and limit.binds_until is not None:
             until = f", until {_moment(limit.binds_until, now)}"
+        if limit.waiting:
+            until += f"; {limit.waiting} queues wait for it"
         yield (
             f"{mark} {limit.directive:{directive_width}} {limit.scope:{scope_width}}  "
             f"{limit.used} of {limit.ceiling}  ({place}){until}"

@@ -102,7 +102,7 @@ class Builder:
             return
         canonical = declared.get(one.means)
         if one.means:
-            same = canonical is not None and canonical.repeats == one.repeats
+            same = canonical is not None and canonical.repeats == (one.repeats or one.kind.is_item)
             hint = f"write {one.means}" if same else f"see {one.means}"
             self._note(statement, f"{one.name} is an old spelling", hint)
             if same and canonical is not None:

@@ -31,7 +31,7 @@ from mta.settings.domain import DomainSettings
 from mta.settings.root import RootSettings
 from mta.settings.source import SourceSettings
 from mta.settings.virtual_mta import VmtaDirectives
-from mta.units import UNLIMITED, Rate
+from mta.units import UNLIMITED, DataRate, Rate
 
 CACHED_QUEUES_MAX = 200_000
 CACHED_SOURCES_MAX = 20_000
@@ -93,6 +93,7 @@ class VirtualMtaSettings:
     host_name: str = ""
     max_smtp_out: int = UNLIMITED
     max_msg_rate: Rate | None = None
+    max_data_volume_rate: DataRate | None = None
     add_header: tuple[str, ...] = ()
     add_received_header: bool | None = None
     hide_received_header: bool = False

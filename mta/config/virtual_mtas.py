@@ -53,6 +53,7 @@ def _settings(root: RootSettings, block: Block, pool: Block | None) -> VirtualMt
         host_name=host_name,
         max_smtp_out=values.get("max_smtp_out", UNLIMITED),
         max_msg_rate=min(rates, key=lambda rate: rate.per_second) if rates else None,
+        max_data_volume_rate=values.get("max_smtp_data_volume_rate"),
         add_header=values.get("add_header", ()),
         add_received_header=values.get("add_received_header"),
         hide_received_header=values.get("hide_received_header", False),

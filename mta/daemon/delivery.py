@@ -8,16 +8,17 @@ would deliver twice.
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from mta import clock
 from mta.bounces import local
 from mta.daemon import ledger, moving
+from mta.daemon.giving_up import GivingUp
 from mta.daemon.heads import own_head
 from mta.daemon.ledger import NO_ATTEMPT, Ledger
 from mta.daemon.line import Line
+from mta.daemon.lines import Lines
 from mta.daemon.moving import Mover
 from mta.daemon.pages import Pages
 from mta.errors import ResolveError, SpoolError
@@ -40,11 +41,8 @@ if TYPE_CHECKING:
     from mta.model.record import Record
     from mta.net.dialogue import Dialogue
     from mta.queues.connection import Connection
-    from mta.queues.queue import Queue
     from mta.spool.store import Spool
 
-BOUNCE_PAGE = 500
-"""Recipients read at once when a whole queue is bounced."""
 UNREADABLE_RETRY_S = 600
 """When a message whose content cannot be read is tried again."""
 DISCARD = Attempt(delivery_type="discard")
@@ -81,11 +79,10 @@ class Delivery:
         self._scheduler = scheduler
         self._spool = spool
         self._traffic = traffic
-        self._tasks = tasks
         self._loop = asyncio.get_running_loop()
-        self._lines: dict[int, Line] = {}
-        self._running: set[asyncio.Task[None]] = set()
+        self._lines = Lines(tasks)
         self._ledger = Ledger(context, spool)
+        self.giving_up = GivingUp(scheduler, spool, self._ledger, self.kick)
         self._pages = Pages(scheduler, spool, self.kick, context.log)
         self._mover = Mover(context, scheduler, spool, self.kick)
         self._kicked = False
@@ -128,24 +125,28 @@ class Delivery:
     def _perform(self, action: Action, now: float) -> None:
         match action:
             case actions.Assign(connection, batch):
-                self._lines[connection.number].give(batch)
+                self._lines.of(connection).give(batch)
             case Close(connection):
-                self._lines[connection.number].give(action)
+                self._lines.of(connection).give(action)
             case actions.Open(connection):
-                self._start(self._live(connection))
+                self._lines.open(connection.number, self._live(connection))
                 self.connections_top = max(self.connections_top, self._scheduler.gate.total.used)
+            case actions.Interrupt(connection):
+                self._lines.interrupt(connection)
             case actions.ReadPage():
-                self._start(self._pages.read(action))
+                self._lines.start(self._pages.read(action))
             case actions.LookUp(queue):
-                self._start(self._mover.look_up(queue))
+                self._lines.start(self._mover.look_up(queue))
             case actions.Forward(queue):
-                self._start(self._mover.forward(queue))
+                self._lines.start(self._mover.forward(queue))
             case actions.ReadPriorities(queue):
-                self._start(self._pages.read_priorities(queue))
+                self._lines.start(self._pages.read_priorities(queue))
             case actions.Expire(queue, recipients):
-                self.bounce(queue, recipients, local.EXPIRED, now)
+                self.giving_up.bounce(queue, recipients, local.EXPIRED, now)
             case actions.BounceQueue(queue, reply):
-                self._start(self._bounce_queue(queue, replies.bounce_of_queue(reply)))
+                self._lines.start(
+                    self.giving_up.bounce_queue(queue, replies.bounce_of_queue(reply))
+                )
             case actions.Notify(addresses, text):
                 self._context.notices.tell(addresses, text)
             case actions.SaveQueue(queue):
@@ -155,21 +156,11 @@ class Delivery:
                     )
                 )
 
-    def _start(self, coroutine: Coroutine[None, None, None]) -> None:
-        task = self._tasks.create_task(coroutine)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-
     async def stop(self, within_s: float) -> None:
         """Let transactions in flight finish, at most that long; then break off."""
         self._scheduler.stop()
         self._run()
-        if self._running:
-            await asyncio.wait(self._running, timeout=within_s)
-        for task in self._running:
-            task.cancel()
-        if self._running:
-            await asyncio.wait(self._running)
+        await self._lines.stop(within_s)
         if self._alarm is not None:
             self._alarm.cancel()
         await self._ledger.close()
@@ -179,32 +170,32 @@ class Delivery:
     async def _live(self, connection: "Connection") -> None:
         """From the decision to open it to its slot coming back."""
         queue = connection.queue
-        number = connection.number
         dialogue: Dialogue | None = None
         reason, failure = "", ""
         try:
             if queue.settings.type == "discard":
-                self._scheduler.connected(connection, "")
+                self._scheduler.connected(connection, "", clock.now())
                 self._discard(connection)
                 return
             outcome = local.never_sent(queue.key, has_vmta=self._context.has_vmta(queue.key.vmta))
             if outcome is not None:
-                self._bounce_due(connection, outcome)
+                self.giving_up.bounce_due(connection, outcome)
                 return
             dialogue = await self._connect(connection)
             if dialogue is None:
                 return
-            line = self._lines[number] = Line(connection, dialogue)
+            line = Line(connection, dialogue)
+            self._lines.up(line)
             reason, failure = await self._converse(line)
         except Exception as error:
             reason = failure = f"internal error: {error!r}"
             for text in traceback.format_exception(error):
                 self._context.log(f"{queue.key}: {text.rstrip()}")
         except asyncio.CancelledError:
-            reason = "stopping"
+            reason = connection.interrupted or "stopping"
             raise
         finally:
-            self._lines.pop(number, None)
+            self._lines.over(connection)
             if connection.number in queue.connections:
                 self._hang_up(connection, dialogue, reason, failure)
             self.kick()
@@ -215,12 +206,15 @@ class Delivery:
         source = connection.source
         attempts_left = queue.settings.mx_connection_attempts
         problem: ConnectFailed | None = None
+        is_judged = False
         try:
             async for host in self._context.hosts.find(queue, source.ip):
                 if queue.skipped.get(host.name, 0) > clock.now():
                     continue
                 if not attempts_left:
                     break
+                if not self._scheduler.connecting(connection, host.name, host.ip, clock.now()):
+                    continue
                 attempts_left -= 1
                 try:
                     dialogue = await open_dialogue(
@@ -234,15 +228,19 @@ class Delivery:
                     )
                 except ConnectFailed as error:
                     problem = error
-                    if self._judge_host(connection, host.name, error):
+                    is_judged = self._judge_host(connection, host.name, error)
+                    if is_judged:
                         break
                     continue
-                self._scheduler.connected(connection, host.name)
+                self._scheduler.connected(connection, host.name, clock.now())
                 return dialogue
         except ResolveError as error:
             self._unresolved(connection, error)
             return None
-        self._unreachable(connection, problem)
+        if connection.crowded_by and not is_judged:
+            self._scheduler.crowded(connection, clock.now())
+        else:
+            self._unreachable(connection, problem)
         return None
 
     def _judge_host(self, connection: "Connection", host: str, error: ConnectFailed) -> bool:
@@ -267,7 +265,9 @@ class Delivery:
             after = queue.settings.retry_after_dns_error
             self._scheduler.failed(connection, str(error), now, after=after)
             return
-        self._bounce_due(connection, lambda _: Bounced(error.status, "", error.status_text))
+        self.giving_up.bounce_due(
+            connection, lambda _: Bounced(error.status, "", error.status_text)
+        )
 
     def _unreachable(self, connection: "Connection", problem: ConnectFailed | None) -> None:
         now = clock.now()
@@ -313,7 +313,7 @@ class Delivery:
         if dialogue is not None:
             self._ledger.connection(connection, dialogue, reason, now)
             if dialogue.usable and not failure:
-                self._start(dialogue.quit())
+                self._lines.start(dialogue.quit())
             else:
                 dialogue.abort()
         if connection.batch:
@@ -394,7 +394,14 @@ class Delivery:
         if done or deferred:
             self._ledger.settle(done, deferred, records)
         scheduler = self._scheduler
-        scheduler.finish(connection, done=done, deferred=deferred, untried=untried, now=now)
+        scheduler.finish(
+            connection,
+            done=done,
+            deferred=deferred,
+            untried=untried,
+            now=now,
+            delivered=delivered,
+        )
         connection.recipients_failed += len(done) - delivered + len(deferred)
         if delivered:
             connection.messages_delivered += 1
@@ -430,71 +437,8 @@ class Delivery:
                     delivered = Delivered("2.0.0", DISCARDED)
                     self._ledger.delivered(records, queue, recipient, delivered, DISCARD, now)
             self._ledger.settle(batch, (), records)
-            self._scheduler.finish(connection, done=batch, deferred=(), untried=(), now=now)
+            count = 0 if queue.settings.discard_as_bounce else len(batch)
+            self._scheduler.finish(
+                connection, done=batch, deferred=(), untried=(), now=now, delivered=count
+            )
         self._scheduler.closed(connection, now)
-
-    # Giving up
-
-    def bounce(
-        self,
-        queue: "Queue",
-        recipients: "Sequence[Recipient]",
-        outcome: Bounced,
-        now: float,
-        *,
-        accounting: bool = True,
-    ) -> None:
-        """Bounce recipients that are in no transaction."""
-        records: list[Record] = []
-        if accounting:
-            for recipient in recipients:
-                self._ledger.bounced(records, queue, recipient, outcome, NO_ATTEMPT, now)
-        self._ledger.settle(recipients, (), records)
-        self._scheduler.settled(queue, recipients)
-
-    def _bounce_due(self, connection: "Connection", outcome: local.OutcomeOf) -> None:
-        """Bounce what a connection would have delivered; then it is over."""
-        self._scheduler.connected(connection, "")
-        now = clock.now()
-        while isinstance(batch := self._scheduler.next_batch(connection, now), list):
-            connection.batch = []
-            for recipient in batch:
-                self.bounce(connection.queue, [recipient], outcome(recipient), now)
-        self._scheduler.closed(connection, now)
-
-    async def _bounce_queue(self, queue: "Queue", outcome: Bounced) -> None:
-        """Bounce everything a queue holds that is in no transaction this moment."""
-        if queue.frozen:
-            return  # Another reply said the same a moment ago, or an operator is at it.
-        async with self.frozen([queue]) as busy:
-            for priority in await self._spool.priorities(queue.key):
-                await self._bounce_lane(queue, priority, outcome, busy)
-
-    async def _bounce_lane(
-        self, queue: "Queue", priority: int, outcome: Bounced, busy: set[int]
-    ) -> None:
-        after = None
-        while True:
-            page = await self._spool.due(queue.key, priority, after, BOUNCE_PAGE)
-            recipients = [r for r in page.recipients if r.recipient_id not in busy]
-            self.bounce(queue, recipients, outcome, clock.now())
-            if page.is_last or not page.recipients:
-                return
-            last = page.recipients[-1]
-            after = (last.due, last.recipient_id)
-
-    @asynccontextmanager
-    async def frozen(self, queues: "Sequence[Queue]") -> AsyncIterator[set[int]]:
-        """Nothing is taken from these queues meanwhile; afterwards they are read again.
-
-        Gives the ids of their recipients that are in a transaction and not to be touched.
-        """
-        for queue in queues:
-            queue.frozen += 1
-        try:
-            yield {r.recipient_id for q in queues for c in q.connections.values() for r in c.batch}
-        finally:
-            for queue in queues:
-                queue.frozen -= 1
-                self._scheduler.reread(queue)
-            self.kick()

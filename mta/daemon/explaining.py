@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mta import units
-from mta.admin.answers import Event, Explanation, LimitUse, Redirection, Setting
-from mta.daemon import ways
+from mta.admin.answers import Event, Explanation, Redirection, Setting
+from mta.admin.tree import printed_time
+from mta.daemon import limit_use, ways
 from mta.errors import ResolveError
 from mta.model.refusal import Refusal
 from mta.routing.redirect import BACKOFF_REROUTE, MX, REROUTE
@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from mta.config.configuration import Configuration
     from mta.daemon.hosts import HostFinder
     from mta.queues.queue import Queue
-    from mta.queues.rates import RollingRate
     from mta.queues.scheduler import Scheduler
-    from mta.units import Rate
 
 HOSTS_SHOWN_MAX = 20
 
@@ -50,24 +48,7 @@ def refusal(queue: "Queue", configuration: "Configuration", now: float) -> Refus
 def _refusal(
     directive: str, scope: str, until: float | None, queue: "Queue", configuration: "Configuration"
 ) -> Refusal:
-    return Refusal(directive, scope, until, _place(directive, scope, queue, configuration))
-
-
-def _place(directive: str, scope: str, queue: "Queue", configuration: "Configuration") -> str:
-    """Where a limit is written, as `file:line`; empty for a default."""
-    if scope == "total":
-        places = configuration.root_places
-    elif scope == queue.key.vmta:
-        places = configuration.vmta_places(scope)
-        # In the dialect of simple files a VirtualMTA's cap is spelled max-msg-rate.
-        if directive == "max-smtp-msg-rate" and places.get(directive) is None:
-            directive = "max-msg-rate"
-    else:
-        places = configuration.domain_places(queue.key)
-        if directive.startswith("backoff-") and places.get(directive) is None:
-            directive = directive.removeprefix("backoff-")
-    place = places.get(directive)
-    return str(place) if place else ""
+    return Refusal(directive, scope, until, limit_use.place(directive, scope, queue, configuration))
 
 
 def explain(
@@ -92,7 +73,7 @@ def explain(
         pace="paused" if queue.is_paused else "retrying" if queue.retry_at is not None else "ready",
         pace_until=queue.retry_at,
         pace_reason="an operator paused it" if queue.is_paused else queue.retry_reason,
-        limits=_limits(queue, scheduler, configuration, now),
+        limits=limit_use.uses(queue, scheduler, configuration, now),
         refusal=why,
         next_at=next_at,
         next_event=next_event,
@@ -148,69 +129,6 @@ def _source(queue: "Queue", ip: str, helo: str) -> str:
     if ip not in queue.disabled:
         return text
     until = queue.disabled[ip]
-    return f"{text} (disabled)" if until is None else f"{text} (disabled until {until:.0f})"
-
-
-def _limits(
-    queue: "Queue", scheduler: "Scheduler", configuration: "Configuration", now: float
-) -> tuple[LimitUse, ...]:
-    key = str(queue.key)
-    budget = queue.budget
-    open_now = len(queue.connections)
-    rows = [
-        (queue.directive("max-smtp-out"), key, open_now, queue.pace.max_smtp_out),
-        ("max-smtp-out", budget.name, budget.slots.used, budget.slots.ceiling),
-        ("total-max-smtp-out", "total", scheduler.gate.total.used, scheduler.gate.total.ceiling),
-    ]
-    uses = [
-        LimitUse(
-            directive=directive,
-            scope=scope,
-            used=str(used),
-            ceiling=_count(ceiling),
-            place=_place(directive, scope, queue, configuration),
-            is_exhausted=used >= ceiling,
-        )
-        for directive, scope, used, ceiling in rows
-    ]
-    rates = [
-        (queue.directive("max-msg-rate"), key, queue.msg_rate, queue.pace.max_msg_rate),
-        (
-            queue.directive("max-connect-rate"),
-            key,
-            queue.connect_rate,
-            queue.pace.max_connect_rate,
-        ),
-        ("max-smtp-msg-rate", budget.name, budget.msg_rate, budget.max_msg_rate),
-    ]
-    uses += [
-        _rate(directive, scope, rate, ceiling, _place(directive, scope, queue, configuration), now)
-        for directive, scope, rate, ceiling in rates
-    ]
-    return tuple(uses)
-
-
-def _rate(
-    directive: str,
-    scope: str,
-    rate: "RollingRate",
-    ceiling: "Rate | None",
-    place: str,
-    now: float,
-) -> LimitUse:
-    if ceiling is None:
-        return LimitUse(directive=directive, scope=scope, used="", ceiling="unlimited", place=place)
-    available = rate.available(now)
-    return LimitUse(
-        directive=directive,
-        scope=scope,
-        used=str(ceiling.limit - available),
-        ceiling=str(ceiling),
-        place=place,
-        binds_until=None if available > 0 else rate.until(now),
-        is_exhausted=available <= 0,
+    return (
+        f"{text} (disabled)" if until is None else f"{text} (disabled until {printed_time(until)})"
     )
-
-
-def _count(number: int) -> str:
-    return "unlimited" if number == units.UNLIMITED else str(number)

@@ -364,7 +364,7 @@ class ShardOperations:
             raise CommandRefusedError("bounce messages are not sent yet; delete without --dsn")
         shard = self._shard
         changed = Changed(0, 0)
-        async with shard.delivery.frozen(self._queues_of(recipients)) as busy:
+        async with shard.delivery.giving_up.frozen(self._queues_of(recipients)) as busy:
             async for page in self._pages(_query(recipients), busy):
                 self._bounce(page.free, accounting=accounting)
                 changed = page.changed
@@ -375,7 +375,7 @@ class ShardOperations:
         shard = self._shard
         query = replace(_query(recipients), priority_other_than=priority)
         changed = Changed(0, 0)
-        async with shard.delivery.frozen(self._queues_of(recipients)) as busy:
+        async with shard.delivery.giving_up.frozen(self._queues_of(recipients)) as busy:
             async for page in self._pages(query, busy):
                 await shard.spool.set_priority(page.free, priority)
                 changed = page.changed
@@ -410,7 +410,7 @@ class ShardOperations:
         ordered = sorted(recipients, key=lambda r: r.queue)
         for key, group in groupby(ordered, key=lambda r: r.queue):
             queue = self._shard.scheduler.queue(key, now)
-            self._shard.delivery.bounce(
+            self._shard.delivery.giving_up.bounce(
                 queue, list(group), local.DELETED, now, accounting=accounting
             )
 

@@ -76,6 +76,11 @@ class Dialogue(asyncio.Protocol):
         self._is_unanswered = False
         self._is_quitting = False
 
+    @property
+    def may_interrupt(self) -> bool:
+        """Whether to close now is safe: the peer cannot have a message it answers for."""
+        return not self._is_dot_out
+
     def adopt(self, transport: asyncio.Transport) -> None:
         """Take over a transport whose EHLO is done."""
         self._transport = transport
@@ -100,6 +105,9 @@ class Dialogue(asyncio.Protocol):
             if step is Next.CONTENT:  # other content was written at once
                 await self._send_content(transaction)
                 step = await self._next()
+        except asyncio.CancelledError:
+            self.usable = False  # In the middle of a transaction nothing else can be said.
+            raise
         finally:
             self._waiter = None
             self._transaction = None

@@ -29,6 +29,15 @@ class Close(NamedTuple):
     reason: str
 
 
+class Interrupt(NamedTuple):
+    """End a connection that is opening or in a transaction, for `connection.interrupted`.
+
+    Not once the end of the content is sent: the recipients would get it twice.
+    """
+
+    connection: Connection
+
+
 class ReadPage(NamedTuple):
     """Read the next recipients of a lane of a queue from the spool; then call `page_read`."""
 
@@ -87,6 +96,6 @@ class Forward(NamedTuple):
 
 
 Action = (
-    LookUp | Forward | Notify | Open | Assign | Close | ReadPage | ReadPriorities | Expire
-    | BounceQueue | SaveQueue
+    LookUp | Forward | Notify | Open | Assign | Close | Interrupt | ReadPage | ReadPriorities
+    | Expire | BounceQueue | SaveQueue
 )  # fmt: skip

@@ -8,6 +8,8 @@ from heapq import heappop, heappush
 from itertools import count, islice
 from typing import TYPE_CHECKING
 
+from mta.queues.limits import Line
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -30,7 +32,7 @@ class Agenda:
     def __init__(self) -> None:
         self._touched: dict[Queue, None] = {}
         self._behind: dict[QueueKey, Queue] = {}
-        self._heap: list[tuple[float, int, Queue]] = []
+        self._heap: list[tuple[float, int, Queue | Line]] = []
         self._order = count()
         self._actions: list[Action] = []
 
@@ -61,11 +63,11 @@ class Agenda:
         self._touched.pop(queue, None)
         self._behind.pop(queue.key, None)
 
-    def wake_at(self, queue: "Queue", at: float) -> None:
-        """Look at the queue again at that time, or before."""
-        if at < queue.wake_at:
-            queue.wake_at = at
-            heappush(self._heap, (at, next(self._order), queue))
+    def wake_at(self, sleeper: "Queue | Line", at: float) -> None:
+        """Look at the queue again at that time, or before; of a line, at the first in it."""
+        if at < sleeper.wake_at:
+            sleeper.wake_at = at
+            heappush(self._heap, (at, next(self._order), sleeper))
 
     def next_wake(self) -> float | None:
         """When the first queue wakes if nothing happens before."""
@@ -78,10 +80,13 @@ class Agenda:
         """
         heap = self._heap
         while heap and heap[0][0] <= now and len(self._touched) < LOOKED_AT_MAX:
-            at, _, queue = heappop(heap)
-            if queue.wake_at == at:
-                queue.wake_at = FOREVER
-                self._touched[queue] = None
+            at, _, sleeper = heappop(heap)
+            if sleeper.wake_at != at:
+                continue
+            sleeper.wake_at = FOREVER
+            woken = sleeper.first() if isinstance(sleeper, Line) else sleeper
+            if woken is not None:
+                self._touched[woken] = None
         left = LOOKED_AT_MAX
         while self._touched and left > 0:
             # In slices: the first key of a dict takes the longer, the more were removed.

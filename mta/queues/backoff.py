@@ -1,12 +1,12 @@
 """Which limits hold in which mode. Guide: backoff mode.
 
-`backoff-max-msg-rate` and `backoff-max-connect-rate` default to the normal value;
+`backoff-max-msg-rate`, `-data-volume-rate` and `-connect-rate` default to the normal value;
 `backoff-max-smtp-out` and `backoff-retry-after` have defaults of their own.
 """
 
 from typing import NamedTuple, Protocol
 
-from mta.units import Rate
+from mta.units import DataRate, Rate
 
 
 class PaceSettings(Protocol):
@@ -17,6 +17,8 @@ class PaceSettings(Protocol):
     @property
     def max_msg_rate(self) -> Rate | None: ...
     @property
+    def max_data_volume_rate(self) -> DataRate | None: ...
+    @property
     def max_connect_rate(self) -> Rate | None: ...
     @property
     def retry_after(self) -> tuple[int, ...]: ...
@@ -24,6 +26,8 @@ class PaceSettings(Protocol):
     def backoff_max_smtp_out(self) -> int: ...
     @property
     def backoff_max_msg_rate(self) -> Rate | None: ...
+    @property
+    def backoff_max_data_volume_rate(self) -> DataRate | None: ...
     @property
     def backoff_max_connect_rate(self) -> Rate | None: ...
     @property
@@ -35,6 +39,7 @@ class Pace(NamedTuple):
 
     max_smtp_out: int
     max_msg_rate: Rate | None
+    max_data_volume_rate: DataRate | None
     max_connect_rate: Rate | None
     retry_after: tuple[int, ...]
 
@@ -45,12 +50,14 @@ def effective(settings: PaceSettings, mode: str) -> Pace:
         return Pace(
             settings.max_smtp_out,
             settings.max_msg_rate,
+            settings.max_data_volume_rate,
             settings.max_connect_rate,
             settings.retry_after,
         )
     return Pace(
         settings.backoff_max_smtp_out,
         settings.backoff_max_msg_rate or settings.max_msg_rate,
+        settings.backoff_max_data_volume_rate or settings.max_data_volume_rate,
         settings.backoff_max_connect_rate or settings.max_connect_rate,
         settings.backoff_retry_after,
     )

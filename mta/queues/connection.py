@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from mta.model.message import Recipient
+    from mta.queues.limits import RateLimit, Slots
     from mta.queues.queue import Queue
+    from mta.queues.rates import RollingRate
+    from mta.queues.source_limits import SourceLimits
 
 
 class Source(NamedTuple):
@@ -31,14 +34,25 @@ class Connection:
     """One outbound connection, from the decision to open it until its slot is back."""
 
     __slots__ = (
-        "batch", "host", "idle_until", "messages", "messages_delivered", "number", "opened_at",
-        "queue", "recipients_delivered", "recipients_failed", "source", "state",
+        "batch", "crowded_by", "has_ticket", "host", "host_slots", "idle_until", "interrupted",
+        "is_going", "limits", "messages", "messages_delivered", "number", "opened_at",
+        "pending", "priority", "queue", "recipients_delivered", "recipients_failed", "reserved",
+        "reserved_octets", "slots", "source", "state",
     )  # fmt: skip
 
-    def __init__(self, queue: "Queue", number: int, source: Source, now: float) -> None:
+    def __init__(
+        self,
+        queue: "Queue",
+        number: int,
+        source: Source,
+        now: float,
+        limits: "SourceLimits | None" = None,
+    ) -> None:
         self.queue = queue
         self.number = number
         self.source = source
+        self.limits = limits
+        """What its source address may do for its queue; None if that is not limited."""
         self.opened_at = now
         self.state = State.OPENING
         self.messages = 0
@@ -51,6 +65,23 @@ class Connection:
         """The name of the MX or route host it goes to, once known."""
         self.batch: list[Recipient] = []
         """Recipients in the transaction of this moment."""
+        # What it holds of the limits; the gate alone changes these.
+        self.priority = queue.settings.queue_priority
+        self.slots: tuple[Slots, ...] = ()
+        self.host_slots: tuple[Slots, ...] = ()
+        self.crowded_by: list[Slots] = []
+        """Slots of hosts that were taken when it came to connect."""
+        self.pending: tuple[RollingRate, ...] = ()
+        """Connect rates that count as soon as it really connects."""
+        self.reserved: tuple[RateLimit, ...] = ()
+        """Where the octets of its transaction are reserved."""
+        self.reserved_octets = 0
+        self.has_ticket = False
+        """Whether its first batch was counted when it was opened: it need not stand in line."""
+        self.is_going = False
+        """Whether it is about to end, so that its slots come back."""
+        self.interrupted = ""
+        """Why it has to end for a queue of higher priority, if it has to."""
 
     def carry(self, batch: "list[Recipient]") -> None:
         """These go in its next transaction."""

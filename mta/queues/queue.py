@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from mta.model.message import Recipient
 from mta.model.queue_key import QueueKey
 from mta.model.reply import Reply
+from mta.queues import source_limits
 from mta.queues.backlog import Backlog
 from mta.queues.backoff import Pace, effective
 from mta.queues.connection import Connection, Source, State
-from mta.queues.rates import RollingRate
+from mta.queues.limits import RateLimit
 from mta.queues.retry import RetryLadder
 from mta.settings.domain import UNDELIVERED_TYPES
 from mta.units import print_interval
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from mta.model.reply_rule import ReplyRule
     from mta.queues.budgets import VmtaBudget
     from mta.queues.departures import Departure
+    from mta.queues.limits import Limit, Slots
+    from mta.queues.source_limits import SourceLimits
     from mta.settings.domain import DomainSettings
 
 NORMAL = "normal"
@@ -61,8 +64,13 @@ class Queue:
         "blocked_by",
         "blocked_until",
         "budget",
-        "connect_rate",
+        "called",
+        "connect_limit",
         "connections",
+        "crowded",
+        "crowded_last",
+        "crowded_until",
+        "data_limit",
         "departure",
         "disabled",
         "empty_since",
@@ -75,20 +83,25 @@ class Queue:
         "is_undeliverable",
         "key",
         "ladder",
+        "line",
         "mode",
         "mode_reason",
         "mode_since",
-        "msg_rate",
+        "msg_limit",
         "octets",
+        "opened_at",
         "opening",
         "pace",
+        "rates",
         "recipients",
         "retry_at",
         "retry_reason",
         "rules",
         "settings",
         "skipped",
+        "source_limits",
         "sources",
+        "stays",
         "turn",
         "wake_at",
     )  # fmt: skip
@@ -119,8 +132,16 @@ class Queue:
         self.connections: dict[int, Connection] = {}
         self.opening = 0
         self.idle: list[Connection] = []
-        self.msg_rate = RollingRate(None)
-        self.connect_rate = RollingRate(None)
+        scope = str(key)
+        self.msg_limit = RateLimit("max-msg-rate", scope, "domain")
+        self.data_limit = RateLimit("max-data-volume-rate", scope, "domain", is_octets=True)
+        self.connect_limit = RateLimit("max-connect-rate", scope, "domain")
+        self.rates: tuple[RateLimit, ...] = ()
+        """What a transaction has to pass of the queue and its VirtualMTA."""
+        self.source_limits: dict[str, SourceLimits] = {}
+        """By source address, where the configuration limits any."""
+        self.opened_at: float | None = None
+        """When the last connection was decided on."""
         self.ladder = RetryLadder()
         self.retry_at: float | None = None
         self.retry_reason = ""
@@ -142,6 +163,17 @@ class Queue:
         self.blocked_by: tuple[str, str] | None = None
         """Directive and scope that refused last; None while nothing does."""
         self.blocked_until: float | None = None
+        # Where it waits; the gate alone changes these.
+        self.line: Limit | None = None
+        """The shared limit that refused it, in whose line it stands."""
+        self.stays = False
+        """Whether that refused it again when it was looked at last."""
+        self.crowded: dict[str, tuple[Slots, ...]] = {}
+        """By source address, slots of hosts that were all taken when it came to connect."""
+        self.crowded_last: Slots | None = None
+        self.crowded_until: float | None = None
+        self.called: list[Slots] = []
+        """Slots of hosts that it was told of and has not taken yet."""
         self.empty_since: float | None = None
         self.wake_at = float("inf")
         self.departure: Departure | None = None
@@ -166,11 +198,22 @@ class Queue:
         if self.events.maxlen != self.settings.max_events_recorded:
             self.events = deque(self.events, maxlen=self.settings.max_events_recorded)
         self._set_pace(now)
+        source_limits.follow(self, now)
 
     def _set_pace(self, now: float) -> None:
         self.pace = effective(self.settings, self.mode)
-        self.msg_rate.resize(self.pace.max_msg_rate, now)
-        self.connect_rate.resize(self.pace.max_connect_rate, now)
+        limits = (self.msg_limit, self.data_limit, self.connect_limit)
+        ceilings = (
+            self.pace.max_msg_rate,
+            self.pace.max_data_volume_rate,
+            self.pace.max_connect_rate,
+        )
+        names = ("max-msg-rate", "max-data-volume-rate", "max-connect-rate")
+        for limit, ceiling, name in zip(limits, ceilings, names, strict=True):
+            limit.directive = self.directive(name)
+            limit.resize(ceiling, now)
+        own = (limit for limit in limits[:2] if limit.ceiling is not None)
+        self.rates = (*own, *self.budget.rates)
 
     def directive(self, name: str) -> str:
         """The directive that sets a limit in the present mode."""
@@ -298,6 +341,10 @@ class Queue:
             return "bounce-queue"
         if connection.messages >= self.settings.max_msg_per_connection:
             return "max-msg-per-connection"
+        if connection.recipients_failed >= max(self.settings.max_errors_per_connection, 1):
+            return "max-errors-per-connection"
+        if connection.interrupted:
+            return connection.interrupted
         if len(self.connections) > self.pace.max_smtp_out and self._too_many():
             return self.directive("max-smtp-out")
         if connection.source.ip in self.disabled:
@@ -324,16 +371,9 @@ class Queue:
         if self.settings.disabled_source_ip_notify:
             self._tell(self.settings.disabled_source_ip_notify, f"{self.key}: {text}")
 
-    def choose_source(self, now: float) -> Source | None:
-        """The next source address in turn that is not disabled; None if all are."""
-        if self.disabled:
-            self.enable_sources(now)
-        for _ in self.sources:
-            source = self.sources[self.turn % len(self.sources)]
-            self.turn += 1
-            if source.ip not in self.disabled:
-                return source
-        return None
+    def is_probing(self, now: float) -> bool:
+        """Whether it tries hosts that were full a moment ago: one connection at a time."""
+        return self.crowded_until is not None and self.crowded_until > now and self.opening > 0
 
     def next_enabled(self) -> float | None:
         """When the first disabled source address comes back by itself."""

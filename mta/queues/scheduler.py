@@ -24,6 +24,7 @@ from mta.model.reply import Reply
 from mta.queues import actions
 from mta.queues.actions import Action, Close
 from mta.queues.agenda import Agenda
+from mta.queues.batches import Batches
 from mta.queues.budgets import VmtaBudget
 from mta.queues.connection import Connection, State
 from mta.queues.departures import Departures, Redirecting
@@ -51,6 +52,7 @@ class Scheduler:
         self._agenda = Agenda()
         self._departures = Departures(redirecting, self._agenda) if redirecting else None
         self.gate = Gate(configuration, self._agenda)
+        self._batches = Batches(self._agenda, self.gate)
         self._configuration = configuration
         self._own = own
         self._epoch = 0
@@ -96,7 +98,7 @@ class Scheduler:
         """The queue of that name, made if there is none."""
         queue = self.queues.get(key)
         if queue is None:
-            budget = self.gate.vmtas.of(key.vmta)
+            budget = self.gate.vmtas.of(key.vmta, now)
             queue = self.queues[key] = Queue(
                 key, budget, complete=complete, log=self._log, tell=self._tell
             )
@@ -131,11 +133,23 @@ class Scheduler:
             if queue.retry_at is not None and queue.settings.retry_upon_new_mail:
                 queue.end_retry()
 
-    def connected(self, connection: Connection, host: str) -> None:
+    def connecting(self, connection: Connection, mx: str, ip: str, now: float) -> bool:
+        """The connection is about to try a host; False if that one is full: try the next.
+
+        Say so without an `await` between the answer and the attempt.
+        """
+        return self.gate.connecting(connection, mx, ip, now)
+
+    def connected(self, connection: Connection, host: str, now: float) -> None:
         """The connection is up and asks for its first batch next."""
+        self.gate.opened(connection, now)
         connection.state = State.BUSY
         connection.host = host
-        connection.queue.opening -= 1
+
+    def crowded(self, connection: Connection, now: float) -> None:
+        """Hosts that might take the mail were all full; the queue waits for a slot of theirs."""
+        self.gate.crowd(connection, now)
+        self.gate.release(connection, now)
 
     def failed(
         self, connection: Connection, reason: str, now: float, *, after: int | None = None
@@ -145,24 +159,19 @@ class Scheduler:
         `after` replaces the next `retry-after`, as for a DNS error.
         """
         queue = connection.queue
-        queue.opening -= 1
-        connection.state = State.CLOSING
         if queue.fail(now, reason, after=after):
             self._agenda.do(actions.SaveQueue(queue))
-        self._give_back(connection)
+        self.gate.release(connection, now)
 
     def closed(self, connection: Connection, now: float, *, failure: str = "") -> None:
-        """A connection that was up is gone; its slots come back.
+        """A connection is gone, or will not come about; its slots come back.
 
         `failure` says why, where that is the queue's trouble and it must retry.
         """
         queue = connection.queue
-        if connection.state is State.IDLE:
-            self.gate.unidle(connection)
-        connection.state = State.CLOSING
         if failure and queue.fail(now, failure):
             self._agenda.do(actions.SaveQueue(queue))
-        self._give_back(connection)
+        self.gate.release(connection, now)
 
     def priorities_read(self, queue: Queue, priorities: Collection[int] | None, now: float) -> None:
         """The answer to ReadPriorities; None if the spool could not read."""
@@ -202,13 +211,17 @@ class Scheduler:
         deferred: Sequence[Recipient],
         untried: Sequence[Recipient],
         now: float,
+        delivered: int = 0,
     ) -> None:
         """What became of the batch of a connection.
 
         `done` no longer wait; `deferred` carry their new due; `untried` go back unchanged.
+        `delivered` of those done were: the octets count only if any was.
         """
         queue = connection.queue
         connection.batch = []
+        if connection.reserved:
+            self.gate.settle(connection, now, delivered=delivered > 0)
         if done:
             self.settled(queue, done)
         for recipient in deferred:
@@ -325,22 +338,23 @@ class Scheduler:
         closing = self._must_close(connection, now)
         if closing:
             return self._close(connection, closing)
-        batch = self._take(queue, now)
+        batch = self._batches.take(connection, now)
         if batch:
             connection.carry(batch)
             return batch
-        timeout = queue.settings.connection_idle_timeout
-        if not timeout or self.gate.is_wanted(queue):
+        connection.has_ticket = False
+        idle_until = self._batches.idle_until(queue, now)
+        if idle_until <= now or self.gate.is_wanted(connection):
             reason = "no more mail" if queue.blocked_by is None else queue.blocked_by[0]
             return self._close(connection, reason)
-        connection.state = State.IDLE
-        connection.idle_until = now + timeout
+        connection.idle_until = idle_until
         self.gate.idle(connection)
-        self._agenda.wake_at(queue, connection.idle_until)
+        self._agenda.wake_at(queue, idle_until)
         return None
 
     def _close(self, connection: Connection, reason: str) -> Close:
         connection.state = State.CLOSING
+        self.gate.going(connection)
         return Close(connection, reason)
 
     def _must_close(self, connection: Connection, now: float) -> str:
@@ -353,28 +367,6 @@ class Scheduler:
                 return leads_away
         return queue.must_close(connection, now)
 
-    def _take(self, queue: Queue, now: float) -> list[Recipient]:
-        """The next recipients of a queue that its rates let through, rates taken."""
-        queue.blocked_by = None
-        backlog = queue.backlog
-        while backlog.ready(now):
-            limit = self.gate.permitted(queue, now)
-            if not limit:
-                return []
-            batch = backlog.pop(min(limit, queue.settings.max_rcpt_per_message))
-            if backlog.wants_page():
-                self._agenda.touch(queue)
-            if queue.expires_at(batch[0]) <= now:
-                self._agenda.do(actions.Expire(queue, batch))
-                self._agenda.touch(queue)
-                continue
-            queue.msg_rate.take(len(batch), now)
-            queue.budget.msg_rate.take(len(batch), now)
-            return batch
-        if backlog.wants_page():
-            self._agenda.touch(queue)
-        return []
-
     # Deciding for one queue
 
     def _decide(self, queue: Queue, now: float) -> None:
@@ -386,11 +378,11 @@ class Scheduler:
         if queue.departure is not None and self._departures is not None and not self._is_stopping:
             self._departures.decide(queue, queue.departure, now)
             self._departures.tell(queue, queue.departure, self.queues)
-        self._use_idle(queue, now)
+        queue.stays = False
         resting = queue.is_resting or self._is_stopping
-        if not resting:
+        if self._use_idle(queue, now) and not resting:
             self._open(queue, now)
-        self.gate.offer(queue)
+        self.gate.decided(queue, now)
         self._sleep(queue, now, resting=resting)
 
     def _read_on(self, queue: Queue) -> None:
@@ -415,41 +407,47 @@ class Scheduler:
             if expired:
                 self._agenda.do(actions.Expire(queue, expired))
 
-    def _use_idle(self, queue: Queue, now: float) -> None:
-        """Give idle connections work, newest first, and close those idle for too long."""
-        while queue.idle:
-            connection = queue.idle[-1]
+    def _use_idle(self, queue: Queue, now: float) -> bool:
+        """Give idle connections work, newest first, and close those idle for too long.
+
+        False if some are left that a rate of the queue refused: more would not help.
+        """
+        is_refused = False
+        for connection in reversed(queue.idle.copy()):
             closing = self._must_close(connection, now)
             if closing:
                 self.gate.close_idle(connection, closing)
                 continue
-            is_looking = queue.departure is not None and queue.departure.is_looking
-            batch = [] if is_looking else self._take(queue, now)
-            if not batch:
+            if queue.departure is not None and queue.departure.is_looking:
                 break
-            self.gate.unidle(connection)
-            connection.carry(batch)
-            self._agenda.do(actions.Assign(connection, batch))
+            batch = self._batches.take(connection, now)
+            if batch:
+                self.gate.unidle(connection)
+                connection.carry(batch)
+                self._agenda.do(actions.Assign(connection, batch))
+            elif connection.limits is None or queue.blocked_by is None:
+                is_refused = queue.blocked_by is not None
+                break
         while queue.idle and queue.idle[0].idle_until <= now:
             self.gate.close_idle(queue.idle[0], "connection-idle-timeout")
+        return not is_refused
 
     def _open(self, queue: Queue, now: float) -> None:
         """Open connections while there is mail for more of them and every limit allows."""
-        backlog = queue.backlog
-        if not backlog.ready(now):
+        first = self._batches.first(queue, now)
+        if first is None:
             return
         queue.blocked_by = None
-        wanted = backlog.ready_messages() - queue.opening
-        while wanted > 0 and self.gate.may_open(queue, now):
-            source = queue.choose_source(now)
-            if source is None:
-                self.gate.refuse(queue, "disable-source-ip", str(queue.key), queue.next_enabled())
+        if queue.disabled:
+            queue.enable_sources(now)
+        if queue.crowded and queue.crowded_until is not None and queue.crowded_until <= now:
+            self.gate.uncrowd(queue)
+        size = first.envelope.size
+        wanted = queue.backlog.ready_messages() - queue.opening
+        while wanted > 0:
+            connection = self.gate.open(queue, next(self._numbers), size, wanted, now)
+            if connection is None:
                 return
-            queue.connect_rate.take(1, now)
-            self.gate.take_slots(queue)
-            connection = Connection(queue, next(self._numbers), source, now)
-            queue.connections[connection.number] = connection
-            queue.opening += 1
             self._agenda.do(actions.Open(connection))
             wanted -= 1
 
@@ -462,23 +460,14 @@ class Scheduler:
             queue.empty_since = now
             times.append(now + KEEP_EMPTY_S)
         elif queue.empty_since + KEEP_EMPTY_S <= now:
-            self._forget(queue)
+            self._forget(queue, now)
             return
         else:
             times.append(queue.empty_since + KEEP_EMPTY_S)
         if times:
             self._agenda.wake_at(queue, min(times))
 
-    def _forget(self, queue: Queue) -> None:
+    def _forget(self, queue: Queue, now: float) -> None:
         del self.queues[queue.key]
-        self.gate.forget(queue)
+        self.gate.forget(queue, now)
         self._agenda.forget(queue)
-
-    # Slots
-
-    def _give_back(self, connection: Connection) -> None:
-        queue = connection.queue
-        del queue.connections[connection.number]
-        self.gate.release_slots(queue)
-        self._agenda.touch(queue)
-        self.gate.offer(queue)

@@ -18,6 +18,8 @@ from mta.settings.dkim_kinds import (
 )
 from mta.settings.kinds import (
     ACCT_SUBSET,
+    ANY_SOURCE,
+    ANY_SOURCE_COUNT,
     BOOLEAN,
     CERTIFICATE,
     CIDR,
@@ -124,17 +126,15 @@ class DomainSettings:
         20,
         "Same as max-smtp-out while in backoff mode.",
     )
-    max_smtp_out_per_source_ip: int = directive(
-        COUNT,
-        0,
+    max_smtp_out_per_source_ip: tuple[str, int] = directive(
+        ANY_SOURCE_COUNT,
+        (ANY_SOURCE, UNLIMITED),
         "Old form without CIDR; use source-ip-max-smtp-out.",
-        not_yet=True,
         means="source-ip-max-smtp-out",
     )
     source_ip_max_smtp_out: tuple[tuple[str, int], ...] = repeated(
         pair(CIDR, COUNT, "CIDR N"),
         "Connections for the queue from each matching local IP.",
-        not_yet=True,
     )
     max_msg_rate: Rate | None = directive(
         RATE,
@@ -164,25 +164,21 @@ class DomainSettings:
     source_ip_max_msg_rate: tuple[tuple[str, Rate | None], ...] = repeated(
         pair(CIDR, RATE, "CIDR RATE"),
         "Attempted recipients per time unit for the queue from each matching local IP.",
-        not_yet=True,
     )
     max_data_volume_rate: DataRate | None = directive(
         DATA_RATE,
         None,
         "Bytes successfully transferred per time unit for the queue.",
-        not_yet=True,
     )
     backoff_max_data_volume_rate: DataRate | None = directive(
         DATA_RATE,
         None,
         "Same while in backoff mode.",
-        not_yet=True,
         default_text="as in normal mode",
     )
     source_ip_max_data_volume_rate: tuple[tuple[str, DataRate | None], ...] = repeated(
         pair(CIDR, DATA_RATE, "CIDR SIZE/TIME"),
         "Same per matching local IP.",
-        not_yet=True,
     )
     max_connect_rate: Rate | None = directive(
         RATE,
@@ -198,7 +194,6 @@ class DomainSettings:
     source_ip_max_connect_rate: tuple[tuple[str, Rate | None], ...] = repeated(
         pair(CIDR, RATE, "CIDR RATE"),
         "Same per matching local IP.",
-        not_yet=True,
     )
     max_msg_per_connection: int = directive(
         COUNT_0,
@@ -215,13 +210,11 @@ class DomainSettings:
         COUNT,
         UNLIMITED,
         "Recipient-level errors before the connection is dropped.",
-        not_yet=True,
     )
     smtp_out_rampup_interval: int = directive(
         INTERVAL,
         0,
         "Minimum pause before another connection is opened for the queue.",
-        not_yet=True,
     )
     connection_idle_timeout: int = directive(
         INTERVAL,
@@ -308,33 +301,28 @@ class DomainSettings:
         50,
         "Priority of the queue when connection slots are short; lower ones may be "
         "interrupted. Another chapter gives the range 1-100.",
-        not_yet=True,
     )
     delivery_priority: int = directive(
-        COUNT,
-        0,
+        number(0, 100),
+        50,
         "Use queue-priority.",
-        not_yet=True,
         means="queue-priority",
     )
     allow_priority_interruption: bool = directive(
         BOOLEAN,
         True,
         "May this queue lose connections to more important ones.",
-        not_yet=True,
     )
     allow_priority_interruption_during_transfer: bool = directive(
         BOOLEAN,
         False,
         "yes: interrupt at once, even inside a transfer; no: wait until the connection is "
         "free. SMTP queues only.",
-        not_yet=True,
     )
     allow_cancel_during_transfer: bool = directive(
         BOOLEAN,
         True,
         "May connections be cancelled (shutdown) while a body is being sent.",
-        not_yet=True,
     )
     smtp_hosts: RouteSpec = directive(
         ROUTE,

@@ -35,6 +35,8 @@ class Kind(Generic[T]):
     is_regex: bool = False
     shown: Callable[[T], str] | None = None
     """How the value is shown to people, where a part of it is secret."""
+    is_item: bool = False
+    """Whether a value is one of those that the directive it is an old spelling of repeats."""
     names: str = ""
     """What the value is the name of: virtual-mta, smtp-pattern-list, …"""
 
@@ -324,6 +326,28 @@ def pair(first: Kind[str], second: Kind[T], syntax: str) -> Kind[tuple[str, T]]:
 
     return Kind(syntax, parse, lambda value: f"{value[0]} {second.print(value[1])}")
 
+
+ANY_SOURCE: Final = "*"
+"""In the place of a CIDR: every local address."""
+
+
+def _any_source(text: str) -> tuple[str, int]:
+    return ANY_SOURCE, _count(text)
+
+
+ANY_SOURCE_COUNT: Final[Kind[tuple[str, int]]] = Kind(
+    "N", _any_source, lambda value: f"{value[0]} {_print_count(value[1])}", is_item=True
+)
+
+
+def _mx_pattern(text: str) -> str:
+    name = _word(text).lower().removesuffix(".")
+    if not re.fullmatch(r"[a-z0-9*_.-]+|\[[0-9a-f:.]+\]", name):
+        raise ValueError("expected the name of an MX host, such as mx.example.com or *.example.com")
+    return name
+
+
+MX_PATTERN: Final[Kind[str]] = Kind("MX-PATTERN", _mx_pattern)
 
 _IP_HOST: Final = pair(CIDR, HOST, "IP HOST")
 

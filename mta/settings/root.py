@@ -21,6 +21,7 @@ from mta.settings.kinds import (
     IP_PORT,
     LIST,
     MEGABYTES,
+    MX_PATTERN,
     NUMBER,
     RAW,
     SIZE,
@@ -391,17 +392,15 @@ class RootSettings:
         "Move mail of the matching queue to the same domain in another VirtualMTA or pool; "
         "empty string clears an inherited value.",
     )
-    mx_connection_limit: tuple[str, ...] = repeated(
-        TEXT,
+    mx_connection_limit: tuple[tuple[str, int], ...] = repeated(
+        pair(MX_PATTERN, COUNT, "MX-PATTERN N"),
         "Connections allowed per matching MX host and per local source IP. MX rollup is the "
         "preferred tool.",
-        not_yet=True,
     )
     ip_connection_limit: tuple[tuple[str, int], ...] = repeated(
         pair(CIDR, COUNT, "CIDR N"),
         "Same as mx-connection-limit but keyed on the remote IP. Partial dotted prefixes "
         "such as 173.194/16 are valid.",
-        not_yet=True,
     )
     http_mgmt_port: int = directive(
         COUNT,

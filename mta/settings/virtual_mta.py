@@ -105,7 +105,6 @@ class VmtaDirectives:
         DATA_RATE,
         None,
         "Bytes delivered per time unit over the VirtualMTA.",
-        not_yet=True,
     )
     cold_virtual_mta: tuple[str, ...] = repeated(
         VMTA_OR_POOL,
@@ -217,7 +216,6 @@ class PoolDirectives:
         DATA_RATE,
         None,
         "Bytes delivered per time unit over the VirtualMTA.",
-        not_yet=True,
     )
     cold_virtual_mta: tuple[str, ...] = repeated(
         VMTA_OR_POOL,

@@ -10,7 +10,7 @@ from mta.queues.backoff import effective
 from mta.queues.replies import Fate, conclude, failure_of, judge
 from mta.queues.retry import POSITION_MAX, RetryLadder
 from mta.smtp.client import TransactionResult
-from mta.units import Rate
+from mta.units import DataRate, Rate
 
 OK = Reply(250, ("2.0.0 ok",))
 GO_AHEAD = Reply(354, ("go ahead",))
@@ -217,13 +217,15 @@ def test_backoff_has_limits_of_its_own_and_the_normal_rates_by_default():
         SimpleNamespace(
             max_smtp_out=20,
             max_msg_rate=Rate(10, 1),
+            max_data_volume_rate=DataRate(1 << 20, 1),
             max_connect_rate=Rate(5, 1),
             retry_after=(600,),
             backoff_max_smtp_out=1,
             backoff_max_msg_rate=None,
+            backoff_max_data_volume_rate=None,
             backoff_max_connect_rate=Rate(1, 60),
             backoff_retry_after=(3600,),
         ),
         "backoff",
     )
-    assert pace == (1, Rate(10, 1), Rate(1, 60), (3600,))
+    assert pace == (1, Rate(10, 1), DataRate(1 << 20, 1), Rate(1, 60), (3600,))

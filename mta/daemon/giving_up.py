@@ -1,0 +1,101 @@
+"""Gives up recipients that are in no transaction: one queue's, or a whole queue at once."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from mta import clock
+from mta.bounces import local
+from mta.daemon.ledger import NO_ATTEMPT, Ledger
+from mta.model.outcome import Bounced
+
+if TYPE_CHECKING:
+    from mta.model.message import Recipient
+    from mta.model.record import Record
+    from mta.queues.connection import Connection
+    from mta.queues.queue import Queue
+    from mta.queues.scheduler import Scheduler
+    from mta.spool.store import Spool
+
+BOUNCE_PAGE = 500
+"""Recipients read at once when a whole queue is bounced."""
+
+
+class GivingUp:
+    """Bounces without a connection; `kick` has the scheduler decide anew."""
+
+    def __init__(
+        self,
+        scheduler: "Scheduler",
+        spool: "Spool",
+        ledger: Ledger,
+        kick: Callable[[], None],
+    ) -> None:
+        self._scheduler = scheduler
+        self._spool = spool
+        self._ledger = ledger
+        self._kick = kick
+
+    def bounce(
+        self,
+        queue: "Queue",
+        recipients: "Sequence[Recipient]",
+        outcome: Bounced,
+        now: float,
+        *,
+        accounting: bool = True,
+    ) -> None:
+        """Bounce recipients that are in no transaction."""
+        records: list[Record] = []
+        if accounting:
+            for recipient in recipients:
+                self._ledger.bounced(records, queue, recipient, outcome, NO_ATTEMPT, now)
+        self._ledger.settle(recipients, (), records)
+        self._scheduler.settled(queue, recipients)
+
+    def bounce_due(self, connection: "Connection", outcome: local.OutcomeOf) -> None:
+        """Bounce what a connection would have delivered; then it is over."""
+        now = clock.now()
+        self._scheduler.connected(connection, "", now)
+        while isinstance(batch := self._scheduler.next_batch(connection, now), list):
+            self._scheduler.finish(connection, done=(), deferred=(), untried=(), now=now)
+            for recipient in batch:
+                self.bounce(connection.queue, [recipient], outcome(recipient), now)
+        self._scheduler.closed(connection, now)
+
+    async def bounce_queue(self, queue: "Queue", outcome: Bounced) -> None:
+        """Bounce everything a queue holds that is in no transaction this moment."""
+        if queue.frozen:
+            return  # Another reply said the same a moment ago, or an operator is at it.
+        async with self.frozen([queue]) as busy:
+            for priority in await self._spool.priorities(queue.key):
+                await self._bounce_lane(queue, priority, outcome, busy)
+
+    async def _bounce_lane(
+        self, queue: "Queue", priority: int, outcome: Bounced, busy: set[int]
+    ) -> None:
+        after = None
+        while True:
+            page = await self._spool.due(queue.key, priority, after, BOUNCE_PAGE)
+            recipients = [r for r in page.recipients if r.recipient_id not in busy]
+            self.bounce(queue, recipients, outcome, clock.now())
+            if page.is_last or not page.recipients:
+                return
+            last = page.recipients[-1]
+            after = (last.due, last.recipient_id)
+
+    @asynccontextmanager
+    async def frozen(self, queues: "Sequence[Queue]") -> AsyncIterator[set[int]]:
+        """Nothing is taken from these queues meanwhile; afterwards they are read again.
+
+        Gives the ids of their recipients that are in a transaction and not to be touched.
+        """
+        for queue in queues:
+            queue.frozen += 1
+        try:
+            yield {r.recipient_id for q in queues for c in q.connections.values() for r in c.batch}
+        finally:
+            for queue in queues:
+                queue.frozen -= 1
+                self._scheduler.reread(queue)
+            self._kick()

@@ -1,0 +1,124 @@
+"""Every limit on a queue's way: what it is, where it is written, and its use now."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from mta import units
+from mta.admin.answers import LimitUse
+from mta.queues.limits import Limit, Slots
+
+if TYPE_CHECKING:
+    from mta.config.configuration import Configuration
+    from mta.queues.queue import Queue
+    from mta.queues.scheduler import Scheduler
+
+SOURCES_SHOWN_MAX = 20
+"""Source addresses whose limits are shown: those in use and those next in turn come first."""
+
+
+def uses(
+    queue: "Queue", scheduler: "Scheduler", configuration: "Configuration", now: float
+) -> tuple[LimitUse, ...]:
+    """The limits of a queue, from the queue outwards; those of hosts if it meets any."""
+    found = [_connections(queue, configuration)]
+    found += [_use(limit, queue, configuration, now) for limit in _limits(queue, scheduler)]
+    interval = queue.settings.smtp_out_rampup_interval
+    if interval:
+        found.insert(1, _rampup(queue, interval, configuration, now))
+    return tuple(found)
+
+
+def place(directive: str, scope: str, queue: "Queue", configuration: "Configuration") -> str:
+    """Where a limit is written, as `file:line`; empty for a default."""
+    if directive in ("total-max-smtp-out", "mx-connection-limit", "ip-connection-limit"):
+        places = configuration.root_places
+    elif scope == queue.key.vmta:
+        places = configuration.vmta_places(scope)
+        # In the dialect of simple files a VirtualMTA's cap is spelled max-msg-rate.
+        if directive == "max-smtp-msg-rate" and places.get(directive) is None:
+            directive = "max-msg-rate"
+    else:
+        places = configuration.domain_places(queue.key)
+        if directive.startswith("backoff-") and places.get(directive) is None:
+            directive = directive.removeprefix("backoff-")
+    found = places.get(directive)
+    return str(found) if found else ""
+
+
+def _limits(queue: "Queue", scheduler: "Scheduler") -> Iterator[Limit]:
+    yield queue.msg_limit
+    yield queue.data_limit
+    yield queue.connect_limit
+    for source in queue.sources[:SOURCES_SHOWN_MAX]:
+        limits = queue.source_limits.get(source.ip)
+        if limits is not None:
+            every = (limits.slots, limits.msg, limits.data, limits.connect)
+            yield from (one for one in every if _is_limit(one))
+    yield queue.budget.slots
+    yield queue.budget.msg
+    yield queue.budget.data
+    yield scheduler.gate.total
+    hosts = [slots for full in queue.crowded.values() for slots in full]
+    for connection in queue.connections.values():
+        hosts += connection.host_slots
+    yield from dict.fromkeys(hosts)
+
+
+def _is_limit(limit: Limit) -> bool:
+    if isinstance(limit, Slots):
+        return limit.ceiling != units.UNLIMITED
+    return limit.ceiling is not None
+
+
+def _use(limit: Limit, queue: "Queue", configuration: "Configuration", now: float) -> LimitUse:
+    where = place(limit.directive, limit.scope, queue, configuration)
+    waiting = 0 if limit.line is None else len(limit.line.places)
+    if isinstance(limit, Slots):
+        return LimitUse(
+            directive=limit.directive,
+            scope=limit.scope,
+            used=str(limit.used),
+            ceiling="unlimited" if limit.ceiling == units.UNLIMITED else str(limit.ceiling),
+            place=where,
+            is_exhausted=limit.is_exhausted,
+            waiting=waiting,
+        )
+    is_exhausted = limit.ceiling is not None and limit.permits(1, now) <= 0
+    return LimitUse(
+        directive=limit.directive,
+        scope=limit.scope,
+        used="" if limit.ceiling is None else limit.use(now),
+        ceiling="unlimited" if limit.ceiling is None else str(limit.ceiling),
+        place=where,
+        binds_until=limit.rate.until(now) if is_exhausted else None,
+        is_exhausted=is_exhausted,
+        waiting=waiting,
+    )
+
+
+def _connections(queue: "Queue", configuration: "Configuration") -> LimitUse:
+    directive, scope = queue.directive("max-smtp-out"), str(queue.key)
+    ceiling = queue.pace.max_smtp_out
+    return LimitUse(
+        directive=directive,
+        scope=scope,
+        used=str(len(queue.connections)),
+        ceiling="unlimited" if ceiling == units.UNLIMITED else str(ceiling),
+        place=place(directive, scope, queue, configuration),
+        is_exhausted=len(queue.connections) >= ceiling,
+    )
+
+
+def _rampup(queue: "Queue", interval: int, configuration: "Configuration", now: float) -> LimitUse:
+    directive, scope = "smtp-out-rampup-interval", str(queue.key)
+    until = None if queue.opened_at is None else queue.opened_at + interval
+    is_exhausted = until is not None and until > now
+    return LimitUse(
+        directive=directive,
+        scope=scope,
+        used="1" if is_exhausted else "0",
+        ceiling=f"1 connection in {units.print_interval(interval)}",
+        place=place(directive, scope, queue, configuration),
+        binds_until=until if is_exhausted else None,
+        is_exhausted=is_exhausted,
+    )

@@ -1,0 +1,78 @@
+"""The tasks of outbound connections: begun, reached while they run, ended within a bound."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from mta.daemon.line import Line
+    from mta.queues.connection import Connection
+
+SPARED_S: Final = 40
+"""How much longer a stop waits for transfers that may not be cancelled: with the rest of a stop
+still less than the ninety seconds after which service managers kill."""
+
+
+class Lines:
+    """Every task of delivery, and the line of each connection that is up, by its number."""
+
+    def __init__(self, tasks: asyncio.TaskGroup) -> None:
+        self._tasks = tasks
+        self._running: set[asyncio.Task[None]] = set()
+        self._lives: dict[int, asyncio.Task[None]] = {}
+        self._lines: dict[int, Line] = {}
+
+    def start(self, coroutine: Coroutine[None, None, None]) -> None:
+        """Begin what no connection has to be found by."""
+        self._keep(self._tasks.create_task(coroutine))
+
+    def open(self, number: int, life: Coroutine[None, None, None]) -> None:
+        """Begin the life of a connection."""
+        task = self._lives[number] = self._tasks.create_task(life)
+        self._keep(task)
+
+    def up(self, line: "Line") -> None:
+        """The connection talks."""
+        self._lines[line.connection.number] = line
+
+    def of(self, connection: "Connection") -> "Line":
+        """The line of a connection that is up."""
+        return self._lines[connection.number]
+
+    def over(self, connection: "Connection") -> None:
+        """The connection is over, or will be in a moment."""
+        self._lines.pop(connection.number, None)
+        self._lives.pop(connection.number, None)
+
+    def interrupt(self, connection: "Connection") -> None:
+        """Break a connection off, unless the peer may have the whole message already."""
+        line = self._lines.get(connection.number)
+        if line is None or line.dialogue.may_interrupt:
+            self._lives[connection.number].cancel()
+
+    async def stop(self, within_s: float) -> None:
+        """Let all finish, at most that long; then break off.
+
+        Guide: allow-cancel-during-transfer. What may not be cancelled has a little longer.
+        """
+        if self._running:
+            await asyncio.wait(self._running, timeout=within_s)
+        spared = {self._lives[n] for n, line in self._lines.items() if not _may_cancel(line)}
+        for task in self._running - spared:
+            task.cancel()
+        if spared:
+            await asyncio.wait(spared, timeout=SPARED_S)
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running)
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+
+def _may_cancel(line: "Line") -> bool:
+    """Whether a stop may break off what a connection is doing."""
+    in_transfer = bool(line.connection.batch) and line.dialogue.usable
+    return line.connection.queue.settings.allow_cancel_during_transfer or not in_transfer

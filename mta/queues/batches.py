@@ -1,0 +1,65 @@
+"""What a connection delivers next, and how long one that gets nothing stays open."""
+
+from typing import Final
+
+from mta.model.message import Recipient
+from mta.queues import actions
+from mta.queues.agenda import Agenda
+from mta.queues.connection import Connection
+from mta.queues.gate import Gate
+from mta.queues.queue import Queue
+
+RATE_WAIT_S: Final = 30
+"""A connection whose next mail a rate lets through that soon stays open: to open another costs
+its host more, and the queue some of its rate."""
+
+
+class Batches:
+    """Takes recipients out of queues, as the gate permits."""
+
+    __slots__ = ("_agenda", "_gate")
+
+    def __init__(self, agenda: Agenda, gate: Gate) -> None:
+        self._agenda = agenda
+        self._gate = gate
+
+    def take(self, connection: Connection, now: float) -> list[Recipient]:
+        """The next recipients for a connection that every rate lets through, rates taken."""
+        queue = connection.queue
+        queue.blocked_by = None
+        backlog = queue.backlog
+        batch: list[Recipient] = []
+        first = self.first(queue, now)
+        if first is not None:
+            size = first.envelope.size
+            limit = self._gate.permitted(connection, size, now)
+            if limit:
+                batch = backlog.pop(limit)
+                self._gate.charge(connection, len(batch), size, now)
+        if backlog.wants_page():
+            self._agenda.touch(queue)
+        return batch
+
+    def first(self, queue: Queue, now: float) -> Recipient | None:
+        """The recipient that goes next, those before it that are too old given up."""
+        backlog = queue.backlog
+        if not backlog.ready(now):
+            return None
+        first = backlog.first()
+        while first is not None and queue.expires_at(first) <= now:
+            batch = backlog.pop(queue.settings.max_rcpt_per_message)
+            self._agenda.do(actions.Expire(queue, batch))
+            self._agenda.touch(queue)
+            first = backlog.first()
+        return first
+
+    def idle_until(self, queue: Queue, now: float) -> float:
+        """How long a connection that got nothing stays open: now if not at all."""
+        at = now + queue.settings.connection_idle_timeout
+        if queue.blocked_by is None:
+            return at
+        # There is mail, and a rate holds it back.
+        until = queue.blocked_until
+        if until is None:
+            return max(at, now + RATE_WAIT_S)
+        return max(at, until + 1) if until - now <= RATE_WAIT_S else at

@@ -1,0 +1,254 @@
+"""What can refuse: so many at once, or so much in a time; and who waits for it.
+
+A limit that queues share has a line. A queue that is refused joins it; when there is room
+again the first of the line is looked at: the highest `queue-priority`, and among equals the
+one that has waited longest. Nobody else takes what a queue in the line is waiting for,
+unless it has the higher priority. So however many queues wait, each event wakes one.
+
+Ceilings may be changed at any time, as a reload or another share of a limit does; what is
+in use stays until it is given back.
+"""
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from mta.queues.rates import RollingRate
+from mta.units import UNLIMITED, DataRate, Rate, print_size
+
+if TYPE_CHECKING:
+    from mta.queues.connection import Connection
+    from mta.queues.queue import Queue
+
+EXPECTED_S: Final = 10
+"""How long a connection that is being opened counts as a user of a rate that queues share.
+
+Shorter, and more are opened than the rate will serve; longer, and hosts that do not answer
+keep the others from what is left."""
+
+
+class Line:
+    """Queues that wait for one limit."""
+
+    __slots__ = ("_by_priority", "places", "wake_at")
+
+    def __init__(self) -> None:
+        self._by_priority: dict[int, OrderedDict[Queue, int]] = {}
+        self.places: dict[Queue, int] = {}
+        """Who waits, with the priority it joined with."""
+        self.wake_at = float("inf")
+
+    def join(self, queue: "Queue", amount: int = 1) -> None:
+        """Wait for an amount; a queue that waits already keeps its place."""
+        priority = queue.settings.queue_priority
+        if self.places.get(queue, priority) != priority:
+            self.leave(queue)
+        self.places[queue] = priority
+        self._by_priority.setdefault(priority, OrderedDict())[queue] = amount
+
+    def leave(self, queue: "Queue") -> None:
+        """Wait no longer."""
+        priority = self.places.pop(queue, None)
+        if priority is not None:
+            equals = self._by_priority[priority]
+            del equals[queue]
+            if not equals:
+                del self._by_priority[priority]
+
+    def first(self) -> "Queue | None":
+        """Whose turn it is."""
+        return next(iter(self._by_priority[max(self._by_priority)])) if self.places else None
+
+    def first_amount(self) -> int:
+        """What the first waits for."""
+        return next(iter(self._by_priority[max(self._by_priority)].values()), 1)
+
+    def lets(self, queue: "Queue") -> bool:
+        """Whether nobody is before the queue."""
+        if not self.places:
+            return True
+        highest = max(self._by_priority)
+        if queue.settings.queue_priority > highest:
+            return True
+        return next(iter(self._by_priority[highest])) is queue
+
+
+class Slots:
+    """At most `ceiling` connections at once."""
+
+    __slots__ = (
+        "_interruptible", "called", "ceiling", "coming", "directive", "idle", "is_host", "level",
+        "line", "scope", "used",
+    )  # fmt: skip
+
+    def __init__(
+        self, directive: str, scope: str, ceiling: int, level: str, *, is_host: bool = False
+    ) -> None:
+        self.directive = directive
+        self.scope = scope
+        self.level = level
+        """The section of the configuration the directive stands in."""
+        self.is_host = is_host
+        """Whether they are of a host: a queue may wait for several such at once."""
+        self.ceiling = ceiling
+        self.used = 0
+        self.coming = 0
+        """Of those, slots of connections that are about to end."""
+        self.line = Line()
+        self.called: dict[Queue, None] = {}
+        """Queues that were told of room and are on their way to it, for slots of hosts."""
+        self.idle: OrderedDict[Connection, None] = OrderedDict()
+        """Idle connections that hold a slot, longest idle first."""
+        self._interruptible: dict[int, OrderedDict[Connection, None]] = {}
+        """By the priority of its queue."""
+
+    @property
+    def is_exhausted(self) -> bool:
+        return self.used >= self.ceiling
+
+    def take(self, connection: "Connection") -> None:
+        assert self.used < self.ceiling
+        self.used += 1
+        if connection.queue.settings.allow_priority_interruption:
+            equals = self._interruptible.setdefault(connection.priority, OrderedDict())
+            equals[connection] = None
+
+    def release(self, connection: "Connection") -> None:
+        assert self.used > 0
+        self.used -= 1
+        self._forget(connection)
+        if connection.is_going:
+            self.coming -= 1
+
+    def going(self, connection: "Connection") -> None:
+        """The connection is about to end."""
+        self.coming += 1
+        self._forget(connection)
+
+    def spare(self, priority: int) -> "Connection | None":
+        """The connection to end first so that a queue of that priority gets its slot."""
+        if self.idle:
+            return next(iter(self.idle))
+        lowest = min(self._interruptible, default=priority)
+        return next(iter(self._interruptible[lowest])) if lowest < priority else None
+
+    def frees_at(self, now: float) -> float | None:
+        """When the first of the line gets something: now, or None if nobody can say."""
+        return None if self.is_exhausted else now
+
+    def _forget(self, connection: "Connection") -> None:
+        self.idle.pop(connection, None)
+        equals = self._interruptible.get(connection.priority)
+        if equals is not None:
+            equals.pop(connection, None)
+            if not equals:
+                del self._interruptible[connection.priority]
+
+
+class Expected:
+    """Connections being opened that will use a rate, each for at most `EXPECTED_S`."""
+
+    __slots__ = ("_connections", "_octets")
+
+    def __init__(self) -> None:
+        self._connections: OrderedDict[Connection, int] = OrderedDict()
+        self._octets = 0
+
+    def add(self, connection: "Connection", octets: int) -> None:
+        self._connections[connection] = octets
+        self._octets += octets
+
+    def remove(self, connection: "Connection") -> bool:
+        """True if it was still expected."""
+        octets = self._connections.pop(connection, None)
+        self._octets -= octets or 0
+        return octets is not None
+
+    def count(self, now: float) -> int:
+        """How many are expected; each takes one recipient at least."""
+        self._expire(now)
+        return len(self._connections)
+
+    def octets(self, now: float) -> int:
+        """How much they will send at first."""
+        self._expire(now)
+        return self._octets
+
+    def until(self) -> float | None:
+        """When the first of them is expected no longer."""
+        first = next(iter(self._connections), None)
+        return None if first is None else first.opened_at + EXPECTED_S
+
+    def _expire(self, now: float) -> None:
+        while (at := self.until()) is not None and at <= now:
+            _, octets = self._connections.popitem(last=False)
+            self._octets -= octets
+
+
+class RateLimit:
+    """At most so many recipients, connections or octets in a time."""
+
+    __slots__ = ("ceiling", "directive", "expected", "is_octets", "level", "line", "rate", "scope")
+
+    def __init__(
+        self,
+        directive: str,
+        scope: str,
+        level: str,
+        *,
+        is_octets: bool = False,
+        is_shared: bool = False,
+    ) -> None:
+        self.directive = directive
+        self.scope = scope
+        self.level = level
+        self.is_octets = is_octets
+        """Whether octets that were delivered count, and not what is tried."""
+        self.ceiling: Rate | DataRate | None = None
+        self.rate = RollingRate(None)
+        self.line = Line() if is_shared else None
+        self.expected = Expected() if is_shared else None
+
+    def resize(self, ceiling: "Rate | DataRate | None", now: float) -> None:
+        """Follow a new ceiling; None is unlimited."""
+        self.ceiling = ceiling
+        self.rate.resize(ceiling, now)
+
+    def permits(self, size: int, now: float) -> int:
+        """How many recipients of a message of that size may be tried now."""
+        if self.is_octets:
+            return UNLIMITED if self.rate.fits(size, now) else 0
+        return self.rate.available(now)
+
+    def permits_opening(self, size: int, opening: int, now: float) -> bool:
+        """Whether there will be something left for one connection more.
+
+        `opening` are those that the asking queue itself is opening.
+        """
+        if self.is_octets:
+            coming = self.expected.octets(now) if self.expected is not None else opening * size
+            return self.rate.fits(size + coming, now, alone=not coming)
+        coming = self.expected.count(now) if self.expected is not None else opening
+        return self.rate.available(now) > coming
+
+    def until(self, size: int, now: float) -> float | None:
+        """When what was refused will be permitted, if nothing is taken before.
+
+        None if it hangs on connections that are at work.
+        """
+        at = self.rate.until(now, size if self.is_octets else 1)
+        if at is not None and at <= now:  # Those being opened will use what is left.
+            return None if self.expected is None else self.expected.until()
+        return at
+
+    def frees_at(self, now: float) -> float | None:
+        """When the first of the line gets something; None if it hangs on others' work."""
+        amount = self.line.first_amount() if self.line is not None and self.line.places else 1
+        return self.rate.until(now, amount)
+
+    def use(self, now: float) -> str:
+        """What counts now, for people."""
+        used = self.rate.used(now)
+        return print_size(used) if self.is_octets else str(used)
+
+
+Limit = Slots | RateLimit
