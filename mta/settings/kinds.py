@@ -336,7 +336,7 @@ def _any_source(text: str) -> tuple[str, int]:
 
 
 ANY_SOURCE_COUNT: Final[Kind[tuple[str, int]]] = Kind(
-    "N", _any_source, lambda value: f"{value[0]} {_print_count(value[1])}", is_item=True
+    "N", _any_source, lambda value: _print_count(value[1]), is_item=True
 )
 
 
