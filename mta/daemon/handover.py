@@ -28,7 +28,9 @@ from mta.spool.shards import shard_directory
 
 if TYPE_CHECKING:
     from mta.model.message import Content, Envelope, Recipient
+    from mta.model.queue_key import QueueKey
     from mta.model.record import Record
+    from mta.spool.moves import Moved
     from mta.spool.parcels import Parcel
     from mta.spool.store import Spool
 
@@ -95,6 +97,26 @@ class Handover:
                 _raise(fate)
                 return
         await self._stage(envelope, content, recipients, records, owners)
+
+    async def move(
+        self, recipients: "Sequence[Recipient]", source: "QueueKey", target: "QueueKey", pool: str
+    ) -> "Moved":
+        """As `Spool.move`, to a queue of another shard; it waits here until that shard has it."""
+        owner = partition.owner(target, self._shards)
+        link = self.links[owner]
+        # One number for each message: what it went by before may not be forgotten yet.
+        numbers = {r.envelope.message_id: self._spool.next_message_id() for r in recipients}
+        for number in numbers.values():
+            link.stage(number)
+        staged = [(r.recipient_id, numbers[r.envelope.message_id], owner) for r in recipients]
+        try:
+            moved = await self._spool.move(recipients, source, target, pool, staged)
+        except SpoolError:
+            for number in numbers.values():
+                link.give_up(number)
+            raise
+        link.wake()
+        return moved
 
     async def _stage(
         self,

@@ -5,8 +5,8 @@ transaction, then in memory. A crash leaves each recipient in exactly one queue,
 the new one, and the next start finds it there. Who is in a transaction with a peer is not
 touched; it comes back to its queue or is done.
 
-`moved` is the only way out of a queue for another. Where queues have several owners, this
-is the place that hands recipients over.
+`moved` is the only way out of a queue for another. What another shard owns waits in this
+one's spool, out of every queue, until the owner has it.
 """
 
 from collections import Counter
@@ -18,6 +18,7 @@ from mta.errors import SpoolError
 from mta.model.queue_key import QueueKey
 
 if TYPE_CHECKING:
+    from mta.daemon.handover import Handover
     from mta.daemon.rollups import Rollups
     from mta.daemon.router import Router
     from mta.model.message import Recipient
@@ -34,7 +35,10 @@ class Context(Protocol):
     """What of the shard moving depends on; a reload changes some of it."""
 
     rollups: "Rollups"
+    handover: "Handover | None"
     is_stopping: bool
+
+    def owns(self, key: QueueKey) -> bool: ...
 
     @property
     def router(self) -> "Router": ...
@@ -89,7 +93,10 @@ class Mover:
 
         `pool` is the one that gave the VirtualMTA, empty to leave theirs as it is.
         """
-        kept = await self._spool.move(recipients, source.key, target, pool)
+        handover = self._context.handover
+        is_ours = handover is None or self._context.owns(target)
+        move = self._spool.move if handover is None or is_ours else handover.move
+        kept = await move(recipients, source.key, target, pool)
         failpoints.reach("move.after-commit")
         gone = [recipient for recipient in recipients if recipient.recipient_id in kept]
         self._scheduler.settled(source, gone)
@@ -98,7 +105,8 @@ class Mover:
             recipient.due, recipient.attempts, recipient.last_reply = kept[recipient.recipient_id]
             recipient.queue = target
             recipient.pool = pool or recipient.pool
-        self._scheduler.arrive(gone, clock.now())
+        if is_ours:
+            self._scheduler.arrive(gone, clock.now())
         return len(gone)
 
     async def _forward_lane(

@@ -28,13 +28,18 @@ class Router:
         self,
         spool: "Spool",
         counts: ColdCounts,
-        in_backoff: Callable[[QueueKey], bool],
+        in_backoff: Callable[[QueueKey], bool | None],
         log: Callable[[str], None],
+        *,
+        shard: int = 0,
+        shards: int = 1,
     ) -> None:
         self._spool = spool
         self._counts = counts
         self._in_backoff = in_backoff
         self._log = log
+        self._shard = shard
+        self._shards = shards
         self._configuration: Configuration
         self.redirects: Redirects
         self.is_used = False
@@ -101,7 +106,11 @@ class Router:
         return cold
 
     def _limits(self, key: QueueKey) -> tuple[int, ...]:
-        return self._configuration.domain(key).max_cold_virtual_mta_msg
+        """Of several shards, each lets its share through: together never more than the limit."""
+        limits = self._configuration.domain(key).max_cold_virtual_mta_msg
+        if self._shards == 1:
+            return limits
+        return tuple((limit + self._shards - 1 - self._shard) // self._shards for limit in limits)
 
     def _cold_names(self, key: QueueKey) -> list[str]:
         vmta = self._configuration.vmta(key.vmta)

@@ -87,6 +87,7 @@ class Shard:
         self.accounts: Accounts
         self.door: Door
         self.router: Router
+        self.handover: Handover | None = None
         self.resolver = self.machine.resolver(configuration.root.name_server)
         self._threads = Threads()
         self._follow()
@@ -125,8 +126,8 @@ class Shard:
         """Whether the queue of that name is this shard's."""
         return self.shards == 1 or partition.owner(key, self.shards) == self.number
 
-    def _is_in_backoff(self, key: "QueueKey") -> bool:
-        return self.scheduler.is_in_backoff(key)
+    def _is_in_backoff(self, key: "QueueKey") -> bool | None:
+        return self.scheduler.is_in_backoff(key) if self.owns(key) else None
 
     # Life
 
@@ -147,7 +148,7 @@ class Shard:
             take_up=self.machine.take_up,
         )
         stack.push_async_callback(self.spool.close)
-        handover = self._handover(directory)
+        handover = self.handover = self._handover(directory)
         if handover is not None:
             await stack.enter_async_context(handover)
         if handover is None or self.number == WRITER:
@@ -159,7 +160,14 @@ class Shard:
         await self.accounting.start()
         stack.push_async_callback(self.accounting.stop)
         counts = ColdCounts(await self.spool.cold_counts())
-        self.router = Router(self.spool, counts, self._is_in_backoff, self.log)
+        self.router = Router(
+            self.spool,
+            counts,
+            self._is_in_backoff,
+            self.log,
+            shard=self.number,
+            shards=self.shards,
+        )
         self.router.follow(configuration, self.rollups)
         self.scheduler = Scheduler(configuration, self.own, self.log, self.router.redirects)
         self.delivery = Delivery(self, self.scheduler, self.spool, self.traffic, tasks)

@@ -113,7 +113,8 @@ class Redirects:
     """What one configuration says; cheap to ask for each message.
 
     `rolled_up` gives the rollup queue of a domain, empty for none and None while it is not
-    known; `in_backoff` whether a queue is in backoff mode this moment.
+    known; `in_backoff` whether a queue is in backoff mode this moment, None where another
+    shard knows: such a queue leads nowhere, and still counts when circles are looked for.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class Redirects:
         rollup: RollupList,
         *,
         rolled_up: Callable[[str], str | None] = lambda _: "",
-        in_backoff: Callable[[QueueKey], bool] = lambda _: False,
+        in_backoff: Callable[[QueueKey], bool | None] = lambda _: False,
         on_loop: Callable[[Loop], None] = lambda _: None,
     ) -> None:
         self._configuration = configuration
@@ -282,9 +283,12 @@ class Redirects:
         is_served = queue.hosts or queue.by_ip or self._configuration.domain(target).smtp_hosts
         return Edge(MX, (target,)) if is_served else None
 
-    def _backoff_edge(self, key: QueueKey) -> Edge | None:
+    def _backoff_edge(self, key: QueueKey, *, if_unknown: bool = False) -> Edge | None:
         name = self._configuration.domain(key).backoff_reroute_to_virtual_mta
-        if not name or not self._in_backoff(key):
+        if not name:
+            return None
+        is_in_backoff = self._in_backoff(key)
+        if not (if_unknown if is_in_backoff is None else is_in_backoff):
             return None
         return next(iter(self._to_vmta(BACKOFF_REROUTE, name, key)), None)
 
@@ -321,7 +325,7 @@ class Redirects:
     def _moving_edges(self, key: QueueKey) -> Iterator[Edge]:
         """What leads on from a queue this moment."""
         yield from self._sound_static(key)
-        for edge in (self._rollup_edge(key), self._backoff_edge(key)):
+        for edge in (self._rollup_edge(key), self._backoff_edge(key, if_unknown=True)):
             if edge is not None:
                 yield edge
 

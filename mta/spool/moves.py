@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from mta import failpoints
 from mta.model.queue_key import QueueKey
 from mta.routing.cold import FORGET_DAYS, Count
+from mta.spool.operations import Staged
+
+Moved = dict[int, tuple[float, int, str]]
+"""By id: due, attempts and last reply of recipients that went."""
 
 
 def move(
@@ -15,11 +19,13 @@ def move(
     source: QueueKey,
     target: QueueKey,
     pool: str,
-) -> dict[int, tuple[float, int, str]]:
+    staged: Sequence[Staged] = (),
+) -> Moved:
     """Put recipients of source into target.
 
     Returned are, by id, due, attempts and last reply of those that source still had.
-    `pool` replaces the pool they came from, unless it is empty.
+    `pool` replaces the pool they came from, unless it is empty. `staged` are those whose
+    target another shard owns.
     """
     connection.execute(
         "INSERT INTO queue (domain, vmta) VALUES (?, ?) ON CONFLICT (domain, vmta) DO NOTHING",
@@ -34,6 +40,9 @@ def move(
         (*target, pool, pool, json.dumps(list(numbers)), *source),
     )
     moved = {number: (due, attempts, last_reply) for number, due, attempts, last_reply in rows}
+    connection.executemany(
+        "INSERT INTO staged VALUES (?, ?, ?)", [row for row in staged if row[0] in moved]
+    )
     failpoints.reach("move.before-commit")
     return moved
 

@@ -22,6 +22,7 @@ from mta.model.record import Record
 from mta.routing.cold import Count
 from mta.spool import moves, schema
 from mta.spool.lock import take_lock
+from mta.spool.moves import Moved
 from mta.spool.operations import Accept, Execute, QueueState, Read, Settle, Staged
 from mta.spool.outbox import Outbox
 from mta.spool.parcels import Parcels
@@ -310,15 +311,20 @@ class Spool:
         return self._change(change)
 
     async def move(
-        self, recipients: Sequence[Recipient], source: QueueKey, target: QueueKey, pool: str
-    ) -> dict[int, tuple[float, int, str]]:
+        self,
+        recipients: Sequence[Recipient],
+        source: QueueKey,
+        target: QueueKey,
+        pool: str,
+        staged: Sequence[Staged] = (),
+    ) -> Moved:
         """Recipients leave source for target, in one transaction; see `moves.move`."""
         numbers = [recipient.recipient_id for recipient in recipients]
-        moved: dict[int, tuple[float, int, str]] = {}
+        moved: Moved = {}
 
         def change(connection: sqlite3.Connection) -> None:
             moved.clear()  # What is rolled back is done again.
-            moved.update(moves.move(connection, numbers, source, target, pool))
+            moved.update(moves.move(connection, numbers, source, target, pool, staged))
 
         await self._change(change)
         return moved
