@@ -26,7 +26,6 @@ SESSIONS = 20
 RUN_S = 300
 START_S = 30
 ROOT = Path(__file__).parent.parent
-SERVERS = ("postfix", "haraka", "petrel")
 SOURCE, SINK = "/usr/sbin/smtp-source", "/usr/sbin/smtp-sink"
 
 
@@ -57,7 +56,7 @@ def wait_for(port: int) -> None:
 
 
 @contextlib.contextmanager
-def petrel(work: Path, port: int, sink: int) -> Iterator[int]:
+def petrel(work: Path, port: int, sink: int, *, top: str = "", domain: str = "") -> Iterator[int]:
     config = work / "petrel.conf"
     config.write_text(f"""host-name bench.example
 postmaster postmaster@bench.example
@@ -65,6 +64,7 @@ http-mgmt-port 0
 smtp-listener 127.0.0.1:{port}
 spool {work}/spool
 log-file {work}/log
+{top}
 <acct-file {work}/acct.csv>
     records d, b, t
 </acct-file>
@@ -74,6 +74,7 @@ log-file {work}/log
 <domain *>
     smtp-hosts [127.0.0.1]:{sink}
     connection-idle-timeout 1m
+    {domain}
 </domain>
 """)
     command = [sys.executable, "-m", "mta", "run", "--config", str(config)]
@@ -88,7 +89,7 @@ log-file {work}/log
 
 
 @contextlib.contextmanager
-def postfix(work: Path, port: int, sink: int) -> Iterator[int]:
+def postfix(work: Path, port: int, sink: int, *, more: str = "") -> Iterator[int]:
     config, queue, data = work / "etc", work / "queue", work / "data"
     for directory in (config, queue, data):
         directory.mkdir()
@@ -116,7 +117,7 @@ smtp_tls_security_level = none
 smtputf8_enable = no
 alias_maps =
 local_recipient_maps =
-""")
+{more}""")
     master = Path("/usr/share/postfix/master.cf.dist")
     text = (master if master.exists() else Path("/etc/postfix/master.cf")).read_text()
     lines = [line for line in text.splitlines() if not line.startswith("smtp      inet")]
@@ -217,24 +218,41 @@ def cpu_s(pid: int) -> float:
     return total
 
 
-def measure(server: str, size_kb: int, messages: int) -> Result:
+Run = Callable[[Path, int, int], contextlib.AbstractContextManager[int]]
+"""Runs a server in a directory, listening on a port, delivering to another; its process id."""
+SERVERS: dict[str, Run] = {"postfix": postfix, "haraka": haraka, "petrel": petrel}
+
+
+def sample(server: Run, size_kb: int) -> bytes:
+    """A message as the sink gets it."""
+    with tempfile.TemporaryDirectory(prefix="petrel-sample-") as directory:
+        Path(directory).chmod(0o777)
+        measure(server, size_kb, 1, "-d", f"{directory}/message.")
+        return next(Path(directory).iterdir()).read_bytes()
+
+
+def measure(server: Run, size_kb: int, messages: int, *sink_options: str) -> Result:
     """One run of one server."""
-    servers: dict[str, Callable[..., contextlib.AbstractContextManager[int]]] = {
-        "petrel": petrel,
-        "postfix": postfix,
-        "haraka": haraka,
-    }
     port, sink_port = free_port(), free_port()
     with tempfile.TemporaryDirectory(prefix="petrel-bench-", dir=ROOT / "spool") as directory:
         work = Path(directory)
         sink = subprocess.Popen(
-            [SINK, "-u", "nobody", "-M", str(messages), f"127.0.0.1:{sink_port}", "1000"],
+            [
+                SINK,
+                "-u",
+                "nobody",
+                "-M",
+                str(messages),
+                *sink_options,
+                f"127.0.0.1:{sink_port}",
+                "1000",
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         try:
             wait_for(sink_port)
-            with servers[server](work, port, sink_port) as pid:
+            with server(work, port, sink_port) as pid:
                 before = cpu_s(pid)
                 began = time.monotonic()
                 source = [
@@ -262,8 +280,7 @@ def main() -> int:
     if not Path(SOURCE).exists():
         print("smtp-source is missing: install Debian's postfix package")
         return 1
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    allow_many_files()
     rounds = 1 if given.quick else 3
     print("end to end, 20 connections kept open, durable; the median of", rounds, "rounds\n")
     for size in map(int, given.sizes.split(",")):
@@ -273,7 +290,7 @@ def main() -> int:
                 messages = (20000 if server == "petrel" else 4000) // (1 if size < 20 else 2)
                 messages //= 4 if given.quick else 1
                 try:
-                    results.setdefault(server, []).append(measure(server, size, messages))
+                    results.setdefault(server, []).append(measure(SERVERS[server], size, messages))
                 except (FileNotFoundError, subprocess.SubprocessError, TimeoutError) as error:
                     print(f"  {server} left out: {error}")
         print(f"{size} KB        msg/s   ratio to Postfix   accepted/s   CPU us/msg")
@@ -288,6 +305,12 @@ def main() -> int:
                 )
         print(flush=True)
     return 0
+
+
+def allow_many_files() -> None:
+    """smtp-sink has one open for each connection."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def median(results: list[Result]) -> Result:
