@@ -20,12 +20,19 @@ from mta.admin.commands import COMMANDS, PRODUCT
 from mta.admin.local_commands import (
     AGAINST,
     CHECK_FORMAT,
+    DKIM_CONFIG,
+    DKIM_SUBJECT,
+    DOMAIN,
     FILES,
+    KEY_FILE,
+    KEY_TYPE,
     LOCAL_COMMANDS,
     NAME,
+    NAME_SERVER,
     ONCE,
     PLANNED,
     SCRAM,
+    SELECTOR,
     STRICT,
     WRITE,
 )
@@ -358,6 +365,32 @@ def _hash_password(context: click.Context, _command: AdminCommand, given: _Given
     return int(Exit.DONE)
 
 
+def _dkim(context: click.Context, command: AdminCommand, given: _Given) -> int:
+    from mta.admin import dkim
+
+    def value(parameter: Parameter[str]) -> str:
+        text = given.get(_identifier(parameter))
+        try:
+            return parameter.default if text is None else parameter.parse(str(text))
+        except ValueError as error:
+            raise click.UsageError(f"{parameter.spelling}: {error}", context) from None
+
+    try:
+        match command.words:
+            case "dkim generate":
+                kind, file = value(KEY_TYPE), value(KEY_FILE)
+                done = dkim.generate(value(SELECTOR), value(DOMAIN), kind, file)
+            case "dkim check":
+                lookup = dkim.name_server(value(NAME_SERVER))
+                done = dkim.check(value(DKIM_SUBJECT), value(SELECTOR), value(DOMAIN), lookup)
+            case _:
+                done = dkim.records(value(DKIM_CONFIG) or _Options.of(context).config)
+    except PetrelError as error:
+        return _fail(context, str(error), Exit.REFUSED)
+    _out(done.text)
+    return int(done.exit)
+
+
 def _sink(_context: click.Context, _command: AdminCommand, given: _Given) -> int:
     from mta.sim.sink_command import run
 
@@ -379,6 +412,9 @@ _LOCAL: Final[Mapping[str, Callable[[click.Context, AdminCommand, _Given], int]]
     "fmt": _fmt,
     "directives": _directives,
     "hash-password": _hash_password,
+    "dkim generate": _dkim,
+    "dkim check": _dkim,
+    "dkim dns": _dkim,
     "sink": _sink,
     "demo": _demo,
 }

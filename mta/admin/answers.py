@@ -287,6 +287,8 @@ class Explanation:
     """Destination hosts as known now, `10 mx1.example.net (192.0.2.1)`; notes after them."""
     sources: tuple[str, ...] = ()
     """Source addresses, `203.0.113.9 mta1.example.com`; disabled ones say until when."""
+    signing: tuple[str, ...] = ()
+    """What signs its messages (DKIM), or why nothing does."""
     events: tuple[Event, ...] = ()
     settings: tuple[Setting, ...] = ()
 

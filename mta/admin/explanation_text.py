@@ -23,7 +23,7 @@ def explanation(e: Explanation) -> Iterator[str]:
     if e.limits:
         yield from _titled("Limits (* = exhausted now)")
         yield from _limits(e.limits, e.now)
-    for title, lines in (("Source addresses", e.sources), ("Hosts", e.hosts)):
+    for title, lines in (("Source addresses", e.sources), ("Hosts", e.hosts), ("DKIM", e.signing)):
         if lines:
             yield from _titled(title)
             yield from (f"  {line}" for line in lines)

@@ -4,6 +4,7 @@ Declared like all others, so that help and reference page are derived; what they
 in `mta.cli`.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from mta.admin import parameters as p
@@ -13,6 +14,12 @@ from mta.admin.command import AdminCommand, Parameter
 def _parse_check_format(text: str) -> str:
     if text not in ("text", "json"):
         raise ValueError("expected text or json")
+    return text
+
+
+def _parse_key_type(text: str) -> str:
+    if text not in ("rsa-2048", "rsa-3072", "rsa-4096", "ed25519"):
+        raise ValueError("expected rsa-2048, rsa-3072, rsa-4096 or ed25519")
     return text
 
 
@@ -100,6 +107,64 @@ SINK_OPTIONS: Final = Parameter(
     is_repeated=True,
     help="as `mta sink --help` lists them",
 )
+SELECTOR: Final = Parameter(
+    name="selector",
+    parse=p.parse_text,
+    default="",
+    metavar="SELECTOR",
+    is_option=False,
+    is_required=True,
+    help="the selector, which stands before ._domainkey in DNS",
+)
+DOMAIN: Final = Parameter(
+    name="domain",
+    parse=p.parse_text,
+    default="",
+    metavar="DOMAIN",
+    is_option=False,
+    is_required=True,
+    help="the domain that signs",
+)
+KEY_TYPE: Final = Parameter(
+    name="type",
+    parse=_parse_key_type,
+    default="rsa-2048",
+    metavar="rsa-2048|rsa-3072|rsa-4096|ed25519",
+    help="the type of the key; default rsa-2048, which every receiver knows",
+)
+KEY_FILE: Final = Parameter(
+    name="file",
+    parse=p.parse_text,
+    default="",
+    metavar="FILE",
+    help="where to put the key; it must not exist; default SELECTOR.DOMAIN.pem",
+)
+DKIM_SUBJECT: Final = Parameter(
+    name="subject",
+    parse=p.parse_text,
+    default="",
+    metavar="FILE",
+    is_option=False,
+    is_required=True,
+    help="a private key in PEM, or a message",
+)
+OF_SELECTOR: Final = replace(SELECTOR, is_required=False, help="of a key: its selector")
+OF_DOMAIN: Final = replace(DOMAIN, is_required=False, help="of a key: its domain")
+NAME_SERVER: Final = Parameter(
+    name="name-server",
+    parse=p.parse_text,
+    default="",
+    metavar="IP[:PORT]",
+    help="the name server to ask; default those of this host",
+)
+DKIM_CONFIG: Final = Parameter(
+    name="file",
+    parse=p.parse_text,
+    default="",
+    metavar="FILE",
+    is_option=False,
+    help="a configuration file; default the one of --config",
+)
 
 LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
     AdminCommand(
@@ -153,6 +218,30 @@ LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
         parameters=(SCRAM,),
         local=True,
         example="hash-password --scram",
+    ),
+    AdminCommand(
+        words="dkim generate",
+        help="make a DKIM key that only its owner can read; prints the domain-key line for the "
+        "configuration and the record for DNS",
+        changes=True,
+        parameters=(SELECTOR, DOMAIN, KEY_TYPE, KEY_FILE),
+        local=True,
+        example="dkim generate s2026 example.com --file /etc/pmta/s2026.pem",
+    ),
+    AdminCommand(
+        words="dkim check",
+        help="whether DNS publishes a key, or whether the signatures of a message verify; "
+        "ends with 1 if not",
+        parameters=(DKIM_SUBJECT, OF_SELECTOR, OF_DOMAIN, NAME_SERVER),
+        local=True,
+        example="dkim check /etc/pmta/s2026.pem s2026 example.com",
+    ),
+    AdminCommand(
+        words="dkim dns",
+        help="the DNS records for all keys of a configuration file, as lines of a zone file",
+        parameters=(DKIM_CONFIG,),
+        local=True,
+        example="dkim dns /etc/pmta/config",
     ),
     AdminCommand(
         words="sink",

@@ -88,9 +88,10 @@ def with_settings(
     settings: tuple[Setting, ...],
     leads: tuple[Redirection, ...],
     hosts: tuple[str, ...],
+    signing: tuple[str, ...],
 ) -> Explanation:
     """The explanation, with what had to be looked up for it."""
-    return replace(explanation, settings=settings, ways=leads, hosts=hosts)
+    return replace(explanation, settings=settings, ways=leads, hosts=hosts, signing=signing)
 
 
 async def hosts(queue: "Queue", finder: "HostFinder") -> tuple[str, ...]:

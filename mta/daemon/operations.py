@@ -40,7 +40,7 @@ from mta.admin.operations import (
 )
 from mta.admin.pattern import QueuePattern, wildcard
 from mta.bounces import local
-from mta.daemon import explaining, reload, ways
+from mta.daemon import explaining, reload, signing_text, ways
 from mta.model.queue_key import QueueKey
 from mta.spool.query import RecipientQuery
 
@@ -240,6 +240,7 @@ class ShardOperations:
             settings=_settings(shard.configuration.explain(queue)),
             leads=ways.of(queue, shard.router, shard.configuration),
             hosts=await explaining.hosts(end, shard.hosts),
+            signing=await signing_text.lines(shard.signer, end.key, shard.configuration),
         )
 
     async def explain_message(self, message_id: int) -> MessageExplanation:

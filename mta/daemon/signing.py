@@ -52,7 +52,7 @@ INLINE_OCTETS_MAX: Final = 64 << 10
 CHUNK_OCTETS: Final = 256 << 10
 
 X_DKIM_KEY: Final = b"x-dkim-key"
-_PREFIXES: Final = (("dkim", "dkim_"), ("second-dkim", "second_dkim_"))
+PREFIXES: Final = (("dkim", "dkim_"), ("second-dkim", "second_dkim_"))
 
 
 class Chosen(NamedTuple):
@@ -114,7 +114,7 @@ class Signer:
                 self._plans.clear()
             settings = self._configuration.domain(key)
             of_vmta = self._configuration.domain_keys(key.vmta)
-            forms = [(name, SignatureForm.of(settings, prefix)) for name, prefix in _PREFIXES]
+            forms = [(name, SignatureForm.of(settings, prefix)) for name, prefix in PREFIXES]
             found = tuple(Plan(name, form, of_vmta) for name, form in forms if form.sign != "no")
             self._plans[key] = found
         return found
@@ -193,6 +193,10 @@ class Signer:
             chosen = await self._of_message(plan, envelope, own, asked, options)
             if chosen is not None:
                 return chosen
+        return await self.chosen(plan, asked, options)
+
+    async def chosen(self, plan: Plan, asked: str, options: Options = NO_OPTIONS) -> Chosen:
+        """Who signs for an identity, from memory where it was asked before."""
         choice = (self._ring.version, asked, options)
         known = plan.choices.get(choice)
         if known is None:
@@ -223,7 +227,7 @@ class Signer:
             names.append(wanted._replace(identity=form.identity_fallback, is_strict=False))
         for one in names:
             for candidate in candidates(listed, one):
-                file = await self._key(candidate.path)
+                file = await self.key_file(candidate.path)
                 paths.append(candidate.path)
                 if file.key is None:
                     problem = problem or f"{candidate.path}: {file.problem}"
@@ -237,7 +241,8 @@ class Signer:
         why = f"no key for {wanted}" if asked else "no address in Sender or From"
         return Chosen(None, tuple(paths), f"{why}: {problem}" if problem else why)
 
-    async def _key(self, path: str) -> KeyFile:
+    async def key_file(self, path: str) -> KeyFile:
+        """What a key file holds, read once."""
         file = self._ring.known(path)
         if file is None:
             file = await self._loop.run_in_executor(self._threads.keys, keys.read_key, path)
