@@ -15,7 +15,7 @@ from mta import address
 from mta.admin.check import Checked
 from mta.admin.files import load_file
 from mta.admin.protocol import Exit
-from mta.errors import ConfigError, PetrelError
+from mta.errors import PetrelError
 from mta.settings.dkim_kinds import is_selector
 from mta.signing.keys import RSA_BITS_MIN, PrivateKey, new_key, read_key
 
@@ -62,7 +62,7 @@ def records(config: str) -> Checked:
     """The records for all keys of a configuration file, as lines of a zone file."""
     loaded = load_file(config)
     if loaded.configuration is None:
-        raise ConfigError(loaded.diagnostics)
+        raise DkimError(f"{config} has errors; `mta check {config}` names them")
     lines: dict[str, None] = {}
     failed = False
     for one in loaded.configuration.all_domain_keys():

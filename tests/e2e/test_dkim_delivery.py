@@ -9,6 +9,7 @@ from mta.signing import keys
 from tests.e2e.daemon import until
 from tests.e2e.loopback import Loopback
 from tests.e2e.mailbox import Mailbox
+from tests.e2e.nameserver import Nameserver
 from tests.e2e.submission import Letter
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
@@ -115,3 +116,83 @@ add-header "Reply-To: answers@sender.example"
         assert names.count("to") == 2
         assert names.count("reply-to") == 1
         assert "received" not in names
+
+
+def field(key):
+    return "X-DKIM-Key: " + key.pem().decode().strip().replace("\n", "\r\n ") + "\r\n"
+
+
+async def test_what_a_message_asks_is_heard_from_sources_that_may_and_never_shown(signing):
+    path = signing.new_key("r", "sender.example")
+    key = keys.new_key("rsa-1024")
+    signing.publish("own", "sender.example", key)
+    asks = "X-DKIM-Options: s=own; d=sender.example\r\n" + field(key)
+    letter = Letter("anna@example.com", asks)
+
+    def configure(source):
+        signing.configure(
+            top=f"domain-key r, sender.example, {path}\n" + SOURCE.format(source),
+            domain="dkim-sign yes",
+        )
+
+    async def sent(source):
+        configure(source)
+        assert (await signing.daemon.command("reload")).code == 0
+        (message,) = await signing.deliver(letter)
+        names = re.findall(rb"^(X-DKIM-\w+):", message, re.MULTILINE | re.IGNORECASE)
+        return message, [tags["s"] for tags in signing.verified(message)], names
+
+    process = "process-x-dkim-options yes\nprocess-x-dkim-key yes\n"
+    configure("")
+    async with signing.running():
+        message, selectors, names = await sent("")
+        assert (selectors, names) == (["r"], [b"X-DKIM-Options"])
+        assert b"PRIVATE KEY" not in message
+        assert (await sent("process-x-dkim-options yes"))[1:] == ([], [])
+        assert (await sent(process))[1:] == (["own"], [])
+        retain = process + "retain-x-dkim-options yes\nretain-x-dkim-key yes\n"
+        assert (await sent(retain))[1:] == (["own"], [b"X-DKIM-Options", b"X-DKIM-Key"])
+        assert (await sent("process-x-dkim-key yes"))[1:] == (["r"], [b"X-DKIM-Options"])
+    assert "X-DKIM-Key is refused: it needs s= in X-DKIM-Options" in signing.told()
+    assert "PRIVATE KEY" not in signing.told()
+
+
+async def test_keys_are_watched_and_explained(signing):
+    path = signing.new_key("r", "sender.example", mode=0o644)
+    signing.configure(
+        top=f"domain-key gone, sender.example, {signing.directory}/gone.pem\n"
+        f"domain-key r, sender.example, {path}",
+        domain="dkim-sign yes",
+    )
+    letter = Letter("anna@example.com")
+    async with signing.running():
+        for remark in ("gone.pem: there is no such file", f"{path}: others than its owner may"):
+            await until(lambda text=remark: text in signing.told(), WAIT_S, signing.told)
+        (message,) = await signing.deliver(letter)
+        assert [tags["s"] for tags in signing.verified(message)] == ["r"]
+        said = (await signing.daemon.command("explain", "example.com/{default}")).text
+        assert "dkim-sign yes (" in said
+        assert f"r._domainkey.sender.example {path}, RSA 2048 (" in said
+        assert "gone.pem, passed over: there is no such file (" in said
+        assert "since the start 1 signed, 0 not" in said
+
+        path.unlink()
+        signing.new_key("r", "sender.example")
+        assert (await signing.daemon.command("reload")).code == 0
+        (message,) = await signing.deliver(letter)
+        signing.verified(message)
+        (signing.directory / "received.eml").write_bytes(message)
+        zone = (await signing.daemon.command("dkim", "dns", str(signing.daemon.config))).text
+        with Nameserver(f"$TTL 60\n{zone}", port=0) as nameserver:
+            server = f"--name-server=127.0.0.1:{nameserver.port}"
+            for subject in (["received.eml"], [path.name, "r", "sender.example"]):
+                subject[0] = str(signing.directory / subject[0])
+                checked = await signing.daemon.command("dkim", "check", *subject, server)
+                assert checked.code == 0, checked.text
+
+        path.write_text("no key any more")
+        assert (await signing.daemon.command("reload")).code == 0
+        (message,) = await signing.deliver(letter)
+        assert count(message) == 0
+        said = (await signing.daemon.command("explain", "example.com/{default}")).text
+        assert "0 signed, 1 not; the last: no key for news@sender.example" in said
