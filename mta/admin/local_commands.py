@@ -226,7 +226,7 @@ LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
         changes=True,
         parameters=(SELECTOR, DOMAIN, KEY_TYPE, KEY_FILE),
         local=True,
-        example="dkim generate s2026 example.com --file /etc/pmta/s2026.pem",
+        example="dkim generate s2026 example.com --file s2026.pem",
     ),
     AdminCommand(
         words="dkim check",
@@ -234,7 +234,7 @@ LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
         "ends with 1 if not",
         parameters=(DKIM_SUBJECT, OF_SELECTOR, OF_DOMAIN, NAME_SERVER),
         local=True,
-        example="dkim check /etc/pmta/s2026.pem s2026 example.com",
+        example="dkim check s2026.pem s2026 example.com",
     ),
     AdminCommand(
         words="dkim dns",
