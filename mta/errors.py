@@ -5,7 +5,8 @@ A remote server's refusal is never an exception: it is a `Reply`, then an `Outco
     PetrelError
     ├── ConfigError            the configuration cannot be used; carries every problem found
     ├── SpoolError             the disk did not do what was asked
-    │   └── SpoolFullError     no room left
+    │   ├── SpoolFullError     no room left
+    │   └── SpoolDamagedError  what is on the disk is not what was written there
     ├── ResolveError           a name could not be resolved, for now or for good
     ├── TransportError         a connection could not be opened, or broke
     ├── RemoteProtocolError    the peer broke the protocol
@@ -30,6 +31,10 @@ class SpoolError(PetrelError):
 
 class SpoolFullError(SpoolError):
     """The disk is full; the caller answers 452 4.3.1."""
+
+
+class SpoolDamagedError(SpoolError):
+    """A file of the spool is damaged; the message it belongs to cannot be delivered."""
 
 
 class ResolveError(PetrelError):

@@ -17,6 +17,9 @@ EXPIRED: Final = Bounced("4.4.7", "")
 DELETED: Final = Bounced("5.0.0", "x-pmta;deleted by administrator")
 """`pmta delete`; the words that integrations tell such rows by."""
 
+DAMAGED: Final = Bounced("5.3.0", "x-pmta;damaged in the spool")
+"""What the disk gives back is not what was written to it."""
+
 
 OutcomeOf = Callable[[Recipient], Bounced]
 

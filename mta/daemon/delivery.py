@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from mta.queues.connection import Connection
     from mta.spool.store import Spool
 
-UNREADABLE_RETRY_S = 600
-"""When a message whose content cannot be read is tried again."""
 DISCARD = Attempt(delivery_type="discard")
 DISCARDED = "x-pmta;discarded"
 
@@ -83,7 +81,7 @@ class Delivery:
         self._lines = Lines(tasks)
         self._ledger = Ledger(context, spool)
         self.giving_up = GivingUp(scheduler, spool, self._ledger, self.kick)
-        self._pages = Pages(scheduler, spool, self.kick, context.log)
+        self._pages = Pages(scheduler, spool, self._ledger, self.giving_up, self.kick, context.log)
         self._mover = Mover(context, scheduler, spool, self.kick)
         self._kicked = False
         self._alarm: asyncio.TimerHandle | None = None
@@ -331,7 +329,7 @@ class Delivery:
         try:
             content = await self._spool.content(envelope)
         except SpoolError as error:
-            self._put_off(connection, batch, str(error))
+            self._pages.unreadable(connection, batch, error)
             return "", ""
         heads = self._context.heads
         address = batch[0].address if len(batch) == 1 else ""
@@ -412,16 +410,6 @@ class Delivery:
             scheduler.delivered(queue, now)
         if concluded.verdict is not NO_VERDICT and concluded.reply is not None:
             scheduler.apply(connection, concluded.verdict, concluded.reply, now)
-
-    def _put_off(self, connection: "Connection", batch: "list[Recipient]", why: str) -> None:
-        """The content cannot be read: the disk's trouble, not the recipient's."""
-        now = clock.now()
-        self._context.log(f"cannot read a message for {connection.queue.key}: {why}")
-        for recipient in batch:
-            recipient.due = now + UNREADABLE_RETRY_S
-            recipient.last_reply = why
-        self._ledger.settle((), batch, ())
-        self._scheduler.finish(connection, done=(), deferred=batch, untried=(), now=now)
 
     def _discard(self, connection: "Connection") -> None:
         """`type discard`: mail goes nowhere, and is accounted as delivered or bounced."""

@@ -114,12 +114,13 @@ class Mover:
     ) -> None:
         after = None
         while not self._context.is_stopping:
-            page, is_last = await self._spool.due(queue.key, priority, after, PAGE_RECIPIENTS)
+            found = await self._spool.due(queue.key, priority, after, PAGE_RECIPIENTS)
+            page = found.recipients
             busy = {r.recipient_id for c in queue.connections.values() for r in c.batch}
             free = [recipient for recipient in page if recipient.recipient_id not in busy]
             for (directive, target, pool), group in self._grouped(queue.key, free).items():
                 counts[target, directive] += await self.moved(group, queue, target, pool)
-            if is_last or not page:
+            if found.is_last or not page:
                 return
             after = (page[-1].due, page[-1].recipient_id)
 

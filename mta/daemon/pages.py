@@ -1,30 +1,47 @@
-"""Reads on in the spool where the memory of a queue runs low."""
+"""Reads on in the spool where the memory of a queue runs low.
 
-from collections.abc import Callable
+A recipient whose row or message is damaged cannot be delivered, and nothing of it is guessed:
+it bounces, and what is left of it is kept aside.
+"""
+
 from typing import TYPE_CHECKING
 
-from mta import clock
-from mta.errors import SpoolError
+from mta import clock, ids
+from mta.bounces import local
+from mta.errors import SpoolDamagedError, SpoolError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mta.daemon.giving_up import GivingUp
+    from mta.daemon.ledger import Ledger
+    from mta.model.message import Recipient
     from mta.queues.actions import ReadPage
+    from mta.queues.connection import Connection
     from mta.queues.queue import Queue
     from mta.queues.scheduler import Scheduler
     from mta.spool.store import Spool
 
+UNREADABLE_RETRY_S = 600
+"""When a message whose content cannot be read for now is tried again."""
+
 
 class Pages:
-    """Carries out `ReadPage` and `ReadPriorities`; `kick` has the scheduler decide anew."""
+    """Carries out `ReadPage` and `ReadPriorities`."""
 
     def __init__(
         self,
         scheduler: "Scheduler",
         spool: "Spool",
-        kick: Callable[[], None],
-        log: Callable[[str], None],
+        ledger: "Ledger",
+        giving_up: "GivingUp",
+        kick: "Callable[[], None]",
+        log: "Callable[[str], None]",
     ) -> None:
         self._scheduler = scheduler
         self._spool = spool
+        self._ledger = ledger
+        self._giving_up = giving_up
         self._kick = kick
         self._log = log
 
@@ -41,10 +58,43 @@ class Pages:
     async def read(self, wanted: "ReadPage") -> None:
         """The next recipients of one priority of a queue."""
         queue, lane, after, limit = wanted
-        recipients, is_last = None, False
+        recipients: list[Recipient] | None = None
+        is_last = False
         try:
-            recipients, is_last = await self._spool.due(queue.key, lane.priority, after, limit)
+            page = await self._spool.due(queue.key, lane.priority, after, limit)
+            recipients, is_last = page.recipients, page.is_last
+            if page.damaged:
+                self._give_up(queue, page.damaged, "its row is not what was written")
         except SpoolError as error:
             self._log(f"cannot read queue {queue.key}: {error}")
         self._scheduler.page_read(queue, lane, recipients, is_last=is_last, now=clock.now())
         self._kick()
+
+    def unreadable(
+        self, connection: "Connection", batch: "list[Recipient]", why: SpoolError
+    ) -> None:
+        """The content of a batch cannot be read, for good or for now; the connection goes on."""
+        queue = connection.queue
+        now = clock.now()
+        if isinstance(why, SpoolDamagedError):
+            connection.batch = []
+            self._give_up(queue, batch, str(why))
+            return
+        self._log(f"cannot read a message for {queue.key}: {why}")
+        for recipient in batch:
+            recipient.due = now + UNREADABLE_RETRY_S
+            recipient.last_reply = str(why)
+        self._ledger.settle((), batch, ())
+        self._scheduler.finish(connection, done=(), deferred=batch, untried=(), now=now)
+
+    def _give_up(self, queue: "Queue", recipients: "Sequence[Recipient]", why: str) -> None:
+        """Bounce what is damaged: it was accepted, and whoever sent it must hear of it."""
+        for recipient in recipients:
+            message = ids.printed(recipient.envelope.message_id)
+            self._log(
+                f"{queue.key}: message {message} to {recipient.address} is damaged and bounces; "
+                f"what is left of it is in damaged/ of the spool: {why}"
+            )
+        for number in {recipient.envelope.message_id for recipient in recipients}:
+            self._ledger.follow(self._spool.set_aside(number))
+        self._giving_up.bounce(queue, recipients, local.DAMAGED, clock.now())

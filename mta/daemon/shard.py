@@ -6,6 +6,8 @@ the listeners. A stop goes the other way.
 """
 
 import asyncio
+import os
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -52,6 +54,10 @@ ninety seconds before they kill."""
 WRITER = 0
 """The shard that writes the accounting files: one file, one writer."""
 FOLLOWED_POLL_S = 0.05
+DYING_S = 0.5
+"""How long a process that has to end may take to get its reason into the log."""
+EXIT_DAMAGED = 3
+"""Its spool database is damaged; whoever supervises it starts it again."""
 
 
 class Shard:
@@ -147,6 +153,7 @@ class Shard:
             log=self.log,
             take_up=self.machine.take_up,
         )
+        self.spool.on_damage = self._die
         stack.push_async_callback(self.spool.close)
         handover = self.handover = self._handover(directory)
         if handover is not None:
@@ -231,6 +238,11 @@ class Shard:
                 retry_position=state.retry_position,
                 now=now,
             )
+
+    def _die(self) -> None:
+        """The spool database is damaged. To die at once loses nothing, to go on with it may."""
+        sys.stderr.write("the spool database is damaged; the next start recovers what it can\n")
+        asyncio.get_running_loop().call_later(DYING_S, os._exit, EXIT_DAMAGED)
 
     def reload(
         self, configuration: "Configuration", suppression: Suppression | None = None

@@ -91,6 +91,8 @@ class FileContent:
 
     path: Path
     size: int
+    crc: int | None = None
+    """CRC-32 of what was written, to be compared with what is read; None if nobody knows."""
 
 
 Content = bytes | FileContent

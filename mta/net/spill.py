@@ -5,6 +5,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
+from zlib import crc32
 
 from mta.model.message import FileContent
 
@@ -19,6 +20,7 @@ class Spill:
         self.first = b""
         """The first piece, which has the header block."""
         self.is_full = False
+        self._crc = 0
         self._directory = directory
         self._file: IO[bytes] | None = None
         self._path: Path | None = None
@@ -35,6 +37,7 @@ class Spill:
             return
         try:
             self._file.write(octets)
+            self._crc = crc32(octets, self._crc)
         except OSError:
             self._close(full=True)
 
@@ -47,7 +50,7 @@ class Spill:
             except OSError:
                 self.is_full = True
             self._file = None
-        return FileContent(self._path, size)
+        return FileContent(self._path, size, self._crc)
 
     def discard(self) -> None:
         """Remove the file if nobody took it."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mta import ids
+from mta.errors import SpoolDamagedError
 from mta.model.message import Envelope, Recipient
 from mta.spool import schema
 
@@ -56,7 +57,10 @@ class Parcels:
         envelopes: dict[int, Envelope] = {}
         parcels: dict[int, Parcel] = {}
         for number, *row in await self._ask(question):
-            recipient = schema.recipient_of(tuple(row), envelopes)
+            try:
+                recipient = schema.recipient_of(tuple(row), envelopes)
+            except SpoolDamagedError:
+                continue
             parcel = parcels.setdefault(number, Parcel(number, recipient.envelope, []))
             parcel.recipients.append(recipient)
         return list(parcels.values())

@@ -1,9 +1,11 @@
 """Which queued recipients an operator means, and the SQL that finds them."""
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from mta.model.message import Envelope, Recipient
+from mta.model.message import Recipient
 from mta.spool import schema
 
 
@@ -24,6 +26,21 @@ class RecipientQuery:
     priority_other_than: int | None = None
     is_staged: bool | None = None
     """Whether it is on its way to the shard that owns its queue."""
+
+
+def fetched(
+    connection: sqlite3.Connection, statement: str, values: Sequence[object]
+) -> list[tuple[Any, ...]]:
+    """The rows of a SELECT, also where damaged octets are no UTF-8: a checksum will tell."""
+    try:
+        return connection.execute(statement, values).fetchall()
+    except sqlite3.OperationalError:
+        usual = connection.text_factory
+        connection.text_factory = lambda octets: octets.decode("utf-8", "surrogateescape")
+        try:
+            return connection.execute(statement, values).fetchall()
+        finally:
+            connection.text_factory = usual
 
 
 def find_rows(connection: sqlite3.Connection, query: RecipientQuery, limit: int) -> list[Recipient]:
@@ -55,12 +72,12 @@ def find_rows(connection: sqlite3.Connection, query: RecipientQuery, limit: int)
     if query.is_staged is not None:
         conditions.append("(recipient.id IN (SELECT recipient FROM staged)) = ?")
         values.append(query.is_staged)
-    rows = connection.execute(
+    rows = fetched(
+        connection,
         f"SELECT {schema.RECIPIENT_COLUMNS} FROM recipient"  # noqa: S608 - values are bound
         " JOIN queue ON queue.id = recipient.queue"
         " JOIN message ON message.id = recipient.id >> 16"
         f" WHERE {' AND '.join(conditions)} ORDER BY recipient.queue, due, recipient.id LIMIT ?",
         (*values, limit),
     )
-    envelopes: dict[int, Envelope] = {}
-    return [schema.recipient_of(row, envelopes) for row in rows]
+    return schema.recipients_of(rows).recipients

@@ -18,11 +18,14 @@ written     how far the outboxes of other shards are in the accounting files
 
 import json
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import MISSING, fields
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from zlib import crc32
 
-from mta.errors import SpoolError
-from mta.model.message import Envelope, Recipient
+from mta import ids
+from mta.errors import SpoolDamagedError, SpoolError
+from mta.model.message import Content, Envelope, FileContent, Recipient
 from mta.model.queue_key import QueueKey
 from mta.model.record import Record
 
@@ -39,7 +42,7 @@ CREATE TABLE recipient (
     id INTEGER PRIMARY KEY, queue INTEGER NOT NULL, due REAL NOT NULL, size INTEGER NOT NULL,
     address TEXT NOT NULL, pool TEXT NOT NULL, orcpt TEXT NOT NULL, notify TEXT NOT NULL,
     attempts INTEGER NOT NULL, last_reply TEXT NOT NULL,
-    priority INTEGER NOT NULL DEFAULT 50
+    priority INTEGER NOT NULL DEFAULT 50, sum INTEGER
 );
 CREATE INDEX recipient_due ON recipient (queue, priority, due, id, size);
 CREATE TABLE queue (
@@ -59,6 +62,8 @@ MIGRATIONS: Final = (
         "DROP INDEX recipient_due;"
         "CREATE INDEX recipient_due ON recipient (queue, priority, due, id, size);"
     ),
+    # To version 3: a row says whether it is what was written.
+    "ALTER TABLE recipient ADD COLUMN sum INTEGER;",
 )
 """The k-th makes a spool of version k one of version k + 1."""
 VERSION: Final = len(MIGRATIONS) + 1
@@ -81,9 +86,13 @@ CREATE TABLE IF NOT EXISTS cold (
 """
 
 RECIPIENT_COLUMNS: Final = (
-    "recipient.id, address, due, pool, orcpt, notify, attempts, last_reply, priority, envelope,"
-    " domain, vmta"
+    "recipient.id, address, due, pool, orcpt, notify, attempts, last_reply, priority,"
+    " recipient.sum, recipient.size, envelope, domain, vmta"
 )
+_SUMS: Final = '{"sums":"'
+"""How a stored envelope begins, where it has checksums: eight digits for the rest of it, and
+eight for the content."""
+_SUMS_OCTETS: Final = len(_SUMS) + 16 + len('",')
 
 _DEFAULTS: Final[dict[str, Any]] = {
     field.name: field.default if field.default is not MISSING else {}
@@ -114,15 +123,18 @@ def connect(path: str) -> sqlite3.Connection:
         connection.executescript(f"BEGIN;{SHARED_TABLES}{COLD_TABLE}COMMIT;")
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise SpoolError(
-            f"{path} cannot be opened: {error}; if it is damaged, move it away and recover it "
-            "with `sqlite3 FILE .recover`"
-        ) from error
+        raise SpoolError(f"{path} cannot be opened: {error}") from error
     return connection
 
 
+def table_names(connection: sqlite3.Connection) -> list[str]:
+    """The tables of an open database, those that others refer to first."""
+    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid")
+    return [name for (name,) in rows if not name.startswith("sqlite_")]
+
+
 def envelope_text(envelope: Envelope) -> str:
-    """An envelope as stored."""
+    """An envelope as text."""
     values = {name: getattr(envelope, name) for name in _REQUIRED}
     for name, default in _DEFAULTS.items():
         value = getattr(envelope, name)
@@ -131,17 +143,74 @@ def envelope_text(envelope: Envelope) -> str:
     return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
 
+def stored_text(envelope: Envelope, content: Content) -> str:
+    """An envelope as stored, with checksums of itself and of content."""
+    rest = envelope_text(envelope)[1:]
+    sum_of_content = content.crc or 0 if isinstance(content, FileContent) else crc32(content)
+    return f'{_SUMS}{crc32(rest.encode()):08x}{sum_of_content:08x}",{rest}'
+
+
 def envelope_of(text: str) -> Envelope:
-    """The envelope stored as text."""
+    """The envelope of a text, stored or not; SpoolDamagedError if it is not what was written."""
+    if text.startswith(_SUMS):
+        rest = text[_SUMS_OCTETS:]
+        if text[len(_SUMS) : len(_SUMS) + 8] != f"{crc32(_octets(rest)):08x}":
+            raise SpoolDamagedError("the envelope is not what was written")
+        text = f"{{{rest}"
     values = json.loads(text)
     if "remove_fields" in values:
         values["remove_fields"] = tuple(values["remove_fields"])
     return Envelope(**values)
 
 
+def content_sum(text: str) -> int | None:
+    """The checksum of the content of a stored envelope; None if it has none.
+
+    SpoolDamagedError if what stands there is no number. A file without one has 0.
+    """
+    if not text.startswith(_SUMS):
+        return None
+    at = len(_SUMS) + 8
+    try:
+        return int(text[at : at + 8], 16)
+    except ValueError:
+        raise SpoolDamagedError("the envelope is not what was written") from None
+
+
+def recipient_sum(number: int, address: str, orcpt: str, notify: str) -> int:
+    """The checksum of what never changes in the row of a recipient."""
+    return crc32(_octets(f"{number} {address} {orcpt} {notify}"))
+
+
+class Rows(NamedTuple):
+    """Recipients read, and those whose row or message is not what was written."""
+
+    recipients: list[Recipient]
+    damaged: list[Recipient]
+    """With an empty envelope, and whatever stands in their row for an address."""
+
+
+def recipients_of(rows: Iterable[tuple[Any, ...]]) -> Rows:
+    """The recipients of rows of RECIPIENT_COLUMNS; those of one message share its envelope."""
+    found = Rows([], [])
+    envelopes: dict[int, Envelope] = {}
+    for row in rows:
+        try:
+            found.recipients.append(recipient_of(row, envelopes))
+        except (SpoolDamagedError, ValueError, TypeError):
+            found.damaged.append(_damaged(row))
+    return found
+
+
 def recipient_of(row: tuple[Any, ...], envelopes: dict[int, Envelope]) -> Recipient:
-    """The recipient of a row of RECIPIENT_COLUMNS; envelopes shares those of one message."""
-    number, address, due, pool, orcpt, notify, attempts, last_reply, priority, text, *key = row
+    """The recipient of a row of RECIPIENT_COLUMNS; envelopes shares those of one message.
+
+    SpoolDamagedError if row or envelope is not what was written.
+    """
+    number, address, due, pool, orcpt, notify, attempts, last_reply, priority, *rest = row
+    stored_sum, _, text, domain, vmta = rest
+    if stored_sum is not None and stored_sum != recipient_sum(number, address, orcpt, notify):
+        raise SpoolDamagedError("the recipient is not what was written")
     envelope = envelopes.get(number >> 16)
     if envelope is None:
         envelope = envelopes[number >> 16] = envelope_of(text)
@@ -149,7 +218,7 @@ def recipient_of(row: tuple[Any, ...], envelopes: dict[int, Envelope]) -> Recipi
         recipient_id=number,
         envelope=envelope,
         address=address,
-        queue=QueueKey(*key),
+        queue=QueueKey(domain, vmta),
         due=due,
         pool=pool,
         orcpt=orcpt,
@@ -158,6 +227,19 @@ def recipient_of(row: tuple[Any, ...], envelopes: dict[int, Envelope]) -> Recipi
         attempts=attempts,
         last_reply=last_reply,
     )
+
+
+def _damaged(row: tuple[Any, ...]) -> Recipient:
+    number, address = int(row[0]), str(row[1])
+    shown = "".join(c if c.isprintable() and c.isascii() else "?" for c in address)
+    envelope = Envelope(
+        message_id=ids.message_of(number), mail_from="", time_queued=0.0, size=row[10], head_size=0
+    )
+    return Recipient(number, envelope, shown, QueueKey(row[-2], row[-1]), 0.0)
+
+
+def _octets(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def records_text(records: list[Record]) -> str:

@@ -12,21 +12,22 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
+from zlib import crc32
 
 from mta import ids
-from mta.errors import SpoolError
+from mta.errors import SpoolDamagedError, SpoolError
 from mta.model.message import Content, Envelope, FileContent, Recipient
 from mta.model.queue_key import QueueKey
 from mta.model.record import Record
 from mta.routing.cold import Count
-from mta.spool import moves, schema
+from mta.spool import moves, recovery, schema
 from mta.spool.lock import take_lock
 from mta.spool.moves import Moved
 from mta.spool.operations import Accept, Execute, QueueState, Read, Settle, Staged
 from mta.spool.outbox import Outbox
 from mta.spool.parcels import Parcels
-from mta.spool.query import RecipientQuery, find_rows
+from mta.spool.query import RecipientQuery, fetched, find_rows
 from mta.spool.shards import content_path
 from mta.spool.thread import Hand, TakeUp, WriterThread
 from mta.spool.writer import Results, Writer
@@ -36,6 +37,9 @@ ID_BLOCK: Final = 10_000
 CACHE_OCTETS: Final = 64 << 20
 """Content kept in memory from acceptance to delivery, so that it is not read back."""
 
+READ_OCTETS: Final = 1 << 20
+"""How much of a file is in memory at once while it is compared with its checksum."""
+
 T = TypeVar("T")
 
 
@@ -43,6 +47,8 @@ class Page(NamedTuple):
     """Recipients of a queue in the order they are due."""
 
     recipients: list[Recipient]
+    damaged: list[Recipient]
+    """Of these it is not known what was written: they cannot be delivered."""
     is_last: bool
     """Whether the queue holds no more after these."""
 
@@ -63,6 +69,8 @@ class Spool:
         self.directory = directory
         self.spill_directory = directory / "incoming"
         self.log: Callable[[str], None] = lambda _: None
+        self.on_damage: Callable[[], None] = lambda: None
+        """Called once the database turns out to be damaged: only the next start can help."""
         self._shard = shard
         self._lock = lock
         self._path = directory / "spool.db"
@@ -103,7 +111,7 @@ class Spool:
         try:
             for part in (directory / "incoming", directory / "content"):
                 part.mkdir(exist_ok=True, mode=0o700)
-            connection = schema.connect(str(directory / "spool.db"))
+            connection = recovery.opened(directory / "spool.db", log)
         except SpoolError:
             os.close(lock)
             raise
@@ -118,6 +126,7 @@ class Spool:
             content_path=spool._content_path,
             post=spool._post_from_writer,
             log=spool._log_from_writer,
+            on_damage=spool._damage_from_writer,
             sync_create=sync_create,
             sync_update=sync_update,
             has_room=spool._has_room,
@@ -211,18 +220,36 @@ class Spool:
             return kept[0]
         number = envelope.message_id
         found = await self._ask(
-            lambda connection: connection.execute(
-                "SELECT content FROM message WHERE id = ?", (number,)
-            ).fetchone()
+            lambda connection: fetched(
+                connection, "SELECT content, envelope FROM message WHERE id = ?", (number,)
+            )
         )
-        if found is None:
+        if not found:
             raise SpoolError(f"message {ids.printed(number)} is not in the spool")
-        if found[0] is not None:
-            return bytes(found[0])
+        ((content, text),) = found
+        wanted = schema.content_sum(text)
+        if content is not None:
+            if wanted is not None and crc32(content) != wanted:
+                raise SpoolDamagedError(f"message {ids.printed(number)} is not what was written")
+            return bytes(content)
         path = self._content_path(number)
         if not path.exists():
-            raise SpoolError(f"the content of message {ids.printed(number)} is missing: {path}")
-        return FileContent(path, envelope.size)
+            raise SpoolDamagedError(
+                f"the content of message {ids.printed(number)} is missing: {path}"
+            )
+        if wanted and await asyncio.to_thread(_file_sum, path) != wanted:
+            raise SpoolDamagedError(f"{path} is not what was written")
+        return FileContent(path, envelope.size, wanted or None)
+
+    def set_aside(self, message_id: int) -> "asyncio.Future[None]":
+        """Keep what is left of a damaged message where an operator can look at it."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            recovery.set_aside(
+                connection, self.directory, message_id, self._content_path(message_id)
+            )
+
+        return self._change(change)
 
     # Queues
 
@@ -251,8 +278,9 @@ class Spool:
         """Recipients of a queue and priority that come after `(due, recipient_id)`, in order."""
         after_due, after_id = after if after is not None else (-1e300, -1)
 
-        def question(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
-            return connection.execute(
+        def question(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            return fetched(
+                connection,
                 f"SELECT {schema.RECIPIENT_COLUMNS} FROM recipient"  # noqa: S608 - a constant
                 " JOIN queue ON queue.id = recipient.queue"
                 " JOIN message ON message.id = recipient.id >> 16"
@@ -260,12 +288,11 @@ class Spool:
                 " AND priority = ? AND (due, recipient.id) > (?, ?)"
                 " ORDER BY due, recipient.id LIMIT ?",
                 (*key, priority, after_due, after_id, limit + 1),
-            ).fetchall()
+            )
 
         rows = await self._ask(question)
-        envelopes: dict[int, Envelope] = {}
-        recipients = [schema.recipient_of(row, envelopes) for row in rows[:limit]]
-        return Page(recipients, is_last=len(rows) <= limit)
+        found = schema.recipients_of(rows[:limit])
+        return Page(found.recipients, found.damaged, is_last=len(rows) <= limit)
 
     async def queues(self) -> list[QueueState]:
         """Every queue that has recipients, or of which something is remembered."""
@@ -348,21 +375,18 @@ class Spool:
         first = ids.recipient_id(message_id, 0)
         last = ids.recipient_id(message_id, ids.RECIPIENTS_MAX - 1)
 
-        def question(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
-            return connection.execute(
+        def question(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            return fetched(
+                connection,
                 f"SELECT {schema.RECIPIENT_COLUMNS} FROM recipient"  # noqa: S608 - a constant
                 " JOIN queue ON queue.id = recipient.queue"
                 " JOIN message ON message.id = recipient.id >> 16"
                 " WHERE recipient.id BETWEEN ? AND ? ORDER BY recipient.id",
                 (first, last),
-            ).fetchall()
+            )
 
-        rows = await self._ask(question)
-        if not rows:
-            return None
-        envelopes: dict[int, Envelope] = {}
-        recipients = [schema.recipient_of(row, envelopes) for row in rows]
-        return recipients[0].envelope, recipients
+        recipients = schema.recipients_of(await self._ask(question)).recipients
+        return (recipients[0].envelope, recipients) if recipients else None
 
     async def counts(self) -> Counts:
         """How many messages and recipients wait."""
@@ -403,6 +427,17 @@ class Spool:
 
     def _log_from_writer(self, text: str) -> None:
         self._loop.call_soon_threadsafe(self.log, text)
+
+    def _damage_from_writer(self, error: str) -> None:
+        recovery.want_salvage(self._path)
+        self._log_from_writer(
+            f"the spool database {self._path} is damaged ({error}); the next start recovers "
+            "what can be read"
+        )
+        self._loop.call_soon_threadsafe(self._tell_damage)
+
+    def _tell_damage(self) -> None:
+        self.on_damage()
 
     def _post_from_writer(self, results: Results, row: int, records: list[Record]) -> None:
         self._loop.call_soon_threadsafe(self._post, results, row, records)
@@ -455,3 +490,11 @@ class Spool:
             row = connection.execute("SELECT 1 FROM message WHERE id = ?", (number,)).fetchone()
             if row is None:
                 path.unlink()
+
+
+def _file_sum(path: Path) -> int:
+    total = 0
+    with path.open("rb") as file:
+        while octets := file.read(READ_OCTETS):
+            total = crc32(octets, total)
+    return total

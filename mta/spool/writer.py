@@ -10,7 +10,6 @@ takes them. Meanwhile questions wait behind them, and new messages are refused.
 """
 
 import json
-import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -21,7 +20,9 @@ from mta.errors import SpoolError, SpoolFullError
 from mta.model.message import FileContent
 from mta.model.record import Record
 from mta.spool import schema
+from mta.spool.damage import is_damage
 from mta.spool.operations import Accept, ContentPath, Execute, Operation, Read, Settle
+from mta.spool.sync import sync
 
 if TYPE_CHECKING:
     import asyncio
@@ -45,6 +46,7 @@ class Writer:
         content_path: ContentPath,
         post: Callable[[Results, int, list[Record]], None],
         log: Callable[[str], None],
+        on_damage: Callable[[str], None],
         sync_create: bool,
         sync_update: bool,
         has_room: Callable[[], bool],
@@ -53,6 +55,8 @@ class Writer:
         self._content_path = content_path
         self._post = post
         self._log = log
+        self._on_damage = on_damage
+        self._is_damaged = False
         self._sync_create = sync_create
         self._sync_update = sync_update
         self._has_room = has_room
@@ -105,7 +109,14 @@ class Writer:
         try:
             return operation.future, operation.question(self._connection), None
         except (sqlite3.Error, ValueError, KeyError, OSError) as error:
+            self._look_at(error)
             return operation.future, None, SpoolError(f"the spool cannot be read: {error}")
+
+    def _look_at(self, error: Exception) -> None:
+        """Damage is said once; whatever is asked after it, nothing is lost by an error."""
+        if is_damage(error) and not self._is_damaged:
+            self._is_damaged = True
+            self._on_damage(str(error))
 
     def _write(self, writes: list[Write], results: Results, now: float) -> list[Record]:
         """Commit; results of all, and the records that are now in the outbox.
@@ -121,6 +132,7 @@ class Writer:
             try:
                 records = self._transact(kept)
             except (sqlite3.Error, OSError) as error:
+                self._look_at(error)
                 self._roll_back()
                 refusal = _spool_error(error)
                 remaining = self._refuse(kept, refusal, results)
@@ -208,8 +220,8 @@ class Writer:
             kept.parent.mkdir(exist_ok=True)
             path.rename(kept)
         if self._sync_create:
-            _sync(kept)
-            _sync(kept.parent)
+            sync(kept)
+            sync(kept.parent)
         failpoints.reach("spool.content-written")
 
     def _insert(self, accepts: Sequence[Accept]) -> None:
@@ -221,7 +233,7 @@ class Writer:
             [
                 (
                     accept.envelope.message_id,
-                    schema.envelope_text(accept.envelope),
+                    schema.stored_text(accept.envelope, accept.content),
                     accept.content if isinstance(accept.content, bytes) else None,
                 )
                 for accept in accepts
@@ -229,11 +241,12 @@ class Writer:
         )
         self._insert_rows(
             "INTO recipient",
-            11,
+            12,
             [
                 (
                     r.recipient_id, self._queue_number(r.queue), r.due, accept.envelope.size,
                     r.address, r.pool, r.orcpt, r.notify, r.attempts, r.last_reply, r.priority,
+                    schema.recipient_sum(r.recipient_id, r.address, r.orcpt, r.notify),
                 )
                 for accept in accepts
                 for r in accept.recipients
@@ -304,11 +317,3 @@ def _spool_error(error: Exception) -> SpoolError:
     if "full" in text or getattr(error, "errno", None) in (28, 122):  # ENOSPC, EDQUOT
         return SpoolFullError(f"the disk is full: {text}")
     return SpoolError(f"the spool cannot be written: {text}")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -224,6 +224,7 @@ async def test_a_spool_of_the_first_version_opens_and_has_the_usual_priority(tmp
     with closing(sqlite3.connect(tmp_path / "spool.db")) as old:
         old.executescript(
             "DROP INDEX recipient_due; ALTER TABLE recipient DROP COLUMN priority;"
+            "ALTER TABLE recipient DROP COLUMN sum;"
             "CREATE INDEX recipient_due ON recipient (queue, due, id, size);"
             "PRAGMA user_version=1;"
         )

@@ -1,0 +1,86 @@
+"""A damaged spool costs what stands on the damaged place, and says so; the rest is delivered."""
+
+import re
+import sqlite3
+
+import pytest
+
+from mta.daemon.shard import EXIT_DAMAGED
+from mta.sim.provider import Provider
+from mta.spool.schema import PAGE_OCTETS
+from tests.e2e.daemon import until
+from tests.e2e.loopback import Loopback
+from tests.e2e.submission import Letter
+
+pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+
+COUNT = 12
+
+
+@pytest.fixture
+async def waiting(tmp_path):
+    """A daemon that was stopped with twelve messages in a paused queue; all is in spool.db."""
+    async with Provider() as provider:
+        loopback = Loopback(tmp_path, provider.port)
+        loopback.provider = provider
+        async with loopback.running() as daemon:
+            assert (await daemon.command("pause", "queue", "example.com")).code == 0
+            await loopback.submit(
+                *(Letter(f"r{n}@example.com", body=f"body {n}.\r\n" * 500) for n in range(COUNT))
+            )
+            assert await daemon.stop() == 0
+        yield loopback
+
+
+def flip(loopback, pattern):
+    """Flip a bit in the one place of the database that matches."""
+    path = loopback.spool / "spool.db"
+    content = path.read_bytes()
+    (place,) = re.finditer(pattern, content)
+    at = (place.start() + place.end()) // 2
+    path.write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
+
+
+async def resume(daemon):
+    assert (await daemon.command("resume", "queue", "example.com")).code == 0
+
+
+async def settled(loopback):
+    await until(lambda: len(loopback.rows("d,b")) == COUNT, 30, loopback.told)
+    bounced = {row["rcpt"]: row["dsnStatus"] for row in loopback.rows("b")}
+    assert {r.rcpt for r in loopback.provider.journal}.isdisjoint(bounced)
+    assert len(loopback.provider.journal) == COUNT - len(bounced)
+    return bounced
+
+
+async def test_a_damaged_content_and_a_damaged_recipient_bounce_and_the_rest_goes(waiting):
+    flip(waiting, rb"(body 3\.\r\n){400,500}")
+    flip(waiting, rb"(?<!To: )r5@example\.com")
+    async with waiting.running() as daemon:
+        await resume(daemon)
+        bounced = await settled(waiting)
+    assert len(bounced) == 2
+    assert [status[:5] for status in bounced.values()] == ["5.3.0", "5.3.0"]
+    assert "r3@example.com" in bounced
+    assert waiting.told().count("is damaged and bounces") == 2
+    kept = [path for path in (waiting.spool / "damaged").iterdir() if path.suffix == ".eml"]
+    assert any(b"body 3." in path.read_bytes() for path in kept)
+
+
+async def test_a_page_that_cannot_be_read_costs_what_stands_on_it(waiting):
+    path = waiting.spool / "spool.db"
+    content = bytearray(path.read_bytes())
+    at = content.index(b"body 7.\r\n" * 100) // PAGE_OCTETS * PAGE_OCTETS
+    content[at] ^= 0xFF
+    path.write_bytes(content)
+    async with waiting.running() as daemon:
+        await until(lambda: not daemon.is_running, 30, waiting.told)
+        assert daemon.exit_code == EXIT_DAMAGED
+    async with waiting.running() as daemon:
+        await resume(daemon)
+        await until(lambda: "salvaged" in waiting.told(), 30, waiting.told)
+        lost = waiting.told().count("lost with the damaged part of the spool")
+        assert 1 <= lost <= 4
+        await until(lambda: len(waiting.rows("d")) == COUNT - lost, 30, waiting.told)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

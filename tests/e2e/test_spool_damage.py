@@ -1,0 +1,209 @@
+"""Damaged spool files: found, kept aside and said, and the rest of the mail is still there."""
+
+import asyncio
+import contextlib
+import os
+import random
+import shutil
+import sqlite3
+
+import pytest
+
+from mta.errors import SpoolDamagedError, SpoolError
+from mta.model.message import PRIORITY, Envelope, Recipient
+from mta.model.queue_key import QueueKey
+from mta.spool import recovery, wal
+from mta.spool.store import Spool
+
+pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+
+KEY = QueueKey("example.net", "vmta1")
+CONTENT = b"Subject: x\r\n\r\n" + b"Lorem ipsum dolor sit amet.\r\n" * 100
+
+
+async def accept(spool, count):
+    """Messages, each committed by itself."""
+    for _ in range(count):
+        number = spool.next_message_id()
+        envelope = Envelope(
+            message_id=number, mail_from="a@example.org", time_queued=1.0,
+            size=len(CONTENT), head_size=14,
+        )  # fmt: skip
+        recipient = Recipient(number << 16, envelope, f"r{number}@example.net", KEY, 1.0)
+        await spool.accept(envelope, CONTENT, [recipient])
+
+
+@pytest.fixture
+async def crashed(tmp_path):
+    """The files of a spool as a crash leaves them: 60 messages, 40 in the log alone."""
+    spool = Spool.open(tmp_path / "alive")
+    await accept(spool, 20)
+    await spool.close()
+    spool = Spool.open(tmp_path / "alive")
+    await accept(spool, 40)
+    left = tmp_path / "left"
+    left.mkdir()
+    for name in ("spool.db", "spool.db-wal"):
+        shutil.copyfile(tmp_path / "alive" / name, left / name)
+    await spool.close()
+    return left
+
+
+class Opened:
+    """What a spool holds after its files were damaged, and what was said about it.
+
+    Damage that shows only while it is read has the next start salvage; here that comes at once.
+    """
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.said = []
+
+    async def __aenter__(self):
+        try:
+            await self._open()
+        except SpoolError:
+            await self.spool.close()
+            await self._open()
+        return self
+
+    async def _open(self):
+        self.spool = Spool.open(self.directory, log=self.said.append)
+        (state,) = await self.spool.queues()
+        self.waiting = state.recipients
+        self.page = (await self.spool.due(KEY, PRIORITY, None, 1000)).recipients
+
+    async def __aexit__(self, *_):
+        await self.spool.close()
+
+
+def damage(path, at, octets=b"\xff"):
+    with path.open("r+b") as file:
+        file.seek(at)
+        was = file.read(len(octets))
+        file.seek(at)
+        file.write(bytes(one ^ other for one, other in zip(was, octets, strict=True)))
+
+
+async def test_a_crash_alone_says_nothing_and_keeps_nothing_aside(crashed):
+    async with Opened(crashed) as opened:
+        assert len(opened.page) == opened.waiting == 60
+        assert opened.said == []
+    assert not (crashed / "damaged").exists()
+
+
+async def test_a_damaged_octet_in_the_log_does_not_hide_what_was_committed_after_it(crashed):
+    log = wal.read(crashed / "spool.db-wal")
+    early = log.frames[3]
+    damage(crashed / "spool.db-wal", early.at + wal.FRAME_HEADER_OCTETS + log.page_octets - 100)
+    async with Opened(crashed) as opened:
+        assert opened.waiting >= 59
+        assert "damaged in 1 of" in opened.said[1]
+    assert [path.name[-len("spool.db-wal") :] for path in (crashed / "damaged").iterdir()] == [
+        "spool.db-wal"
+    ]
+
+
+async def test_a_half_written_last_transaction_is_dropped_as_after_any_crash(crashed):
+    path = crashed / "spool.db-wal"
+    log = wal.read(path)
+    with path.open("r+b") as file:
+        file.truncate(log.frames[-1].at + 1000)
+    async with Opened(crashed) as opened:
+        assert opened.waiting == 59
+        assert opened.said == []
+
+
+async def test_a_truncated_database_gives_what_is_left_of_it(crashed):
+    async with Opened(crashed):
+        pass
+    path = crashed / "spool.db"
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size * 8 // 10)
+    async with Opened(crashed) as opened:
+        assert 5 <= opened.waiting < 60
+        whole = 0
+        for recipient in opened.page:
+            # The last one may go over the end of what is left.
+            with contextlib.suppress(SpoolDamagedError):
+                assert await opened.spool.content(recipient.envelope) == CONTENT
+                whole += 1
+        assert whole >= opened.waiting - 1
+        told = "\n".join(opened.said)
+        assert f"salvaged {opened.waiting} messages, {opened.waiting} recipients" in told
+    assert len(list((crashed / "damaged").glob("*/spool.db"))) == 1
+
+
+async def test_no_message_number_is_used_again_after_a_salvage(crashed):
+    async with Opened(crashed) as opened:
+        last = max(recipient.envelope.message_id for recipient in opened.page)
+    path = crashed / "spool.db"
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size * 8 // 10)
+    async with Opened(crashed) as opened:
+        assert opened.spool.next_message_id() > last
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("PETREL_SEEDS", "12"))))
+async def test_whatever_octets_are_wrong_the_spool_opens_and_invents_nothing(crashed, seed):
+    rng = random.Random(seed)
+    async with Opened(crashed) as opened:
+        good = {r.recipient_id: r.address for r in opened.page}
+        await opened.spool.counts()
+    path = crashed / "spool.db"
+    for _ in range(rng.randint(1, 8)):
+        damage(path, rng.randrange(100, path.stat().st_size), bytes([rng.randint(1, 255)]))
+    async with Opened(crashed) as opened:
+        assert opened.waiting >= 30
+        assert {r.recipient_id: r.address for r in opened.page}.items() <= good.items()
+
+
+async def test_damage_found_while_in_use_has_the_next_start_salvage(crashed):
+    """Otherwise a start that finds nothing wrong would run into it again and again."""
+    async with Opened(crashed) as opened:
+        told = asyncio.Event()
+        opened.spool.on_damage = told.set
+        error = sqlite3.DatabaseError("database disk image is malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+        def fail(connection):
+            raise error
+
+        with pytest.raises(SpoolError):
+            await opened.spool._ask(fail)
+        await asyncio.wait_for(told.wait(), 10)
+    async with Opened(crashed) as opened:
+        assert opened.waiting == 60
+        assert any("salvaged 60 messages" in line for line in opened.said)
+    async with Opened(crashed) as opened:
+        assert opened.said == []
+
+
+@pytest.mark.parametrize("at", [16, 120, 300, 9000, 16000])
+async def test_a_damaged_first_page_costs_nothing_else(crashed, at):
+    async with Opened(crashed):
+        pass
+    damage(crashed / "spool.db", at, b"\xff" * 40)
+    async with Opened(crashed) as opened:
+        assert opened.waiting == 60
+
+
+@pytest.mark.parametrize("killed_before", ["rename", "replace", "unlink"])
+async def test_a_crash_in_the_middle_of_a_salvage_costs_nothing(
+    crashed, monkeypatch, killed_before
+):
+    async with Opened(crashed):
+        pass
+    path = crashed / "spool.db"
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size * 8 // 10)
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(type(path), killed_before, killed)
+        recovery.opened(path, lambda _: None)
+    async with Opened(crashed) as opened:
+        assert opened.waiting > 5
+    assert not (crashed / recovery.SALVAGE_WANTED).exists()
