@@ -22,6 +22,7 @@ from mta.admin.local_commands import (
     CHECK_FORMAT,
     DKIM_CONFIG,
     DKIM_SUBJECT,
+    DNS,
     DOMAIN,
     FILES,
     KEY_FILE,
@@ -303,7 +304,12 @@ def _check(context: click.Context, _command: AdminCommand, given: _Given) -> int
         raise click.UsageError(f"--format: {error}", context) from None
     from mta.admin.check import check
 
-    found = check(files, as_json=form == "json", is_strict=STRICT.name in given)
+    found = check(
+        files,
+        as_json=form == "json",
+        is_strict=STRICT.name in given,
+        asks_dns=DNS.name in given,
+    )
     _out(found.text)
     return int(found.exit)
 

@@ -8,9 +8,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mta.admin.files import load_file
+from mta.admin.dns_check import check_dns
+from mta.admin.files import DiskFiles, load_file
 from mta.admin.protocol import Exit
-from mta.config.load import Diagnostic, check_host
+from mta.config.load import Diagnostic, check_host, with_lines
 from mta.net.local_addresses import local_addresses
 from mta.signing.check import check_signing
 
@@ -32,23 +33,29 @@ def check(
     as_json: bool = False,
     is_strict: bool = False,
     is_for_this_host: bool = False,
+    asks_dns: bool = False,
 ) -> Checked:
     """Load each file by itself and tell everything found in it."""
-    found = {file: _diagnose(file, is_for_this_host=is_for_this_host) for file in files}
+    found = {
+        file: _diagnose(file, is_for_this_host=is_for_this_host, asks_dns=asks_dns)
+        for file in files
+    }
     bad = {"error", "warning"} if is_strict else {"error"}
     failed = {f for f, diagnostics in found.items() if any(d.severity in bad for d in diagnostics)}
     text = _to_json(found, failed) if as_json else _to_text(found, failed)
     return Checked(text, Exit.REFUSED if failed else Exit.DONE)
 
 
-def _diagnose(file: str, *, is_for_this_host: bool) -> list[Diagnostic]:
+def _diagnose(file: str, *, is_for_this_host: bool, asks_dns: bool) -> list[Diagnostic]:
     loaded = load_file(file)
     if loaded.configuration is None:
         return list(loaded.diagnostics)
     of_host = check_host(loaded.configuration, local_addresses())
     if not is_for_this_host:
         of_host = tuple(replace(d, severity="warning") for d in of_host)
-    return [*loaded.diagnostics, *of_host, *check_signing(loaded.configuration)]
+    of_dns = check_dns(loaded.configuration) if asks_dns else ()
+    found = [*loaded.diagnostics, *of_host, *check_signing(loaded.configuration), *of_dns]
+    return list(with_lines(found, DiskFiles()))
 
 
 def _to_text(found: dict[str, list[Diagnostic]], failed: set[str]) -> str:

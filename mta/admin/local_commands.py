@@ -48,6 +48,14 @@ STRICT: Final = Parameter(
     takes_value=False,
     help="end with 1 also if there are only warnings",
 )
+DNS: Final = Parameter(
+    name="dns",
+    parse=p.parse_yes_no,
+    default=False,
+    flag="yes",
+    takes_value=False,
+    help="also ask the DNS: names, reverse names and SPF of source addresses, keys of DKIM",
+)
 WRITE: Final = Parameter(
     name="write",
     parse=p.parse_yes_no,
@@ -178,7 +186,7 @@ LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
         words="check",
         help="say everything that is wrong with configuration files, each with its place; "
         "what only this host lacks (a source address) is a warning",
-        parameters=(FILES, CHECK_FORMAT, STRICT),
+        parameters=(FILES, CHECK_FORMAT, STRICT, DNS),
         local=True,
         example="check /etc/pmta/config --strict",
     ),

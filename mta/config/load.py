@@ -1,7 +1,7 @@
 """Loading a configuration file, with everything there is to say about it."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -19,7 +19,7 @@ from mta.config.grammar import (
 )
 from mta.config.place import Diagnostic, Diagnostics, Place
 
-__all__ = ["Diagnostic", "Files", "Loaded", "check_host", "load", "without_collector"]
+__all__ = ["Diagnostic", "Files", "Loaded", "check_host", "load", "with_lines", "without_collector"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,11 @@ def load(path: str, files: Files, *, host_name: str = "localhost") -> Loaded:
         relay_check.check(configuration, diagnostics)
         reach_check.check(configuration, diagnostics)
         shadow_check.check(configuration, diagnostics)
-        found = tuple(_with_lines(diagnostics.in_order(), files))
+        found = tuple(with_lines(diagnostics.in_order(), files))
     return Loaded(None if diagnostics.has_errors else configuration, found)
 
 
-def _with_lines(found: tuple[Diagnostic, ...], files: Files) -> Iterator[Diagnostic]:
+def with_lines(found: Iterable[Diagnostic], files: Files) -> Iterator[Diagnostic]:
     """Each with its line, which what was found in the finished configuration does not have."""
     texts: dict[str, list[str]] = {}
     for one in found:

@@ -57,7 +57,7 @@ class Resolver:
     ) -> None:
         """`servers` are `ip` or `ip:port`; none: those of the system."""
         self._now = now
-        self._configured = configured or _configured
+        self._configured = configured or asker_of
         self._dns: Asker | None = None
         self._servers = servers
         self._known: dict[tuple[str, str], _Known[object]] = {}
@@ -182,9 +182,10 @@ class Resolver:
             raise ResolveError(text, permanent=False, status="4.4.3") from error
 
 
-def _configured(servers: tuple[str, ...]) -> dns.asyncresolver.Resolver:
+def asker_of(servers: tuple[str, ...], lifetime: float = LIFETIME_S) -> dns.asyncresolver.Resolver:
+    """A resolver of dnspython that asks these servers, or those of the system."""
     resolver = dns.asyncresolver.Resolver(configure=not servers)
-    resolver.lifetime = LIFETIME_S
+    resolver.lifetime = lifetime
     if servers:
         resolver.nameservers = [server.rpartition(":")[0] or server for server in servers]
         ports = {server.rpartition(":")[2] for server in servers if ":" in server}
