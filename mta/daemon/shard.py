@@ -31,7 +31,8 @@ from mta.daemon.notices import Notices
 from mta.daemon.records import RecordForwarder
 from mta.daemon.rollups import Rollups
 from mta.daemon.router import Router
-from mta.daemon.signing import Signer, Threads
+from mta.daemon.signatories import Threads
+from mta.daemon.signing import Signer
 from mta.daemon.suppression import Suppression, read_lists, read_now
 from mta.daemon.takeover import Takeover
 from mta.daemon.traces import Traces

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Final
 
-from mta.daemon.signing import PREFIXES, Plan, Signer
+from mta.daemon.signatories import Plan
+from mta.daemon.signing import PREFIXES, Signer
 from mta.settings import dkim_kinds
 
 if TYPE_CHECKING:
@@ -38,14 +39,17 @@ async def lines(signer: Signer, key: "QueueKey", configuration: "Configuration")
         found += [f"  {line}" for line in await _keys(signer, plan)]
         if plan.signed or plan.unsigned:
             last = f"; the last: {plan.last_why}" if plan.unsigned else ""
-            found.append(f"  since the start {plan.signed} signed, {plan.unsigned} not{last}")
+            found.append(
+                f"  of the mail of {key.vmta} under these rules {plan.signed} signed, "
+                f"{plan.unsigned} not{last}"
+            )
     return tuple(found)
 
 
 async def _keys(signer: Signer, plan: Plan) -> list[str]:
     """The keys in their order; for a fixed identity the one that signs, or why none does."""
     if plan.form.identity not in _IDENTITIES:
-        chosen = await signer.chosen(plan, plan.form.identity)
+        chosen = await signer.signatories.of_identity(plan, plan.form.identity)
         if chosen.signatory is None:
             return [f"nothing signs: {chosen.why}"]
         one = chosen.signatory
@@ -60,7 +64,7 @@ async def _keys(signer: Signer, plan: Plan) -> list[str]:
 async def _key(signer: Signer, plan: Plan, key: "DomainKey") -> str:
     state = ""
     if "{" not in key.path:
-        file = await signer.key_file(key.path)
+        file = await signer.signatories.key_file(key.path)
         if file.key is None:
             state = f", passed over: {file.problem}"
         elif file.key.type != plan.form.key_type:

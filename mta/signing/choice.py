@@ -47,6 +47,8 @@ def candidates(keys: Iterable[DomainKey], wanted: Wanted) -> Iterator[Candidate]
             continue
         if key.is_any:
             domain = wanted.domain or name
+            if not is_within(name, domain):
+                continue  # i= must be within d= (RFC 6376 §3.5)
         elif wanted.domain and wanted.domain != key.domain:
             continue
         elif name == key.domain or (not wanted.is_strict and is_within(name, key.domain)):

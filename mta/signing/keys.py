@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 
 RSA_BITS_MIN: Final = 1024
 """RFC 8301 §3.2: a signature with a shorter key is no signature to a verifier."""
+RSA_BITS_MAX: Final = 8192
+"""Each doubling makes a signature five times as slow, and a message may bring its own key."""
 KEY_OCTETS_MAX: Final = 64 << 10
 """A PEM file of an 8192-bit key is a tenth of that."""
 KNOWN_MAX: Final = 20_000
@@ -103,6 +105,8 @@ def parse_key(octets: bytes, *, is_tried: bool = True) -> PrivateKey:
         raise ValueError("expected an RSA or Ed25519 key")  # noqa: TRY004 - of the file's content
     if isinstance(key, RSAPrivateKey) and key.key_size < RSA_BITS_MIN:
         raise ValueError(f"RSA of {key.key_size} bits is refused by receivers (RFC 8301)")
+    if isinstance(key, RSAPrivateKey) and key.key_size > RSA_BITS_MAX:
+        raise ValueError(f"RSA of {key.key_size} bits; at most {RSA_BITS_MAX} make sense")
     if is_tried:
         _try(key)
     return PrivateKey(key)

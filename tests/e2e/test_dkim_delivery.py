@@ -174,7 +174,7 @@ async def test_keys_are_watched_and_explained(signing):
         assert "dkim-sign yes (" in said
         assert f"r._domainkey.sender.example {path}, RSA 2048 (" in said
         assert "gone.pem, passed over: there is no such file (" in said
-        assert "since the start 1 signed, 0 not" in said
+        assert "under these rules 1 signed, 0 not" in said
 
         path.unlink()
         signing.new_key("r", "sender.example")

@@ -4,6 +4,7 @@
 """
 
 import base64
+import contextlib
 import os
 import random
 import re
@@ -15,10 +16,14 @@ import dkim
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from hypothesis import given
+from hypothesis import strategies as st
 
+from mta.address import is_valid
 from mta.settings.domain import DomainSettings
 from mta.signing import keys
 from mta.signing.canonical import fields
+from mta.signing.identity import header_identity, is_within, key_text, parse_options
 from mta.signing.signature import (
     BodyForm,
     BodyHasher,
@@ -123,6 +128,22 @@ def test_a_change_of_what_is_signed_is_noticed():
         changed = head.replace(b"From: News", b"From: Old")
         assert not dkim.verify(content + changed + b"text\r\n" + body, dnsfunc=record)
         assert not dkim.verify(content + head + b"taxt\r\n" + body, dnsfunc=record)
+
+
+@given(st.binary(max_size=300))
+def test_any_octets_have_an_address_or_none(octets):
+    block = b"Sender:" + octets.replace(b"\r", b"").replace(b"\n", b"\r\n ") + b"\r\n"
+    found = header_identity(fields(block), "sender-or-from")
+    assert not found or is_valid(found)
+    with contextlib.suppress(ValueError):
+        key_text(block)
+
+
+@given(st.lists(st.sampled_from(["s=", "d=", "i=", "q=", "key-list=", ";", "@", "x", ".a"])))
+def test_any_options_make_sense_or_are_refused(parts):
+    found = parse_options("".join(parts))
+    if not isinstance(found, str) and found.identity and found.domain:
+        assert is_within(found.identity.rpartition("@")[2], found.domain)
 
 
 @pytest.fixture

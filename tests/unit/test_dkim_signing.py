@@ -7,7 +7,8 @@ import dkim
 import pytest
 
 from mta.config.load import load
-from mta.daemon.signing import Signer, Threads
+from mta.daemon.signatories import Threads
+from mta.daemon.signing import Signer
 from mta.model.message import Envelope, FileContent
 from mta.model.queue_key import QueueKey
 from mta.signing import keys
@@ -303,6 +304,15 @@ async def test_options_choose_selector_domain_identity_and_query_method(site):
     options = "i=a@sub.x.example; d=x.example; q=dns/txt"
     assert await opened.who(dkim_options=options) == ["rsa-3/x.example/a@sub.x.example"]
     assert (await opened.tags(dkim_options=options))[0]["q"] == "dns/txt"
+
+
+async def test_no_signature_names_an_identity_outside_its_domain(site):
+    text = "domain-key rsa, *, rsa.pem"
+    opened = site(text, "dkim-identity-fallback @sender.example")
+    assert await opened.who(dkim_options="d=x.example; s=rsa") == ["rsa/x.example/@x.example"]
+    assert await opened.who(dkim_options="d=x.example; s=no") == []
+    text = "domain-key rsa-1, *, rsa.pem\n<domain *>\ndkim-sign yes\ndkim-identity a@b.example\n"
+    assert await site(text + "</domain>").who() == ["rsa-1/b.example/a@b.example"]
 
 
 async def test_key_list_limits_the_search_and_nothing_found_there_means_unsigned(site):
