@@ -60,7 +60,7 @@ class Router:
             rollups.list
             or parts.every_queue is not None
             or parts.domain_attributes & REDIRECTING
-            or ("max_cold_virtual_mta_msg" in parts.domain_attributes)
+            or any(vmta.cold_virtual_mta for vmta in parts.vmtas.values())
         )
 
     def way(self, key: QueueKey, diverted: dict[QueueKey, str] | None) -> list[Hop]:

@@ -161,6 +161,7 @@ class Redirects:
             renamed = edge.directive in (QUEUE_TO, MX)
             key = self._taken(edge, key)
             hops.append(Hop(edge.directive, key, edge.pool))
+            assert len(hops) < NODES_MAX, "what leads on has no circle"
 
     def home(self, key: QueueKey, domain: str) -> list[Hop]:
         """Where a recipient at domain goes from a queue that `is_orphan`."""
@@ -213,7 +214,7 @@ class Redirects:
 
     def ignored(self, key: QueueKey) -> list[Loop]:
         """Directives of a queue that are ignored because they come back."""
-        steps: list[tuple[QueueKey, Edge]] = self.outlook(key)
+        steps = self.outlook(key)
         end = steps[-1][1].targets[0] if steps else key
         sound = self._sound_static(end)
         found = [Loop(end, e.directive) for e in self._static_edges(end) if e not in sound]
