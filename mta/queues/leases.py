@@ -1,0 +1,183 @@
+"""Limits that several shards obey together: each has a lease of a part, never more than the whole.
+
+    shard    reports what it uses, and whether somebody there waits for more
+    lessor   lends what is free; if that is not enough, calls in what others do not need
+    shard    obeys a smaller lease at once, and reports; what it uses beyond it still counts
+
+What a shard may be using, its *hold*, is the larger of its lease and of what it used when it
+last reported under that lease. The sum of all holds never exceeds the limit: a lease grows
+only by what is free, and a smaller one frees nothing before the shard has said that it
+obeys. A shard whose process is gone holds nothing, but of a rate for one window longer, as
+what it took still counts. Each shard here is one process: one started again is another.
+
+A limit that is lowered is the exception: what is lent beyond it is called in, and until that
+is back the old limit holds, as with one shard.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SPARE_DIVISOR = 8
+"""A shard that nobody waits in keeps an eighth more than it uses, and one, when others do."""
+TURN_S = 5
+"""How long one of several that want the same place has it, where there are too few."""
+
+
+class Report(NamedTuple):
+    """What a shard says of its lease."""
+
+    ceiling: int
+    """The whole limit, by the shard's configuration."""
+    turn: int
+    """The number of the lease it obeys; 0 if it never had one."""
+    used: int
+    """What counts against the limit there now."""
+    is_short: bool
+    """Whether somebody waits there."""
+
+
+class Lease(NamedTuple):
+    """What a shard may use from now on."""
+
+    turn: int
+    amount: int
+
+
+class _Holder:
+    __slots__ = ("ceiling", "free_at", "hold", "is_new", "is_short", "lease", "turn", "used")
+
+    def __init__(self) -> None:
+        self.ceiling = 0
+        self.lease = 0
+        self.turn = 0
+        self.hold = 0
+        self.used = 0
+        self.is_short = False
+        self.is_new = True
+        self.free_at: float | None = None
+        """When what a gone one took counts no longer; None while it is there."""
+
+
+class Lessor:
+    """One limit. `window_s` is 0 for what is used at once, and the window of a rate."""
+
+    def __init__(self, shards: int, window_s: float = 0.0) -> None:
+        self.window_s = window_s
+        self._shards = shards
+        self._holders: dict[int, _Holder] = {}
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody holds anything."""
+        return not self._holders
+
+    @property
+    def held(self) -> int:
+        """What may be in use, at most."""
+        return sum(holder.hold for holder in self._holders.values())
+
+    @property
+    def ceiling(self) -> int:
+        """The limit; while a change of it reaches one shard after another, the lower one."""
+        return min((h.ceiling for h in self._present()), default=0)
+
+    def hear(self, shard: int, report: Report, now: float) -> dict[int, Lease]:
+        """A shard reports; leases that change by it."""
+        holder = self._holders.setdefault(shard, _Holder())
+        holder.ceiling = report.ceiling
+        holder.used = report.used
+        holder.is_short = report.is_short
+        if report.turn == holder.turn:
+            holder.hold = max(holder.lease, report.used)
+        return self.decide(now)
+
+    def returned(self, shard: int, now: float) -> dict[int, Lease]:
+        """A shard needs the limit no longer, and has forgotten its lease."""
+        if self.window_s:
+            return self.gone(shard, now)
+        self._holders.pop(shard, None)
+        return self.decide(now)
+
+    def gone(self, shard: int, now: float) -> dict[int, Lease]:
+        """The process of a shard is gone; leases that change by it."""
+        holder = self._holders.get(shard)
+        if holder is None:
+            return {}
+        if self.window_s and holder.hold:
+            holder.free_at = now + self.window_s
+        else:
+            del self._holders[shard]
+        return self.decide(now)
+
+    def decide(self, now: float) -> dict[int, Lease]:
+        """Lend what is free and call in what is needed elsewhere; leases that change."""
+        for shard, holder in list(self._holders.items()):
+            if holder.free_at is not None and holder.free_at <= now:
+                del self._holders[shard]
+        ceiling = self.ceiling
+        before = {shard: holder.lease for shard, holder in self._holders.items()}
+        targets = self._targets(ceiling, now)
+        wanting = [
+            (shard, holder)
+            for shard, holder in self._holders.items()
+            if (holder.is_short or holder.is_new) and holder.lease < targets.get(shard, 0)
+        ]
+        free = ceiling - self.held
+        is_wanted = free < 0
+        for shard, holder in wanting:
+            # Growth up to the hold is free: that much counts already.
+            grown = min(targets[shard], max(holder.hold, holder.lease) + max(free, 0))
+            if grown > holder.lease:
+                free -= max(0, grown - holder.hold)
+                holder.lease = grown
+                holder.hold = max(holder.hold, grown)
+            holder.is_new = False
+            is_wanted = is_wanted or (holder.is_short and holder.lease < targets[shard])
+        if is_wanted:
+            for shard, holder in self._holders.items():
+                if holder.free_at is None and holder.lease > targets[shard]:
+                    holder.lease = targets[shard]
+        return self._changed(before)
+
+    def _changed(self, before: dict[int, int]) -> dict[int, Lease]:
+        changed = {}
+        for shard, holder in self._holders.items():
+            if holder.lease != before[shard]:
+                holder.turn += 1
+                changed[shard] = Lease(holder.turn, holder.lease)
+        return changed
+
+    def _present(self) -> "Iterable[_Holder]":
+        return (holder for holder in self._holders.values() if holder.free_at is None)
+
+    def _targets(self, ceiling: int, now: float) -> dict[int, int]:
+        """How the limit is divided: everybody's need first, as evenly as that goes."""
+        needs = {
+            shard: ceiling if holder.is_short else min(ceiling, _need(holder))
+            for shard, holder in self._holders.items()
+            if holder.free_at is None
+        }
+        targets = dict.fromkeys(needs, 0)
+        left = ceiling
+        # Where not everybody can have one, whose turn it is changes with time.
+        turn = int(now / TURN_S) if ceiling < len(needs) else 0
+        places = {shard: (place + turn) % len(needs) for place, shard in enumerate(sorted(needs))}
+        waiting = sorted(needs, key=lambda shard: (needs[shard], places[shard]))
+        while waiting:
+            shard = waiting.pop(0)
+            # The smallest need first; what it leaves of its even part is the others'.
+            targets[shard] = min(needs[shard], -(-left // (len(waiting) + 1)))
+            left -= targets[shard]
+        # What nobody needs now is lent evenly, places for shards that are yet to come kept.
+        part, missing = ceiling // self._shards, left
+        for shard in targets:
+            more = min(max(part - targets[shard], 0), missing)
+            targets[shard] += more
+            missing -= more
+        return targets
+
+
+def _need(holder: _Holder) -> int:
+    return holder.used + holder.used // SPARE_DIVISOR + (1 if holder.used else 0)
