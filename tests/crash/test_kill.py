@@ -13,7 +13,7 @@ import secrets
 import pytest
 
 from mta.sim.provider import Provider
-from tests.crash.trial import FAILPOINTS, IN_FLIGHT_MAX, PROFILES, Trial, plans
+from tests.crash.trial import FAILPOINTS, IN_FLIGHT_MAX, OF_WORKERS, PROFILES, Trial, plans
 from tests.e2e.loopback import Loopback
 
 uvloop_only = pytest.mark.asyncio(loop_factories=["uvloop"])
@@ -29,14 +29,16 @@ def test_every_failpoint_is_planned_for():
 
 
 @uvloop_only
-async def test_kills_under_load_lose_nothing(tmp_path, capsys):
+@pytest.mark.parametrize("workers", [1, 3])
+async def test_kills_under_load_lose_nothing(tmp_path, capsys, workers):
     rng = random.Random(SEED)
+    kills = KILLS if workers == 1 else max(1, KILLS // 5)
     async with Provider(PROFILES) as provider:
-        trial = Trial(Loopback(tmp_path, provider.port), rng)
-        await trial.run(plans(KILLS, rng))
+        trial = Trial(Loopback(tmp_path, provider.port), rng, workers=workers)
+        await trial.run(plans(kills, rng, FAILPOINTS if workers == 1 else OF_WORKERS))
         balance = trial.balance(provider)
     with capsys.disabled():
         print(f"\n{balance.table()}\n  commands{trial.commands:>28}\n  PETREL_SEED={SEED}")
-    assert balance.problems(IN_FLIGHT_MAX) == []
-    assert balance.accepted > 10 * KILLS, "hardly any load"
-    assert trial.commands > KILLS / 2, "hardly any command was carried out"
+    assert balance.problems(workers * IN_FLIGHT_MAX) == []
+    assert balance.accepted > 10 * kills, "hardly any load"
+    assert trial.commands > kills / 2, "hardly any command was carried out"

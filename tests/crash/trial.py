@@ -7,7 +7,9 @@ the recipient's address then makes it one for each.
 import asyncio
 import contextlib
 import json
+import os
 import random
+import signal
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +17,7 @@ from dataclasses import dataclass, field
 
 import aiosmtplib
 
-from mta.admin.client import NoDaemonError, ask
+from mta.admin.client import NoDaemonError, ask, is_answered
 from mta.admin.protocol import Request
 from mta.admin.socket_path import NAME
 from mta.daemon.ledger import UNSETTLED_MAX
@@ -39,6 +41,13 @@ FAILPOINTS = {
     "accounting.after-position": 3,
 }
 """With the latest time of its being reached at which it kills."""
+OF_WORKERS = FAILPOINTS | {
+    "handover.sent": 40,
+    "handover.staged": 10,
+    "handover.before-acknowledge": 40,
+    "handover.before-unstage": 10,
+}
+"""Where one of several workers can die, too."""
 LIFE_S_MAX = 2.0
 """Of a life that ends at random."""
 FAILPOINT_S = 20.0
@@ -71,9 +80,9 @@ class Plan:
     after_s: float = 0.0
 
 
-def plans(count: int, rng: random.Random) -> list[Plan]:
+def plans(count: int, rng: random.Random, failpoints: dict[str, int] = FAILPOINTS) -> list[Plan]:
     """Each failpoint in turn, and between them random moments; two of three at failpoints."""
-    names = list(FAILPOINTS)
+    names = list(failpoints)
     rng.shuffle(names)
     planned = []
     for number in range(count):
@@ -82,7 +91,7 @@ def plans(count: int, rng: random.Random) -> list[Plan]:
             planned.append(Plan(f"at random, {after_s:.2f} s", after_s=after_s))
         else:
             name = names[(number - number // 3) % len(names)]
-            nth = rng.randint(1, FAILPOINTS[name])
+            nth = rng.randint(1, failpoints[name])
             planned.append(Plan(f"{name}:{nth}", failpoint=f"{name}:{nth}"))
     return planned
 
@@ -95,6 +104,8 @@ class Trial:
     rng: random.Random
     top: str = ""
     """More lines for the top of the configuration."""
+    workers: int = 1
+    """With several, each life has two deaths: of one worker, and then of all there is."""
     on_life: Callable[[int, Plan], None] = lambda number, plan: None
     lives: list[Life] = field(default_factory=list)
     accepted: set[str] = field(default_factory=set)
@@ -133,7 +144,7 @@ class Trial:
 
     def _configure(self, out: int = 5) -> None:
         self.loopback.configure(
-            top=f"total-max-smtp-out {CONNECTIONS_MAX}\n{self.top}",
+            top=f"total-max-smtp-out {CONNECTIONS_MAX}\nworkers {self.workers}\n{self.top}",
             domain=f"max-smtp-out {out}",
             acct="records d,b\nrecord-fields d *,header_X-Petrel-Test-Id\n"
             "record-fields b *,header_X-Petrel-Test-Id",
@@ -147,23 +158,43 @@ class Trial:
             await daemon.start(PETREL_FAILPOINT=plan.failpoint)
         except DaemonFailedError:
             # Accounting is caught up before it listens: that is a place to die at, too.
-            if not plan.failpoint or daemon.exit_code != KILLED:
+            # A worker that dies before all serve ends the daemon, which is no kill.
+            if not plan.failpoint or (self.workers == 1 and daemon.exit_code != KILLED):
                 raise
         async with self._load():
-            if plan.failpoint:
+            if self.workers > 1 and daemon.is_running:
+                began = await self._lose_worker(plan, began)
+            elif plan.failpoint:
                 await until(lambda: not daemon.is_running, FAILPOINT_S, lambda: plan.how)
             else:
                 await asyncio.sleep(plan.after_s)
             ended = time.time()
             daemon.kill()
-        assert daemon.exit_code == KILLED, daemon.said()
-        self.lives.append(Life(began, ended, plan.how))
+        assert self.workers > 1 or daemon.exit_code == KILLED, daemon.said()
+        self.lives.append(Life(began, ended, plan.how if self.workers == 1 else "all"))
+
+    async def _lose_worker(self, plan: Plan, began: float) -> float:
+        """One worker dies as planned, and the others go on for a while; when it died."""
+        daemon = self.loopback.daemon
+        workers = daemon.children()
+        if plan.failpoint:
+            await until(
+                lambda: set(workers) - set(daemon.children()), FAILPOINT_S, lambda: plan.how
+            )
+        else:
+            await asyncio.sleep(plan.after_s)
+            os.kill(self.rng.choice(workers), signal.SIGKILL)
+        died = time.time()
+        self.lives.append(Life(began, died, plan.how))
+        await asyncio.sleep(self.rng.uniform(0.0, LIFE_S_MAX))
+        return died
 
     async def _drain(self) -> None:
         """The last life: everything that waits is delivered or given up."""
         daemon = self.loopback.daemon
         began = time.time()
         await daemon.start()
+        await until(lambda: is_answered(self.loopback.spool / NAME), FAILPOINT_S)
         for command in (
             Request(command="resume queue", arguments={"queues": "*/*"}),
             Request(command="set queue", arguments={"queues": "*/*", "mode": "normal"}),

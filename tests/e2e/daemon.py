@@ -119,6 +119,14 @@ class Daemon:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
+    def children(self) -> list[int]:
+        """Its worker processes, if it has any."""
+        with contextlib.suppress(OSError):
+            return [
+                *map(int, Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split())
+            ]
+        return []
+
     def said(self) -> str:
         """Everything it printed so far, over all its starts."""
         return self.output.read_text(errors="replace") if self.output.exists() else ""
