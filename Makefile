@@ -43,8 +43,8 @@ e2e: $(READY)     ## real sockets and processes
 crash: $(READY)   ## kill -9 under load, and count
 	$(V)/pytest -q tests/crash
 
-torture: $(READY) ## the same for ROUNDS=100 kills; SEED=n repeats a plan
-	$(V)/python -m tests.crash.torture $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+torture: $(READY) ## the same for ROUNDS=100 kills; SEED=n repeats a plan; WORKERS=3
+	$(V)/python -m tests.crash.torture $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) $(if $(WORKERS),--workers $(WORKERS))
 
 bench: $(READY)   ## Petrel, Postfix and Haraka in turn, with ratios
 	$(V)/python -m benchmarks.throughput

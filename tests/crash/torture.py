@@ -1,6 +1,6 @@
 """`make torture`: kill the daemon as often as you like, and see what the books say.
 
-    python -m tests.crash.torture [--rounds 1000] [--seed N]
+    python -m tests.crash.torture [--rounds 1000] [--seed N] [--workers N]
 
 Each round is a start under load, commands of operators in between, and a kill -9 at a
 failpoint or at random. At the end every message is reconciled from three books: what was
@@ -18,7 +18,15 @@ from pathlib import Path
 import uvloop
 
 from mta.sim.provider import Provider
-from tests.crash.trial import IN_FLIGHT_MAX, PROFILES, Plan, Trial, plans
+from tests.crash.trial import (
+    FAILPOINTS,
+    IN_FLIGHT_MAX,
+    OF_WORKERS,
+    PROFILES,
+    Plan,
+    Trial,
+    plans,
+)
 from tests.e2e.loopback import Loopback
 
 
@@ -27,6 +35,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=100, help="kills; default %(default)s")
     parser.add_argument("--seed", type=int, help="repeats the plan of an earlier run")
+    parser.add_argument("--workers", type=int, default=1, help="default %(default)s")
     given = parser.parse_args()
     seed = secrets.randbelow(1 << 32) if given.seed is None else given.seed
     print(f"{given.rounds} rounds; --seed {seed} repeats the plan")
@@ -34,10 +43,10 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="petrel-torture-") as directory,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        return runner.run(_torture(Path(directory), given.rounds, seed))
+        return runner.run(_torture(Path(directory), given.rounds, seed, given.workers))
 
 
-async def _torture(directory: Path, rounds: int, seed: int) -> int:
+async def _torture(directory: Path, rounds: int, seed: int, workers: int) -> int:
     rng = random.Random(seed)
 
     def say(number: int, plan: Plan) -> None:
@@ -47,11 +56,11 @@ async def _torture(directory: Path, rounds: int, seed: int) -> int:
             )
 
     async with Provider(PROFILES) as provider:
-        trial = Trial(Loopback(directory, provider.port), rng, on_life=say)
-        await trial.run(plans(rounds, rng))
+        trial = Trial(Loopback(directory, provider.port), rng, on_life=say, workers=workers)
+        await trial.run(plans(rounds, rng, FAILPOINTS if workers == 1 else OF_WORKERS))
         balance = trial.balance(provider)
     print(f"\n{balance.summary()}\n  commands carried out{trial.commands:>16}\n")
-    problems = balance.problems(IN_FLIGHT_MAX)
+    problems = balance.problems(workers * IN_FLIGHT_MAX)
     print("\n".join(problems) or "The books agree.")
     return 1 if problems else 0
 
