@@ -11,6 +11,7 @@ import struct
 from typing import Any, Final, NamedTuple, Self
 
 from mta.admin.pattern import QueuePattern
+from mta.queues.leases import Lease
 
 _LENGTH: Final = struct.Struct(">Q")
 UNREAD_OCTETS_MAX: Final = 16 << 20
@@ -63,6 +64,12 @@ class Unwatch(NamedTuple):
     """No more of them."""
 
     number: int
+
+
+class Lend(NamedTuple):
+    """Limits, as the worker calls them, of which it has another lease from now on."""
+
+    leases: list[tuple[int, Lease]]
 
 
 class Stop(NamedTuple):

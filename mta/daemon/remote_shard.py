@@ -23,6 +23,7 @@ from mta.daemon.control_link import (
     Unwatch,
     Watch,
 )
+from mta.queues.shares import News
 
 if TYPE_CHECKING:
     from mta.admin.pattern import QueuePattern
@@ -38,7 +39,13 @@ class WorkerFailedError(Exception):
 class RemoteShard:
     """One worker process, from its start to its end. A restart makes another."""
 
-    def __init__(self, start: Start, *, log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        start: Start,
+        *,
+        log: Callable[[str], None],
+        news: "Callable[[RemoteShard, News], None]",
+    ) -> None:
         self.shard = start.shard
         self.is_running = False
         self.is_ready = False
@@ -46,6 +53,7 @@ class RemoteShard:
         self.ended = asyncio.Event()
         self._start = start
         self._log = log
+        self._news = news
         self._failure = ""
         self._numbers = 0
         self._questions: dict[int, asyncio.Future[Any]] = {}
@@ -105,6 +113,8 @@ class RemoteShard:
                 self._failure = text
             case Logged(text):
                 self._log(text)
+            case News():
+                self._news(self, said)
             case Line(number, text):
                 lines = self._watches.get(number)
                 if lines is not None and not lines.full():

@@ -177,7 +177,13 @@ class Shard:
             shards=self.shards,
         )
         self.router.follow(configuration, self.rollups)
-        self.scheduler = Scheduler(configuration, self.own, self.log, self.router.redirects)
+        self.scheduler = Scheduler(
+            configuration,
+            self.own,
+            self.log,
+            self.router.redirects,
+            is_lent=self.shards > 1,
+        )
         self.delivery = Delivery(self, self.scheduler, self.spool, self.traffic, tasks)
         await self._restore()
         keep: Keep = self.spool.accept

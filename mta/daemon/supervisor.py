@@ -19,7 +19,8 @@ from mta.admin.operations import CommandRefusedError
 from mta.admin.server import AdminServer
 from mta.admin.socket_path import NAME
 from mta.daemon import reload
-from mta.daemon.control_link import Adopt, Prepare, Release, Start, Stop
+from mta.daemon.control_link import Adopt, Lend, Prepare, Release, Start, Stop
+from mta.daemon.lending import Lending
 from mta.daemon.loading import let_go
 from mta.daemon.remote_shard import RemoteShard, WorkerFailedError
 from mta.daemon.shard import STOP_WITHIN_S, WRITER
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from mta.admin.operations import Operations
     from mta.admin.pattern import QueuePattern
     from mta.config.configuration import Configuration
+    from mta.daemon.lending import Leases
     from mta.daemon.log import Log
+    from mta.queues.shares import News
 
 RESTART_AFTER_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Waits before a worker is started again, the last one for ever."""
@@ -56,6 +59,7 @@ class Supervisor:
         self._pickled = b""
         self._shards: list[RemoteShard] = []
         self._reloading = asyncio.Lock()
+        self._lending = Lending(workers)
 
     @property
     def operations(self) -> "list[Operations]":
@@ -98,7 +102,17 @@ class Supervisor:
 
     def _new(self, number: int) -> RemoteShard:
         start = Start(self._config_path, self._pickled, number, self._workers)
-        return RemoteShard(start, log=self.log.write)
+        return RemoteShard(start, log=self.log.write, news=self._hear)
+
+    # Limits that all obey
+
+    def _hear(self, shard: RemoteShard, news: "News") -> None:
+        self._lend(self._lending.hear(shard, news, clock.now()))
+
+    def _lend(self, leases: "Leases") -> None:
+        for shard in self._shards:
+            if shard in leases and shard.is_running:
+                shard.tell(Lend(leases[shard]))
 
     # One worker
 
@@ -119,6 +133,7 @@ class Supervisor:
                 ended = f"worker {number} could not be started again: {error}"
             if self.stopping.is_set():
                 return
+            self._lend(self._lending.gone(shard, clock.now()))
             environment.pop(FAILPOINT, None)
             failures = 0 if clock.now() - began >= WELL_S else failures
             wait = RESTART_AFTER_S[min(failures, len(RESTART_AFTER_S) - 1)]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import uvloop
 
+from mta import clock
 from mta.daemon import reload
 from mta.daemon.control_link import (
     Adopt,
@@ -27,6 +28,7 @@ from mta.daemon.control_link import (
     Call,
     ControlLink,
     Failed,
+    Lend,
     Line,
     Prepare,
     Ready,
@@ -43,11 +45,15 @@ from mta.daemon.serving import EXIT_START, SWITCH_INTERVAL_S, leaves
 from mta.daemon.shard import WRITER, Shard
 from mta.errors import PetrelError
 from mta.net.bind import bound
+from mta.queues.shares import Shares
 
 if TYPE_CHECKING:
     from mta.admin.pattern import QueuePattern
     from mta.config.configuration import Configuration
+    from mta.queues.leases import Lease
 
+REPORT_S: Final = 0.05
+"""How long a queue that waits for another worker's part of a limit waits to be heard."""
 PR_SET_PDEATHSIG: Final = 1
 """prctl(2)"""
 
@@ -87,12 +93,15 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
             await self._shard.run(stack, tasks)
+            self._shares = Shares(self._shard.scheduler.gate)
             listening = tasks.create_task(self._listen(tasks))
+            reporting = tasks.create_task(self._report())
             self._link.send(Ready())
             await self._stopping.wait()
             await self._shard.stop()
             if self._start.shard == WRITER:
                 await self._released.wait()
+            reporting.cancel()
             for watch in self._watches.values():
                 watch.cancel()
             listening.cancel()
@@ -111,12 +120,32 @@ class Worker:
                     self._watches[number] = tasks.create_task(self._watch(number, pattern))
                 case Unwatch(number):
                     self._watches.pop(number).cancel()
+                case Lend(leases):
+                    self._obey(leases)
                 case Stop():
                     self._stopping.set()
                 case Release():
                     self._released.set()
                 case _:
                     raise AssertionError(said)
+
+    async def _report(self) -> None:
+        """Say what is used of the limits that all workers obey."""
+        while True:
+            self._say_news()
+            await asyncio.sleep(REPORT_S)
+
+    def _say_news(self) -> None:
+        news = self._shares.news(clock.now())
+        if news.is_any:
+            self._link.send(news)
+
+    def _obey(self, leases: "list[tuple[int, Lease]]") -> None:
+        now = clock.now()
+        for birth, lease in leases:
+            self._shares.obey(birth, lease, now)
+        self._shard.delivery.kick()
+        self._say_news()
 
     async def _answer(self, call: Call) -> None:
         try:

@@ -18,12 +18,17 @@ class VmtaBudget:
 
     __slots__ = ("data", "limits", "msg", "name", "rates", "slots")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, is_lent: bool) -> None:
         self.name = name
-        self.slots = Slots("max-smtp-out", name, UNLIMITED, LEVEL)
-        self.msg = RateLimit("max-smtp-msg-rate", name, LEVEL, is_shared=True)
+        self.slots = Slots("max-smtp-out", name, UNLIMITED, LEVEL, is_lent=is_lent)
+        self.msg = RateLimit("max-smtp-msg-rate", name, LEVEL, is_shared=True, is_lent=is_lent)
         self.data = RateLimit(
-            "max-smtp-data-volume-rate", name, LEVEL, is_octets=True, is_shared=True
+            "max-smtp-data-volume-rate",
+            name,
+            LEVEL,
+            is_octets=True,
+            is_shared=True,
+            is_lent=is_lent,
         )
         self.limits: tuple[Limit, ...] = (self.slots, self.msg, self.data)
         self.rates: tuple[RateLimit, ...] = ()
@@ -39,9 +44,10 @@ class VmtaBudget:
             if vmta is None
             else (vmta.max_smtp_out, vmta.max_msg_rate, vmta.max_data_volume_rate)
         )
-        if wanted == (self.slots.ceiling, self.msg.ceiling, self.data.ceiling):
+        if wanted == (self.slots.whole, self.msg.ceiling, self.data.ceiling):
             return False
-        self.slots.ceiling, msg, data = wanted
+        out, msg, data = wanted
+        self.slots.follow(out)
         self.msg.resize(msg, now)
         self.data.resize(data, now)
         self.rates = tuple(one for one in (self.msg, self.data) if one.ceiling is not None)
@@ -51,15 +57,16 @@ class VmtaBudget:
 class VmtaBudgets:
     """The budgets of all VirtualMTAs that have or had a queue."""
 
-    def __init__(self, configuration: "Configuration") -> None:
+    def __init__(self, configuration: "Configuration", *, is_lent: bool) -> None:
         self._configuration = configuration
+        self._is_lent = is_lent
         self._budgets: dict[str, VmtaBudget] = {}
 
     def of(self, name: str, now: float) -> VmtaBudget:
         """The budget of a VirtualMTA, made if there is none."""
         budget = self.found(name)
         if budget is None:
-            budget = self._budgets[name.lower()] = VmtaBudget(name)
+            budget = self._budgets[name.lower()] = VmtaBudget(name, is_lent=self._is_lent)
             budget.follow(self._configuration.vmta(name), now)
         return budget
 

@@ -22,7 +22,7 @@ from mta.queues.limits import Limit, RateLimit, Slots
 from mta.queues.queue import Queue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from mta.config.configuration import Configuration
 
@@ -34,18 +34,26 @@ by then the DNS may name others."""
 class Gate:
     """The limits above the queues, and the checks of all levels in their order."""
 
-    __slots__ = ("_agenda", "hosts", "total", "vmtas")
+    __slots__ = ("_agenda", "hosts", "is_lent", "short", "total", "vmtas")
 
-    def __init__(self, configuration: "Configuration", agenda: Agenda) -> None:
+    def __init__(
+        self, configuration: "Configuration", agenda: Agenda, *, is_lent: bool = False
+    ) -> None:
         self._agenda = agenda
+        self.is_lent = is_lent
+        """Whether other shards obey the same limits, and each has a lease."""
+        self.short: dict[Limit, None] = {}
+        """Where queues began to wait, for whoever asks for larger leases."""
         root = configuration.root
-        self.total = Slots("total-max-smtp-out", "total", root.total_max_smtp_out, "global")
-        self.vmtas = VmtaBudgets(configuration)
-        self.hosts = HostLimits(root)
+        self.total = Slots(
+            "total-max-smtp-out", "total", root.total_max_smtp_out, "global", is_lent=is_lent
+        )
+        self.vmtas = VmtaBudgets(configuration, is_lent=is_lent)
+        self.hosts = HostLimits(root, is_lent=is_lent)
 
     def reload(self, configuration: "Configuration", now: float) -> None:
         """Follow a new configuration: a ceiling that rises is offered to those that wait."""
-        self.total.ceiling = configuration.root.total_max_smtp_out
+        self.total.follow(configuration.root.total_max_smtp_out)
         self.hosts.reload(configuration.root)
         self.offer((self.total, *self.hosts), now)
         for budget in self.vmtas.reload(configuration, now):
@@ -123,6 +131,8 @@ class Gate:
         queue.stays = True
         wanted = amount if isinstance(limit, RateLimit) and limit.is_octets else 1
         limit.line.join(queue, wanted)
+        if limit.part.is_lent:
+            self.short[limit] = None
         if until is not None:
             self._agenda.wake_at(limit.line, until)
 
@@ -331,6 +341,8 @@ class Gate:
         queue.crowded_until = now + CROWDED_S
         for slots in full:
             slots.line.join(queue)
+            if slots.part.is_lent:
+                self.short[slots] = None
         self.offer(full, now)
 
     def uncrowd(self, queue: Queue) -> None:
@@ -422,6 +434,34 @@ class Gate:
         connection.state = State.CLOSING
         self.going(connection)
         self._agenda.do(Close(connection, reason))
+
+    # Leases
+
+    @property
+    def lent(self) -> "Iterator[Limit]":
+        """Every limit that limits anything and that other shards obey, too."""
+        if not self.is_lent:
+            return
+        if self.total.is_limited:
+            yield self.total
+        for budget in self.vmtas:
+            yield from (limit for limit in budget.limits if limit.is_limited)
+        yield from (slots for slots in self.hosts if slots.is_limited)
+
+    def obey(self, limit: Limit, amount: int, now: float) -> None:
+        """Follow a new lease: more is offered to who waits, less takes what is idle."""
+        limit.obey(amount, now)
+        if isinstance(limit, Slots):
+            while limit.is_over and limit.idle:
+                self.close_idle(next(iter(limit.idle)), f"{limit.directive}: another worker waits")
+        self.offer((limit,), now)
+
+    def surplus(self, connection: Connection) -> str:
+        """Why a connection between two transactions has to go; empty if it may stay."""
+        for slots in (*connection.slots, *connection.host_slots):
+            if slots.is_over:
+                return f"{slots.directive}: another worker waits"
+        return ""
 
     def going(self, connection: Connection) -> None:
         """The connection is about to end: nobody need give way for its slots."""

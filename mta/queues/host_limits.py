@@ -26,7 +26,8 @@ REMEMBERED_MAX: Final = 20_000
 class HostLimits:
     """The slots of hosts that have connections, or that queues wait for."""
 
-    def __init__(self, root: "RootSettings") -> None:
+    def __init__(self, root: "RootSettings", *, is_lent: bool) -> None:
+        self._is_lent = is_lent
         self._slots: dict[tuple[str, str], tuple[str, Slots]] = {}
         self._ceilings: dict[tuple[str, str], int] = {}
         self.reload(root)
@@ -37,7 +38,7 @@ class HostLimits:
         self._ip = root.ip_connection_limit
         self._ceilings.clear()
         for (directive, _), (name, slots) in self._slots.items():
-            slots.ceiling = self._ceiling(directive, name)
+            slots.follow(self._ceiling(directive, name))
 
     def __iter__(self) -> Iterator[Slots]:
         return (slots for _, slots in self._slots.values())
@@ -57,8 +58,8 @@ class HostLimits:
             scope = f"{name} from {from_ip}" if from_ip else name
             entry = self._slots.get((directive, scope))
             if entry is None:
-                entry = (name, Slots(directive, scope, ceiling, LEVEL, is_host=True))
-                self._slots[directive, scope] = entry
+                slots = Slots(directive, scope, ceiling, LEVEL, is_host=True, is_lent=self._is_lent)
+                entry = self._slots[directive, scope] = name, slots
             found.append(entry[1])
         return found
 

@@ -5,8 +5,8 @@ again the first of the line is looked at: the highest `queue-priority`, and amon
 one that has waited longest. Nobody else takes what a queue in the line is waiting for,
 unless it has the higher priority. So however many queues wait, each event wakes one.
 
-Ceilings may be changed at any time, as a reload or another share of a limit does; what is
-in use stays until it is given back.
+Ceilings may be changed at any time, as a reload does, or the lease of a part of a limit that
+several shards obey together; what is in use stays until it is given back.
 """
 
 from collections import OrderedDict
@@ -72,16 +72,37 @@ class Line:
         return next(iter(self._by_priority[highest])) is queue
 
 
+class Part:
+    """How much of a limit may be used here: what a lessor lends (`queues/leases.py`), or all."""
+
+    __slots__ = ("amount", "birth", "is_lent", "turn")
+
+    def __init__(self, *, is_lent: bool) -> None:
+        self.is_lent = is_lent
+        self.amount = 0 if is_lent else UNLIMITED
+        self.turn = 0
+        """Of the lease."""
+        self.birth = 0
+        """What this limit is called to the lessor, once it is."""
+
+
 class Slots:
     """At most `ceiling` connections at once."""
 
     __slots__ = (
         "_interruptible", "called", "ceiling", "coming", "directive", "idle", "is_host", "level",
-        "line", "scope", "used",
+        "line", "part", "scope", "used", "whole",
     )  # fmt: skip
 
     def __init__(
-        self, directive: str, scope: str, ceiling: int, level: str, *, is_host: bool = False
+        self,
+        directive: str,
+        scope: str,
+        whole: int,
+        level: str,
+        *,
+        is_host: bool = False,
+        is_lent: bool = False,
     ) -> None:
         self.directive = directive
         self.scope = scope
@@ -89,7 +110,8 @@ class Slots:
         """The section of the configuration the directive stands in."""
         self.is_host = is_host
         """Whether they are of a host: a queue may wait for several such at once."""
-        self.ceiling = ceiling
+        self.part = Part(is_lent=is_lent)
+        self.follow(whole)
         self.used = 0
         self.coming = 0
         """Of those, slots of connections that are about to end."""
@@ -100,6 +122,39 @@ class Slots:
         """Idle connections that hold a slot, longest idle first."""
         self._interruptible: dict[int, OrderedDict[Connection, None]] = {}
         """By the priority of its queue."""
+
+    def follow(self, whole: int) -> None:
+        """Follow a new configuration."""
+        self.whole = whole
+        self.ceiling = whole if whole == UNLIMITED else min(whole, self.part.amount)
+
+    def obey(self, amount: int, now: float) -> None:
+        """Follow a new lease."""
+        self.part.amount = amount
+        self.follow(self.whole)
+
+    @property
+    def is_limited(self) -> bool:
+        return self.whole != UNLIMITED
+
+    @property
+    def window_s(self) -> int:
+        """None: slots are used at once."""
+        return 0
+
+    def in_use(self, now: float) -> int:
+        """What counts now."""
+        return self.used
+
+    @property
+    def is_short(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self.line.places or self.called)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether more stay in use than there are."""
+        return self.used - self.coming > self.ceiling
 
     @property
     def is_exhausted(self) -> bool:
@@ -187,7 +242,9 @@ class Expected:
 class RateLimit:
     """At most so many recipients, connections or octets in a time."""
 
-    __slots__ = ("ceiling", "directive", "expected", "is_octets", "level", "line", "rate", "scope")
+    __slots__ = (
+        "ceiling", "directive", "expected", "is_octets", "level", "line", "part", "rate", "scope",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -197,7 +254,9 @@ class RateLimit:
         *,
         is_octets: bool = False,
         is_shared: bool = False,
+        is_lent: bool = False,
     ) -> None:
+        self.part = Part(is_lent=is_lent)
         self.directive = directive
         self.scope = scope
         self.level = level
@@ -211,7 +270,36 @@ class RateLimit:
     def resize(self, ceiling: "Rate | DataRate | None", now: float) -> None:
         """Follow a new ceiling; None is unlimited."""
         self.ceiling = ceiling
+        if ceiling is not None:
+            ceiling = ceiling._replace(limit=min(ceiling.limit, self.part.amount))
         self.rate.resize(ceiling, now)
+
+    def obey(self, amount: int, now: float) -> None:
+        """Follow a new lease."""
+        self.part.amount = amount
+        self.resize(self.ceiling, now)
+
+    @property
+    def is_limited(self) -> bool:
+        return self.ceiling is not None
+
+    @property
+    def whole(self) -> int:
+        """All that may be used in a window, by all shards together."""
+        return UNLIMITED if self.ceiling is None else self.ceiling.limit
+
+    @property
+    def window_s(self) -> int:
+        return 0 if self.ceiling is None else self.ceiling.per_s
+
+    def in_use(self, now: float) -> int:
+        """What counts now."""
+        return self.rate.used(now)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether somebody waits."""
+        return self.line is not None and bool(self.line.places)
 
     def permits(self, size: int, now: float) -> int:
         """How many recipients of a message of that size may be tried now."""

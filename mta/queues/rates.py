@@ -42,7 +42,10 @@ class _Chunk:
 
 
 class RollingRate:
-    """A limiter for one rate; None is unlimited and costs nothing."""
+    """A limiter for one rate; None is unlimited and costs nothing.
+
+    A limit of 0 is a lease of nothing: what waits for it waits for another lease.
+    """
 
     __slots__ = ("_behind", "_chunks", "_limit", "_now", "_reserved", "_span", "_used", "_window")
 
@@ -73,7 +76,9 @@ class RollingRate:
 
         `alone` is false if others are about to; an amount above the limit has to wait then.
         """
-        return amount <= self.available(now) or (alone and not (self._used or self._reserved))
+        if amount <= self.available(now):
+            return True
+        return alone and not (self._used or self._reserved) and self._limit > 0
 
     def reserve(self, amount: int) -> None:
         """Keep an amount that fits for somebody who will `settle` it."""
@@ -98,7 +103,7 @@ class RollingRate:
         self._forget(at)
         chunks = self._chunks
         self._used += count
-        if count > self._limit:
+        if count > self._limit > 0:
             at += self._window * ((count - 1) // self._limit)
         if chunks and at - chunks[-1].first <= self._span:
             newest = chunks[-1]

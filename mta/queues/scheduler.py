@@ -46,12 +46,15 @@ class Scheduler:
         own: frozenset[str],
         log: Callable[[str], None] = lambda _: None,
         redirecting: Redirecting | None = None,
+        *,
+        is_lent: bool = False,
     ) -> None:
+        """`is_lent` says that limits above a queue are shared; see `queues/leases.py`."""
         self._log = log
         self.queues: dict[QueueKey, Queue] = {}
         self._agenda = Agenda()
         self._departures = Departures(redirecting, self._agenda) if redirecting else None
-        self.gate = Gate(configuration, self._agenda)
+        self.gate = Gate(configuration, self._agenda, is_lent=is_lent)
         self._batches = Batches(self._agenda, self.gate)
         self._configuration = configuration
         self._own = own
@@ -365,6 +368,8 @@ class Scheduler:
             leads_away = self._departures.must_close(queue)
             if leads_away:
                 return leads_away
+        if self.gate.is_lent and (surplus := self.gate.surplus(connection)):
+            return surplus
         return queue.must_close(connection, now)
 
     # Deciding for one queue

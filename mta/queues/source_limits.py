@@ -46,7 +46,7 @@ class SourceLimits:
         now: float,
     ) -> None:
         """Follow a new configuration."""
-        self.slots.ceiling = UNLIMITED if out is None else out
+        self.slots.follow(UNLIMITED if out is None else out)
         self.msg.resize(msg, now)
         self.data.resize(data, now)
         self.connect.resize(connect, now)

@@ -1,0 +1,96 @@
+"""The supervisor's side of the limits that workers obey together: it lends, and counts.
+
+One lessor for each limit that any worker speaks of. What a worker had is free again when its
+process is gone, and not before.
+"""
+
+from collections import defaultdict
+from collections.abc import Hashable
+from itertools import count
+from typing import TYPE_CHECKING
+
+from mta.queues.leases import Lease, Lessor
+
+if TYPE_CHECKING:
+    from mta.queues.shares import LimitReport, News
+
+Leases = dict[Hashable, list[tuple[int, Lease]]]
+"""By worker: the limits, as that worker calls them, whose leases change."""
+
+
+class Lending:
+    """All limits above the queues. A worker is whatever stands for one life of its process."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._lessors: dict[tuple[str, str, int], Lessor] = {}
+        self._numbers = count(1)
+        self._holders: dict[tuple[Hashable, int], tuple[int, tuple[str, str, int]]] = {}
+        """By worker and birth: the holder's number, and the limit."""
+        self._names: dict[int, tuple[Hashable, int]] = {}
+
+    def hear(self, worker: Hashable, news: "News", now: float) -> Leases:
+        """What a worker says; the leases that change by it."""
+        leases: Leases = defaultdict(list)
+        for birth in news.returned:
+            self._end(worker, birth, leases, now, is_gone=False)
+        for one in news.reports:
+            self._hear_one(worker, one, leases, now)
+        return leases
+
+    def gone(self, worker: Hashable, now: float) -> Leases:
+        """The process of a worker is gone; the leases that change by it."""
+        leases: Leases = defaultdict(list)
+        for whose, birth in list(self._holders):
+            if whose is worker:
+                self._end(worker, birth, leases, now, is_gone=True)
+        return leases
+
+    def _hear_one(
+        self,
+        worker: Hashable,
+        one: "LimitReport",
+        leases: Leases,
+        now: float,
+    ) -> None:
+        key = (one.directive, one.scope, one.window_s)
+        number, known = self._holders.get((worker, one.birth), (0, key))
+        if known != key:  # A reload gave the rate another window: that is another limit.
+            self._end(worker, one.birth, leases, now, is_gone=False)
+            number = 0
+        if not number:
+            number = next(self._numbers)
+            self._holders[worker, one.birth] = number, key
+            self._names[number] = worker, one.birth
+        lessor = self._lessors.get(key)
+        if lessor is None:
+            lessor = self._lessors[key] = Lessor(self._workers, one.window_s)
+        self._tell(lessor.hear(number, one.report, now), leases)
+
+    def _end(
+        self,
+        worker: Hashable,
+        birth: int,
+        leases: Leases,
+        now: float,
+        *,
+        is_gone: bool,
+    ) -> None:
+        number, key = self._holders.pop((worker, birth), (0, None))
+        if key is None:
+            return
+        del self._names[number]
+        lessor = self._lessors[key]
+        end = lessor.gone if is_gone else lessor.returned
+        self._tell(end(number, now), leases)
+        if lessor.is_idle:
+            del self._lessors[key]
+
+    def _tell(
+        self,
+        changed: dict[int, Lease],
+        leases: Leases,
+    ) -> None:
+        for number, lease in changed.items():
+            worker, birth = self._names[number]
+            leases[worker].append((birth, lease))

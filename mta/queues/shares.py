@@ -1,0 +1,106 @@
+"""A shard's side of the limits that several obey together (`queues/leases.py`).
+
+Rounds of it are a few times a second: what it uses of which limit, and where it is short.
+Limits where queues wait are in every round, as those are that use more than their lease;
+of the others a few are, each in its turn, so that a thousand VirtualMTAs cost no more than
+one.
+"""
+
+from itertools import count, islice
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from mta.queues.leases import Lease, Report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mta.queues.gate import Gate
+    from mta.queues.limits import Limit
+
+IN_TURN_MAX: Final = 200
+"""Limits looked at in one round besides those that are short or over."""
+
+
+class LimitReport(NamedTuple):
+    """What a shard says of one limit."""
+
+    birth: int
+    """What the limit is called between this shard and the lessor; never used again."""
+    directive: str
+    scope: str
+    window_s: int
+    report: Report
+
+
+class News(NamedTuple):
+    """One round."""
+
+    reports: tuple[LimitReport, ...]
+    returned: tuple[int, ...]
+    """Limits that are no more, with whatever was lent of them."""
+
+    @property
+    def is_any(self) -> bool:
+        return bool(self.reports or self.returned)
+
+
+class Shares:
+    """What a shard says of its limits, and the leases it is given."""
+
+    def __init__(self, gate: "Gate") -> None:
+        self._gate = gate
+        self._births = count(1)
+        self._limits: dict[int, Limit] = {}
+        self._said: dict[int, Report] = {}
+        self._pressing: dict[Limit, None] = {}
+        """Those that are short or over."""
+        self._turn: list[Limit] = []
+        self._seen: set[int] = set()
+
+    def news(self, now: float) -> News:
+        """What there is to say now."""
+        gate = self._gate
+        self._pressing |= gate.short
+        gate.short.clear()
+        returned: tuple[int, ...] = ()
+        if not self._turn:
+            returned = self._begin_turn()
+        looked_at = [*self._pressing, *islice(reversed(self._turn), IN_TURN_MAX)]
+        del self._turn[-IN_TURN_MAX:]
+        return News(tuple(self._changed(dict.fromkeys(looked_at), now)), returned)
+
+    def obey(self, birth: int, lease: Lease, now: float) -> bool:
+        """Follow a lease; False if the limit is no more."""
+        limit = self._limits.get(birth)
+        if limit is None:
+            return False
+        limit.part.turn = lease.turn
+        self._gate.obey(limit, lease.amount, now)
+        self._pressing[limit] = None  # The lessor waits to hear of it.
+        return True
+
+    def _begin_turn(self) -> tuple[int, ...]:
+        """Look at all limits again, one after another; which of them are no more."""
+        self._turn = list(self._gate.lent)
+        there = {limit.part.birth for limit in self._turn}
+        gone = tuple(birth for birth in self._limits if birth not in there)
+        for birth in gone:
+            self._pressing.pop(self._limits.pop(birth), None)
+            self._said.pop(birth, None)
+        return gone
+
+    def _changed(self, limits: "Iterable[Limit]", now: float) -> "Iterable[LimitReport]":
+        for limit in limits:
+            part = limit.part
+            if not part.birth:
+                part.birth = next(self._births)
+                self._limits[part.birth] = limit
+            used = limit.in_use(now)
+            report = Report(limit.whole, part.turn, used, limit.is_short)
+            if report.is_short or used > part.amount:
+                self._pressing[limit] = None
+            else:
+                self._pressing.pop(limit, None)
+            if report.is_short or report != self._said.get(part.birth):
+                self._said[part.birth] = report
+                yield LimitReport(part.birth, limit.directive, limit.scope, limit.window_s, report)
