@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mta import failpoints
+from mta import failpoints, ids
 from mta.admin.socket_path import reachable
 from mta.daemon import partition
 from mta.daemon.parcel_wire import ACK, Fate, Kind, frame, parcel_frame
@@ -115,6 +115,10 @@ class Handover:
             for number in numbers.values():
                 link.give_up(number)
             raise
+        gone = {recipient >> ids.RECIPIENT_BITS for recipient in moved}
+        for message_id, number in numbers.items():
+            if message_id not in gone:
+                link.give_up(number)
         link.wake()
         return moved
 

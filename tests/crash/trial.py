@@ -25,7 +25,7 @@ from mta.sim.load import inject
 from mta.sim.profile import Profile
 from mta.sim.provider import Provider
 from tests.crash.books import Balance, Life, Receipt, reconcile
-from tests.e2e.daemon import DaemonFailedError, until
+from tests.e2e.daemon import POLL_S, DaemonFailedError, until
 from tests.e2e.loopback import Loopback
 from tests.e2e.submission import Letter
 
@@ -42,10 +42,10 @@ FAILPOINTS = {
 }
 """With the latest time of its being reached at which it kills."""
 OF_WORKERS = FAILPOINTS | {
-    "handover.sent": 40,
-    "handover.staged": 10,
-    "handover.before-acknowledge": 40,
-    "handover.before-unstage": 10,
+    "handover.sent": 20,
+    "handover.staged": 3,
+    "handover.before-acknowledge": 20,
+    "handover.before-unstage": 3,
 }
 """Where one of several workers can die, too."""
 LIFE_S_MAX = 2.0
@@ -177,15 +177,20 @@ class Trial:
         """One worker dies as planned, and the others go on for a while; when it died."""
         daemon = self.loopback.daemon
         workers = daemon.children()
-        if plan.failpoint:
-            await until(
-                lambda: set(workers) - set(daemon.children()), FAILPOINT_S, lambda: plan.how
-            )
-        else:
-            await asyncio.sleep(plan.after_s)
+        how = plan.how
+        try:
+            if not plan.failpoint:
+                await asyncio.sleep(plan.after_s)
+                raise TimeoutError
+            async with asyncio.timeout(FAILPOINT_S):
+                while not set(workers) - set(daemon.children()):
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            # Which worker gets what is by chance: one may never get there.
+            how = plan.how if not plan.failpoint else f"{plan.how} not reached"
             os.kill(self.rng.choice(workers), signal.SIGKILL)
         died = time.time()
-        self.lives.append(Life(began, died, plan.how))
+        self.lives.append(Life(began, died, how))
         await asyncio.sleep(self.rng.uniform(0.0, LIFE_S_MAX))
         return died
 
