@@ -46,6 +46,9 @@ crash: $(READY)   ## kill -9 under load, and count
 torture: $(READY) ## the same for ROUNDS=100 kills; SEED=n repeats a plan; WORKERS=3
 	$(V)/python -m tests.crash.torture $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) $(if $(WORKERS),--workers $(WORKERS))
 
+sim: $(READY)     ## one seeded story in virtual time, told line by line (SEED=7 DAYS=14)
+	$(V)/python -m mta.sim.simulate --seed $(or $(SEED),1) --days $(or $(DAYS),1)
+
 bench: $(READY)   ## Petrel, Postfix and Haraka in turn, with ratios
 	$(V)/python -m benchmarks.throughput
 
@@ -57,4 +60,4 @@ docs: $(READY)    ## regenerate docs/reference from the declarations
 fmt: $(READY)     ## lay the code out
 	$(V)/ruff format -q . && $(V)/ruff check -q --fix .
 
-.PHONY: help run test check fmt-check lint types imports tidy unit e2e crash torture bench docs fmt
+.PHONY: help run test check fmt-check lint types imports tidy unit e2e crash torture sim bench docs fmt

@@ -191,6 +191,8 @@ class Delivery:
                 self._context.log(f"{queue.key}: {text.rstrip()}")
         except asyncio.CancelledError:
             reason = connection.interrupted or "stopping"
+            if dialogue is not None:
+                dialogue.abort()  # in the middle of a transaction QUIT would be content
             raise
         finally:
             self._lines.over(connection)
@@ -284,6 +286,8 @@ class Delivery:
         dialogue.on_lost = lambda: self._lost_idle(line)
         step = scheduler.next_batch(connection, clock.now())
         while True:
+            if step is None or scheduler.has_decisions:
+                self.kick()  # the alarm does not know yet when a queue wakes that was refused
             if step is None:
                 step = await line.next_step()
             if isinstance(step, Close):
@@ -294,8 +298,6 @@ class Delivery:
             if self._ledger.is_full:
                 await self._ledger.room()
             step = scheduler.next_batch(connection, clock.now())
-            if scheduler.has_decisions:
-                self.kick()
 
     def _lost_idle(self, line: Line) -> None:
         """The peer closed a connection that had nothing to do."""
@@ -308,16 +310,24 @@ class Delivery:
     ) -> None:
         """The connection is over: its record, its slot, and QUIT if the peer still listens."""
         now = clock.now()
-        if dialogue is not None:
-            self._ledger.connection(connection, dialogue, reason, now)
-            if dialogue.usable and not failure:
-                self._lines.start(dialogue.quit())
-            else:
-                dialogue.abort()
         if connection.batch:
             batch, connection.batch = connection.batch, []
             self._scheduler.finish(connection, done=(), deferred=(), untried=batch, now=now)
+        if dialogue is not None:
+            self._ledger.connection(connection, dialogue, reason, now)
+            if dialogue.usable and not failure:
+                self._lines.start(self._quit(connection, dialogue))
+                return
+            dialogue.abort()
         self._scheduler.closed(connection, now, failure=failure)
+
+    async def _quit(self, connection: "Connection", dialogue: "Dialogue") -> None:
+        """The slot comes back when the connection is closed: until then the peer counts it."""
+        try:
+            await dialogue.quit()
+        finally:
+            self._scheduler.closed(connection, clock.now())
+            self.kick()
 
     # One batch
 

@@ -126,8 +126,10 @@ class Dialogue(asyncio.Protocol):
             self.on_lost = None
             self._waiter = self._loop.create_future()
             self._write(b"QUIT\r\n")
-            await asyncio.wait([self._waiter], timeout=QUIT_S)
-            self._waiter = None
+            try:
+                await asyncio.wait([self._waiter], timeout=QUIT_S)
+            finally:
+                self.abort()
         self.abort()
 
     def abort(self) -> None:

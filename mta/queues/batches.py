@@ -26,7 +26,7 @@ class Batches:
     def take(self, connection: Connection, now: float) -> list[Recipient]:
         """The next recipients for a connection that every rate lets through, rates taken."""
         queue = connection.queue
-        queue.blocked_by = None
+        refused, queue.blocked_by = queue.blocked_by, None
         backlog = queue.backlog
         batch: list[Recipient] = []
         first = self.first(queue, now)
@@ -35,7 +35,10 @@ class Batches:
             limit = self._gate.permitted(connection, size, now)
             if limit:
                 batch = backlog.pop(limit)
+                if queue.line is not None or queue.blocked_until is not None:
+                    self._agenda.touch(queue)  # it may be the turn of others, or of no one
                 self._gate.charge(connection, len(batch), size, now)
+                queue.blocked_by = refused  # another connection may be refused as before
         if backlog.wants_page():
             self._agenda.touch(queue)
         return batch

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 NORMAL = "normal"
 BACKOFF = "backoff"
 SWEEP_S = 60
-"""How often a queue that rests looks for recipients that have become too old."""
+"""How often a queue whose mail waits looks for recipients that have become too old."""
 UNNAMED = "address chosen by the system"
 KEEP_EMPTY_S = 300
 """How long an empty queue is remembered, with its rates and its last errors."""
@@ -102,6 +102,7 @@ class Queue:
         "source_limits",
         "sources",
         "stays",
+        "swept_at",
         "turn",
         "wake_at",
     )  # fmt: skip
@@ -174,6 +175,7 @@ class Queue:
         self.crowded_until: float | None = None
         self.called: list[Slots] = []
         """Slots of hosts that it was told of and has not taken yet."""
+        self.swept_at = 0.0
         self.empty_since: float | None = None
         self.wake_at = float("inf")
         self.departure: Departure | None = None
@@ -398,12 +400,17 @@ class Queue:
             times.append(enabled)
         if self.idle:
             times.append(self.idle[0].idle_until)
-        if resting:
-            if self.recipients:
-                times.append(now + SWEEP_S)
-        elif (due := self.backlog.next_due()) is not None:
+        if self.recipients and (resting or self.blocked_by is not None):
+            sweep = self.swept_at + SWEEP_S
+            times.append(sweep if sweep > now else now + SWEEP_S)
+        if not resting and (due := self.backlog.next_due()) is not None:
             times.append(due)
         return times
+
+    def is_sweep_due(self, now: float) -> bool:
+        """Whether it is time to look for mail that grows too old where it waits."""
+        waits = self.is_resting or self.blocked_by is not None
+        return waits and not self.swept_at <= now < self.swept_at + SWEEP_S
 
     @property
     def is_forgettable(self) -> bool:

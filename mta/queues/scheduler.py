@@ -148,6 +148,8 @@ class Scheduler:
         self.gate.opened(connection, now)
         connection.state = State.BUSY
         connection.host = host
+        # What it does not take, and a rate had left for it alone, is for others now.
+        self._agenda.touch(connection.queue)
 
     def crowded(self, connection: Connection, now: float) -> None:
         """Hosts that might take the mail were all full; the queue waits for a slot of theirs."""
@@ -407,7 +409,8 @@ class Scheduler:
             queue.enable_sources(now)
         if queue.backoff_until is not None and queue.backoff_until <= now:
             queue.leave_backoff(now, "its time is over (backoff-to-normal-after)")
-        if queue.is_resting and not queue.frozen and len(queue.backlog):
+        if queue.is_sweep_due(now) and not queue.frozen and len(queue.backlog):
+            queue.swept_at = now
             expired = queue.backlog.take_expired(lambda r: queue.expires_at(r) <= now)
             if expired:
                 self._agenda.do(actions.Expire(queue, expired))

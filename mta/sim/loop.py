@@ -25,11 +25,14 @@ EPOCH: Final = 1_800_000_000.0
 RESOLUTION_S: Final = 1e-6
 """Timers so close together go off together; more than a float loses in centuries."""
 
+TURNS_MAX: Final = 100_000
+"""How often the loop may go round without time passing; a burst of work takes some hundred."""
+
 Factory = Callable[[], asyncio.BaseProtocol]
 
 
 class StalledError(Exception):
-    """Nothing is ready and nothing is awaited that time could bring."""
+    """Time will never pass again: nothing is awaited that it could bring, or nothing rests."""
 
 
 class Wiring(Protocol):
@@ -58,6 +61,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         self.before_jump: Callable[[], None] = lambda: None
         self._now = 0.0
         self._epoch = EPOCH
+        self._turns = 0
         self._selector = self
         self._clock_resolution = RESOLUTION_S
 
@@ -83,7 +87,11 @@ class VirtualLoop(base_events.BaseEventLoop):
     def select(self, timeout: float | None) -> list[object]:
         """Let time pass until the first timer."""
         if timeout == 0:
+            self._turns += 1
+            if self._turns > TURNS_MAX:
+                raise StalledError(f"at {self._now:.3f} s: busy, and no time passes")
             return []
+        self._turns = 0
         self.before_jump()
         if self._ready:
             return []

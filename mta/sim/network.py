@@ -50,6 +50,8 @@ class Link:
     client: tuple[str, int]
     server: tuple[str, int]
     opened_at: float
+    opener: object = None
+    """The task that opened it: a host that is tried after another has the same."""
     closed_at: float | None = None
     ends: "tuple[_End, _End] | None" = None
 
@@ -276,7 +278,7 @@ class Network:
     async def _open(self, source_ip: str, server: tuple[str, int], within_s: float) -> _End:
         number = next(self._numbers)
         client = (source_ip, EPHEMERAL + number % EPHEMERAL)
-        link = Link(number, client, server, self.loop.time())
+        link = Link(number, client, server, self.loop.time(), asyncio.current_task())
         self.links[number] = link
         self.observer.dialled(link)
         conditions = self.conditions(server[0])

@@ -1,0 +1,136 @@
+"""At rest nothing sleeps that could work: due mail waits for a named reason that is true.
+
+Looked at whenever nothing is ready and the clock is about to jump. A reason is checked
+against what the wire has seen, not against the counters that gave it.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from mta import clock
+from mta.sim.findings import Findings
+from mta.sim.wire import LATE_S, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mta.daemon.shard import Shard
+    from mta.queues.queue import Queue
+    from mta.units import Rate
+
+
+class Rest:
+    """Looks at a shard; counts for how long what was the reason."""
+
+    def __init__(self, findings: Findings, now: Callable[[], float], wire: Wire) -> None:
+        self.reasons: Counter[str] = Counter()
+        """By queue and directive, seconds that due mail waited."""
+        self._findings = findings
+        self._now = now
+        self._wire = wire
+        self._since = 0.0
+        self._waiting: list[str] = []
+        self._shard: Shard
+
+    def look(self, shard: "Shard") -> None:
+        """All is at rest now."""
+        now = self._now()
+        for waiting in self._waiting:
+            self.reasons[waiting] += int((now - self._since) * 1000)
+        self._since = now
+        self._waiting = []
+        self._shard = shard
+        self._check_slots()
+        if shard.is_stopping:
+            return
+        wall = clock.now()
+        for queue in shard.scheduler.queues.values():
+            due = [r for r in queue.backlog if r.due <= wall - LATE_S]
+            if not due:
+                continue
+            reason = self._reason(queue, wall)
+            if reason:
+                self._waiting.append(f"{queue.key} {reason}")
+            elif queue.opening < len({r.envelope.message_id for r in due}):
+                self._findings.add(
+                    now,
+                    f"{queue.key} sleeps with {len(due)} recipients due: {queue.blocked_by} "
+                    f"until {queue.blocked_until}, {len(queue.connections)} connections, "
+                    f"{queue.opening} being opened",
+                )
+
+    def _reason(self, queue: "Queue", wall: float) -> str:
+        """The name of what the queue waits for, if that is true."""
+        if queue.is_paused:
+            return "paused"
+        if queue.frozen:
+            return "bounce-queue"
+        if queue.retry_at is not None:
+            return queue.directive("retry-after") if queue.retry_at > wall - LATE_S else ""
+        if queue.blocked_by is None:
+            return self._unspoken(queue)
+        directive, scope = queue.blocked_by
+        is_over = queue.blocked_until is not None and queue.blocked_until <= wall - LATE_S
+        if is_over or not self._is_true(queue, directive, scope):
+            return self._unspoken(queue)
+        return directive
+
+    def _unspoken(self, queue: "Queue") -> str:
+        """Connections being opened will use what a rate has left, or had when it was looked at."""
+        if not queue.opening:
+            return ""
+        return next((directive for directive, _, _ in self._rates(queue)), "")
+
+    def _rates(self, queue: "Queue") -> "Iterator[tuple[str, str, Rate]]":
+        key = str(queue.key)
+        own = self._wire.pace(key).msg_rate
+        if own is not None:
+            yield queue.directive("max-msg-rate"), key, own
+        shared = self._wire.policy.vmtas[queue.key.vmta].msg_rate
+        if shared is not None:
+            yield "max-smtp-msg-rate", queue.key.vmta, shared
+
+    def _is_true(self, queue: "Queue", directive: str, scope: str) -> bool:
+        """Whether the wire has seen what the refusal says."""
+        wire = self._wire
+        for name, of, rate in self._rates(queue):
+            if (name, of) == (directive, scope):
+                # What is left is for connections being opened; and a batch whose content is
+                # being read is not on the wire yet.
+                sharing = list(self._queues_of(scope))
+                read = sum(q.in_flight for q in sharing) if wire.slack_s else 0
+                is_claimed = any(q.opening for q in sharing)
+                return is_claimed or wire.attempted(scope, rate) + read >= rate.limit
+        name = directive.removeprefix("backoff-")
+        if name in ("max-smtp-out", "total-max-smtp-out"):
+            # Those that look for their host are not on the wire yet.
+            opening = sum(q.opening for q in self._queues_of(scope))
+            return wire.connections(scope) + opening >= wire.permitted(scope)
+        if name == "disable-source-ip":
+            return all(source.ip in queue.disabled for source in queue.sources)
+        return name == "max-connect-rate" and wire.pace(str(queue.key)).connect_rate is not None
+
+    def _queues_of(self, scope: str) -> "Iterator[Queue]":
+        for queue in self._shard.scheduler.queues.values():
+            if scope in ("total", queue.key.vmta, str(queue.key)):
+                yield queue
+
+    def _check_slots(self) -> None:
+        """Every connection has a slot at each level, and every slot a connection."""
+        gate = self._shard.scheduler.gate
+        held: Counter[str] = Counter()
+        for queue in self._shard.scheduler.queues.values():
+            held["total"] += len(queue.connections)
+            held[queue.key.vmta] += len(queue.connections)
+        used = {"total": gate.total.used}
+        for vmta in self._wire.policy.vmtas:
+            budget = gate.vmtas.found(vmta)
+            used[vmta] = budget.slots.used if budget is not None else 0
+        for scope, count in used.items():
+            if count != held[scope]:
+                text = f"{count} slots of {scope} are in use, for {held[scope]} connections"
+                self._findings.add(self._now(), text)
+            if self._wire.open[scope] > count:
+                text = f"{self._wire.open[scope]} connections of {scope} hold {count} slots"
+                self._findings.add(self._now(), text)

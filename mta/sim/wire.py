@@ -1,0 +1,262 @@
+"""Limits seen from outside: no limit is exceeded in any window, at any level, on the wire.
+
+Connections and recipients are counted where they leave the sender, in windows counted by
+brute force; nothing is asked of the daemon's own counters. A connection counts from its
+first packet until the sender has closed it. A recipient is attempted when the transaction
+that names him begins.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from mta.sim.findings import Findings
+from mta.sim.network import Link
+from mta.sim.policy import Pace, Policy
+from mta.units import UNLIMITED, Rate
+
+DECISION_S: Final = 400.0
+"""From the decision to open a connection until its last host is tried: limits that were in
+force that long ago may be why it is opened now."""
+DNS_S: Final = 1.0
+"""From that decision until the first packet, with DNS that answers."""
+
+LATE_S: Final = 0.001
+"""What a float loses of the time of day, generously."""
+TIMES_MAX: Final = 5000
+"""More than any window of a scenario permits."""
+
+
+@dataclass(slots=True)
+class _Client:
+    """What one link carries, as far as it is watched."""
+
+    queue: str = ""
+    vmta: str = ""
+    rcpts: list[str] = field(default_factory=list)
+    began: float = 0.0
+    is_content: bool = False
+    is_unanswered: bool = False
+    """All content is sent, and no reply to it has come."""
+
+
+class Wire:
+    """The `Observer` of a simulation's network."""
+
+    def __init__(
+        self,
+        findings: Findings,
+        now: Callable[[], float],
+        *,
+        domain_of: Callable[[str], str],
+        mode_of: Callable[[str], str],
+        slack_s: float,
+    ) -> None:
+        """`domain_of` gives the only domain served at an address, or nothing.
+
+        `slack_s` is how long the spool may take to read what a connection has been given.
+        """
+        self.policy: Policy
+        self.ambiguous: Counter[str] = Counter()
+        """Recipients whose content was sent and never answered, how often."""
+        self.attempts: dict[str, deque[float]] = {}
+        """By scope, the latest ones: as many as the longest window holds."""
+        self.attempts_total = 0
+        self.open: Counter[str] = Counter()
+        """Connections by scope: `total`, VirtualMTA, queue."""
+        self.say: Callable[[str], None] | None = None
+        """Where a line for everything on the wire goes."""
+        self._findings = findings
+        self._now = now
+        self._domain_of = domain_of
+        self._mode_of = mode_of
+        self.slack_s = slack_s
+        self._clients: dict[Link, _Client] = {}
+        self._openings: dict[str, deque[float]] = {}
+        self._openers: dict[str, set[object]] = {}
+        self._changed: dict[str, float] = {}
+        """By scope, when its limits last changed."""
+        self._unnamed: dict[str, deque[float]] = {}
+        """By scope, transactions whose recipients came later than MAIL, or never."""
+        self._before: dict[str, tuple[float, int]] = {}
+        """By scope, until when a higher number of connections was permitted, and which."""
+
+    # What was permitted when
+
+    def follow(self, policy: Policy) -> None:
+        """Another configuration is in force; windows begin anew."""
+        if hasattr(self, "policy"):
+            names = [
+                *self.policy.vmtas,
+                *(f"{d}/{v}" for d in self.policy.domains for v in self.policy.vmtas),
+            ]
+            for scope in ("total", *names):
+                self._remember(scope, self.permitted(scope))
+        self.policy = policy
+        self.forget()
+
+    def forget(self) -> None:
+        """The daemon has started, or its clock was set: windows begin anew."""
+        now = self._now()
+        self._changed = dict.fromkeys([*self.attempts, *self._openings, *self._changed], now)
+
+    def switched(self, queue: str, mode: str) -> None:
+        """A queue's mode changed."""
+        domain, _, vmta = queue.partition("/")
+        before = "normal" if mode == "backoff" else "backoff"
+        self._remember(queue, self.policy.rules(domain, vmta).pace(before).connections)
+        self._changed[queue] = self._now()
+
+    def _remember(self, scope: str, most: int) -> None:
+        until, known = self._before.get(scope, (0.0, 0))
+        now = self._now()
+        self._before[scope] = (now, max(most, known if until + DECISION_S > now else 0))
+
+    def pace(self, queue: str) -> Pace:
+        """The limits of a queue in the mode it is in."""
+        domain, _, vmta = queue.partition("/")
+        return self.policy.rules(domain, vmta).pace(self._mode_of(queue))
+
+    def connections(self, scope: str) -> int:
+        """How many there are, or may be: it shows late which queue a shared host serves."""
+        vmta = scope.partition("/")[2]
+        unknown = sum(not c.queue and c.vmta == vmta for c in self._clients.values())
+        return self.open[scope] + unknown
+
+    def permitted(self, scope: str) -> int:
+        """The most connections permitted now."""
+        if scope == "total":
+            return self.policy.total
+        if "/" in scope:
+            return self.pace(scope).connections
+        return self.policy.vmtas[scope].connections or UNLIMITED
+
+    def _ceiling(self, scope: str) -> int:
+        """The most connections permitted of late."""
+        until, before = self._before.get(scope, (-DECISION_S, 0))
+        most = self.permitted(scope)
+        return max(most, before) if until + DECISION_S > self._now() else most
+
+    def attempted(self, scope: str, rate: Rate) -> int:
+        """How many of a rate may have been used: what was named after MAIL, or may have been."""
+        begins = self._now() - rate.per_s - LATE_S
+        named = sum(time > begins for time in self.attempts.get(scope, ()))
+        unnamed = any(time > begins for time in self._unnamed.get(scope, ()))
+        return UNLIMITED if unnamed else named
+
+    # For the network
+
+    def dialled(self, link: Link) -> None:
+        client = _Client()
+        if link.client[0] not in self.policy.own:
+            return
+        self._clients[link] = client
+        client.vmta = self.policy.vmta_of(link.client[0])
+        self._say(link, "connecting")
+        self._opened("total")
+        self._opened(client.vmta)
+        domain = self._domain_of(link.server[0])
+        if domain:
+            self._belongs(link, client, f"{domain}/{client.vmta}")
+
+    def _belongs(self, link: Link, client: _Client, queue: str) -> None:
+        client.queue = queue
+        self._opened(queue)
+        openers = self._openers.setdefault(queue, set())
+        if link.opener not in openers:  # else it tries its next host
+            openers.add(link.opener)
+            rate = self.pace(queue).connect_rate
+            self._count(queue, self._openings, rate, self._now(), "max-connect-rate", DNS_S)
+
+    def _opened(self, scope: str) -> None:
+        self.open[scope] += 1
+        most = self._ceiling(scope)
+        if self.open[scope] > most:
+            self._findings.add(
+                self._now(), f"{self.open[scope]} connections of {scope}, {most} are permitted"
+            )
+
+    def sent(self, link: Link, octets: bytes) -> None:
+        client = self._clients.get(link)
+        if client is None:
+            return
+        if client.is_content:
+            if octets.endswith(b"\r\n.\r\n"):
+                client.is_content, client.is_unanswered = False, True
+            return
+        if octets[:5].upper() == b"MAIL " and b"\r\nRCPT " not in octets.upper():
+            for scope in (client.queue, client.vmta):
+                self._unnamed.setdefault(scope, deque(maxlen=TIMES_MAX)).append(self._now())
+        for line in octets.split(b"\r\n"):
+            if line[:5].upper() == b"MAIL ":
+                client.rcpts = []
+                client.began = self._now()
+            elif line[:5].upper() == b"RCPT ":
+                address = line.partition(b"<")[2].partition(b">")[0].decode()
+                client.rcpts.append(address)
+                self._attempted(link, client, address)
+        self._say(link, ">", octets)
+
+    def _attempted(self, link: Link, client: _Client, address: str) -> None:
+        queue = f"{address.rpartition('@')[2]}/{client.vmta}"
+        if not client.queue:
+            self._belongs(link, client, queue)
+        elif client.queue != queue:
+            self._findings.add(self._now(), f"{address} in a connection of {client.queue}")
+        self.attempts_total += 1
+        at = client.began
+        rate = self.pace(queue).msg_rate
+        self._count(queue, self.attempts, rate, at, "max-msg-rate")
+        vmta = self.policy.vmtas[client.vmta]
+        self._count(client.vmta, self.attempts, vmta.msg_rate, at, "max-smtp-msg-rate")
+
+    def _count(
+        self,
+        scope: str,
+        kept: dict[str, deque[float]],
+        rate: Rate | None,
+        at: float,
+        directive: str,
+        slack_s: float = 0.0,
+    ) -> None:
+        """Note one more, and count the window that ends now."""
+        times = kept.setdefault(scope, deque(maxlen=TIMES_MAX))
+        times.append(at)
+        if rate is not None and (within := self.within(scope, kept, rate, slack_s)) > rate.limit:
+            self._findings.add(
+                self._now(), f"{within} in a window of {directive} {rate} of {scope}: {times}"
+            )
+
+    def within(
+        self, scope: str, kept: dict[str, deque[float]], rate: Rate, slack_s: float = 0.0
+    ) -> int:
+        """How many the window that ends now holds."""
+        begins = self._now() - rate.per_s + slack_s + self.slack_s + LATE_S
+        begins = max(begins, self._changed.get(scope, -1.0))
+        return sum(time > begins for time in kept.get(scope, ()))
+
+    def heard(self, link: Link, octets: bytes) -> None:
+        client = self._clients.get(link)
+        if client is None:
+            return
+        self._say(link, "<", octets)
+        if octets.startswith(b"354") or b"\r\n354" in octets:
+            client.is_content = True
+        elif client.is_unanswered:
+            client.is_unanswered = False
+
+    def hung_up(self, link: Link) -> None:
+        client = self._clients.pop(link, None)
+        if client is None:
+            return
+        self._say(link, "closed")
+        for scope in ("total", client.vmta, client.queue):
+            if scope:
+                self.open[scope] -= 1
+        if client.is_unanswered or client.is_content:
+            self.ambiguous.update(client.rcpts)
+
+    def _say(self, link: Link, text: str, octets: bytes = b"") -> None:
+        if self.say is not None:
+            self.say(f"({link.number}) {link.client[0]} {link.server[0]} {text} {octets[:200]!r}")
