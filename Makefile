@@ -49,6 +49,10 @@ torture: $(READY) ## the same for ROUNDS=100 kills; SEED=n repeats a plan; WORKE
 sim: $(READY)     ## one seeded story in virtual time, told line by line (SEED=7 DAYS=14)
 	$(V)/python -m mta.sim.simulate --seed $(or $(SEED),1) --days $(or $(DAYS),1)
 
+fuzz: $(READY)    ## any stream of octets at the listener, for TIME=1800 seconds
+	end=$$(($$(date +%s) + $(or $(TIME),1800))); while [ $$(date +%s) -lt $$end ]; do \
+	  PETREL_FUZZ_EXAMPLES=2000 $(V)/pytest -q tests/fuzz || exit 1; done
+
 bench: $(READY)   ## Petrel, Postfix and Haraka in turn, with ratios
 	$(V)/python -m benchmarks.throughput
 
