@@ -25,7 +25,11 @@ def check(configuration: Configuration, diagnostics: Diagnostics) -> None:
             )
     for listener in reachable:
         block_of = configuration.parts.named_sources.get(listener.source.lower())
-        if block_of is not None and block_of.values.get("always_allow_relaying"):
+        if (
+            block_of is not None
+            and block_of.values.get("always_allow_relaying")
+            and not block_of.values.get("require_auth")
+        ):
             diagnostics.add(
                 "warning" if severity == "warning" else "error",
                 block_of.place_of("always_allow_relaying") or block_of.place,

@@ -15,6 +15,7 @@ from mta import address, clock, ids
 from mta.accounting import build
 from mta.admin.traffic import TrafficCounters
 from mta.daemon import expansion
+from mta.daemon.sender_checks import SenderChecks
 from mta.daemon.suppression import Suppression
 from mta.errors import SpoolError, SpoolFullError
 from mta.model.message import Content, Envelope, FileContent, Recipient
@@ -86,6 +87,7 @@ class Intake:
         spool: "Spool",
         *,
         suppression: Suppression,
+        checks: SenderChecks,
         keep: Keep,
         router: "Router",
         inbox: Inbox,
@@ -96,6 +98,7 @@ class Intake:
     ) -> None:
         self.configuration = configuration
         self.suppression = suppression
+        self._checks = checks
         self.is_stopping = False
         self._spool = spool
         self._keep = keep
@@ -148,8 +151,7 @@ class Intake:
 
     async def check_sender(self, session: "Session", mail: "MailParameters") -> Reply | None:
         """A Reply refuses a sender after looking things up."""
-        del session, mail
-        return None
+        return await self._checks.sender(session, mail.mail_from)
 
     def rcpt(
         self, session: "Session", mail: "MailParameters", rcpt: "RcptParameters"
@@ -189,6 +191,13 @@ class Intake:
         head = await _head_of(content, head_size)
         if len(_RECEIVED.findall(head)) > source.max_message_hops:
             return TOO_MANY_HOPS
+        added_fields = ""
+        if session.gets_results:
+            host_name = self.configuration.root.host_name
+            content, head, added_fields = await self._checks.results(
+                session, content, head, host_name
+            )
+            head_size = len(head)
         processed = _processed(source)
         found = header_block.find(head, processed | self.acct_headers | _jobid_header(source))
         refusals: dict[str, str] = {}
@@ -220,6 +229,7 @@ class Intake:
             remove_fields=self._removed(source, processed, found, head),
             dkim_options=found.get(X_DKIM_OPTIONS, "") if source.process_x_dkim_options else "",
             has_dkim_key=source.process_x_dkim_key and X_DKIM_KEY in found,
+            added_fields=added_fields,
             refusals=refusals,
             acct_headers={
                 name.decode(): found[name] for name in self.acct_headers if name in found

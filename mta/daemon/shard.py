@@ -31,6 +31,7 @@ from mta.daemon.notices import Notices
 from mta.daemon.records import RecordForwarder
 from mta.daemon.rollups import Rollups
 from mta.daemon.router import Router
+from mta.daemon.sender_checks import SenderChecks
 from mta.daemon.signatories import Threads
 from mta.daemon.signing import Signer
 from mta.daemon.suppression import Suppression, read_lists, read_now
@@ -191,9 +192,12 @@ class Shard:
         if handover is not None:
             keep, inbox = handover.accept, self._arrive
             await stack.enter_async_context(self._takeover())
+        checks = SenderChecks(self.resolver)
+        stack.callback(checks.close)
         self.intake = Intake(
             configuration,
             self.spool,
+            checks=checks,
             suppression=await read_lists(configuration.submitters.address_lists),
             keep=keep,
             inbox=inbox,

@@ -55,6 +55,8 @@ class Envelope:
     """What an X-DKIM-Options field asks, where the source may ask."""
     has_dkim_key: bool = False
     """Whether the content has an X-DKIM-Key field to sign with. The key stays there."""
+    added_fields: str = ""
+    """Header fields of ours that were decided at reception, each with its line end."""
     refusals: dict[str, str] = field(default_factory=dict)
     """Why recipients bounce that were accepted nevertheless, by address."""
     acct_headers: dict[str, str] = field(default_factory=dict)

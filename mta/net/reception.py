@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mta.model.message import Content
 from mta.model.reply import Reply
+from mta.smtp.auth_results import Finding
 from mta.smtp.command import MailParameters, RcptParameters
 from mta.smtp.sasl import Claim, Exchange
 
@@ -34,10 +35,18 @@ class Session:
     is_tls: bool = False
     certificate: bytes = b""
     """What the client showed and our authorities vouch for (DER); or empty."""
-    is_checked: bool = False
-    """Whether something is to be looked up before a sender is accepted."""
-    results: str = ""
+    findings: tuple[Finding, ...] = ()
     """What was found out about the client and the sender, for Authentication-Results."""
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether something is to be looked up before a sender is accepted."""
+        return self.source.check_spf_inbound or self.source.check_iprev_inbound
+
+    @property
+    def gets_results(self) -> bool:
+        """Whether messages get an Authentication-Results field."""
+        return self.is_checked or self.source.check_dkim_inbound
 
 
 class Reception(Protocol):

@@ -13,8 +13,12 @@ from typing import Final, Generic, Protocol, TypeVar
 import dns.asyncresolver
 import dns.exception
 import dns.name
+import dns.rdata
 import dns.rdatatype
 import dns.resolver
+from dns.rdtypes.mxbase import MXBase
+from dns.rdtypes.nsbase import NSBase
+from dns.rdtypes.txtbase import TXTBase
 
 from mta import clock
 from mta.errors import ResolveError
@@ -100,6 +104,22 @@ class Resolver:
             raise ResolveError(f"{host} has no address", permanent=True, status="5.4.4")
         return found
 
+    async def records(self, name: str, kind: str) -> tuple[str, ...]:
+        """What there is of a kind (A, AAAA, MX, PTR, TXT), as text; empty if there is nothing.
+
+        ResolveError if no server answers.
+        """
+
+        async def ask(name: str) -> tuple[object, float]:
+            answer = await self._query(name, kind)
+            if isinstance(answer, bool):
+                return (), self._now() + NEGATIVE_TTL_S
+            return tuple(filter(None, map(_text, answer))), self._until(answer)
+
+        found = await self._remembered(name, f"{kind} records", ask)
+        assert isinstance(found, tuple)
+        return found
+
     async def _remembered(
         self, name: str, kind: str, ask: Callable[[str], Awaitable[tuple[object, float]]]
     ) -> object:
@@ -180,6 +200,17 @@ class Resolver:
         except (dns.exception.DNSException, OSError) as error:
             text = f"StatusDnsQueryFailed resolving {name}"
             raise ResolveError(text, permanent=False, status="4.4.3") from error
+
+
+def _text(record: dns.rdata.Rdata) -> str:
+    """What a record says: an address, a name without its last dot, a text in one piece."""
+    if isinstance(record, TXTBase):
+        return b"".join(record.strings).decode("ascii", "replace")
+    if isinstance(record, MXBase):
+        return str(record.exchange).lower().removesuffix(".")
+    if isinstance(record, NSBase):
+        return str(record.target).lower().removesuffix(".")
+    return record.to_text()
 
 
 def asker_of(servers: tuple[str, ...], lifetime: float = LIFETIME_S) -> dns.asyncresolver.Resolver:

@@ -330,31 +330,26 @@ class SourceSettings:
         BOOLEAN,
         False,
         "Verify DKIM and add Authentication-Results.",
-        not_yet=True,
     )
     trace_dkim_check: bool = directive(
         BOOLEAN,
         False,
         "Include DNS trace of the DKIM check.",
-        not_yet=True,
     )
     check_spf_inbound: bool = directive(
         BOOLEAN,
         False,
         "Check SPF and add Authentication-Results.",
-        not_yet=True,
     )
     trace_spf_check: bool = directive(
         BOOLEAN,
         False,
         "Include DNS trace of the SPF check.",
-        not_yet=True,
     )
     check_spf_inbound_max_void_lookups: int = directive(
         COUNT,
         2,
         "Void lookups tolerated before permerror.",
-        not_yet=True,
     )
     check_spf_inbound_best_guess: str = directive(
         TEXT,
@@ -366,49 +361,41 @@ class SourceSettings:
         BOOLEAN,
         True,
         "5xx at MAIL on SPF fail (only when the check is on).",
-        not_yet=True,
     )
     reject_spf_check_permerror: bool = directive(
         BOOLEAN,
         True,
         "5xx at MAIL on SPF permerror.",
-        not_yet=True,
     )
     reject_spf_check_temperror: bool = directive(
         BOOLEAN,
         True,
         "4xx at MAIL on SPF temperror.",
-        not_yet=True,
     )
     check_iprev_inbound: bool = directive(
         BOOLEAN,
         False,
         "Reverse-DNS check of client IP and EHLO name.",
-        not_yet=True,
     )
     trace_iprev_check: bool = directive(
         BOOLEAN,
         False,
         "Include DNS trace of that check.",
-        not_yet=True,
     )
     reject_iprev_check_fail: bool = directive(
         BOOLEAN,
         False,
         "Reject on failure of that check.",
-        not_yet=True,
     )
     reject_iprev_check_permerror: bool = directive(
         BOOLEAN,
         False,
         "Reject on its permanent error.",
-        not_yet=True,
     )
     reject_iprev_check_temperror: bool = directive(
         BOOLEAN,
         False,
         "Reject on its temporary error.",
-        not_yet=True,
     )
     check_mfrom_inbound: bool = directive(
         BOOLEAN,

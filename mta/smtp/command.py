@@ -19,6 +19,7 @@ _PARAMETER = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9-]*)(?:=(?P<value>[\x21-\x3c\x3e-\U0010ffff]+))?"
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_ATOM = re.compile(r"[A-Za-z0-9-]+")
 _XCHAR = re.compile(r"\+([0-9A-Fa-f]{2})")
 _INVALID = "5.1.3 the recipient is no address; give RCPT TO:<user@domain>"
 _NOTIFY = frozenset({"SUCCESS", "FAILURE", "DELAY"})
@@ -121,6 +122,8 @@ def parse_rcpt(
                 notify = _notify(value)
             case "ORCPT" if ";" in value and len(value) <= 500:
                 kind, _, text = value.partition(";")
+                if not _ATOM.fullmatch(kind):
+                    raise CommandError(501, "5.5.4 ORCPT is a type, a semicolon and an address")
                 orcpt = f"{kind};{_xtext(text)}"
             case _:
                 raise CommandError(555, f"5.5.4 RCPT TO parameter {name} is not recognized")

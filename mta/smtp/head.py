@@ -74,6 +74,8 @@ class HeadRules:
         it may be empty if `pattern` is None.
         """
         octets = self._added
+        if envelope.added_fields:
+            octets = envelope.added_fields.encode() + octets
         if self._received and envelope.add_received:
             octets = self._received_field(envelope, recipient, date) + octets
         pattern = self.pattern(envelope)

@@ -263,7 +263,8 @@ class Server:
             raise CommandError(
                 501, "5.5.4 give the name of your host, such as EHLO mail.example.com"
             )
-        self.helo = rest
+        # It goes into a header field, where nothing but ASCII may stand.
+        self.helo = rest if rest.isascii() else rest.encode("ascii", "replace").decode()
         self.reset()
 
     def _mail(self, rest: str) -> Reply | Step:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mta.smtp.client import stuffed
 from mta.smtp.framing import END, ContentFramer
-from tests.conformance.wire import GREETING, MAIL, dialogue
+from tests.conformance.wire import GREETING, MAIL, Wire, dialogue
 from tests.smuggling import FALSE_ENDS, INSIDE, LENIENT_END, probe
 
 DATA = MAIL + b"DATA\r\n"
@@ -83,7 +83,7 @@ async def test_a_bare_lf_between_commands_ends_the_connection(tmp_path, line):
     "line",
     [b"MAIL FROM:<a@b.example>\rRCPT TO:<c@d.example>\r\n", b"MAIL FROM:<a\0@b.example>\r\n",
      b"NOOP\rQUIT\r\n", b"MAIL FROM:<a@b.example> ENVID=a+0D+0Ab\r\n",
-     b"MAIL FROM:<a@b.example>\x0bSIZE=1\r\n"],
+     b"MAIL FROM:<a@b.example>\x0bSIZE=1\r\n", b"EHLO c\x0b.example\r\n"],
 )  # fmt: skip
 async def test_no_control_character_gets_into_an_envelope(tmp_path, line):
     codes, _ = await dialogue(tmp_path, GREETING + line + b"NOOP\r\n")
@@ -97,6 +97,26 @@ async def test_8_bit_addresses_need_smtputf8(tmp_path, name):
     assert (await dialogue(tmp_path, GREETING + line + b"\r\n"))[0] == [250, 553]
     assert (await dialogue(tmp_path, GREETING + line + b" SMTPUTF8\r\n"))[0] == [250, 250]
     assert (await dialogue(tmp_path, GREETING + b"MAIL FROM:<\xff@b.example>\r\n"))[0] == [250, 500]
+
+
+@pytest.mark.parametrize("orcpt", ["a<b;c", "a>;c", ";c", "r=c;a", "rfc822;a+0Ab", "rfc822;a+00b"])
+async def test_no_parameter_can_break_out_of_a_command(tmp_path, orcpt):
+    line = f"RCPT TO:<c@d.example> ORCPT={orcpt}\r\n".encode()
+    codes, _ = await dialogue(tmp_path, GREETING + b"MAIL FROM:<a@b.example>\r\n" + line)
+    assert codes == [250, 250, 501]
+
+
+async def test_the_name_of_a_client_is_ascii_in_the_header(tmp_path):
+    wire = Wire(tmp_path)
+    assert await wire.say("EHLO h\u00f6st.example\r\n".encode() + MAIL + b"DATA\r\n") == [
+        250,
+        250,
+        250,
+        354,
+    ]
+    await wire.say(b"Subject: x\r\n\r\n.\r\n")
+    assert wire.reception.helo == "h?st.example"
+    await wire.end()
 
 
 PIECES = st.lists(

@@ -35,6 +35,7 @@ class Reception:
 
     spill_directory: Path
     taken: list[Taken] = field(default_factory=list)
+    helo: str = ""
 
     def open_session(self, session):
         return None
@@ -54,6 +55,7 @@ class Reception:
     async def message(self, session, mail, rcpts, content, head_size, has_leading_dot, is_8bit):
         octets = content.path.read_bytes() if isinstance(content, FileContent) else content
         to = [rcpt.address for rcpt in rcpts]
+        self.helo = session.helo
         self.taken.append(Taken(mail.mail_from, to, octets, has_leading_dot, is_8bit))
         return Reply(250, ("2.6.0 message received",))
 

@@ -3,9 +3,13 @@
 import asyncio
 import contextlib
 import smtplib
+import socket
+import ssl
 
+import aiosmtplib
 import pytest
 
+from mta.sim.certificate import self_signed
 from mta.sim.provider import Provider
 from tests.e2e.daemon import until
 from tests.e2e.loopback import Loopback
@@ -141,3 +145,81 @@ async def test_too_many_are_told_by_which_directive(loopback):
     async with loopback.running(), client(loopback.address):
         with pytest.raises(smtplib.SMTPConnectError, match="max-smtp-in of source-group web"):
             smtplib.SMTP(*loopback.address, timeout=20)
+
+
+async def test_who_may_relay_where(loopback):
+    loopback.configure(
+        top="relay-domain [*.]ok.example\nrelay-address /^kim@/\nrelay-address lee@one.example\n"
+        "<source 127/8>\nmax-message-hops 2\n</source>\n"
+        "<source 127.0.0.2>\nalways-allow-relaying yes\n</source>\n"
+        "<source 127.0.0.3>\nsmtp-service no\n</source>"
+    )
+    tried = [f"RCPT TO:<{rcpt}>" for rcpt in (
+        "a@ok.example", "a@sub.ok.example", "kim@any.example", "lee@one.example",
+        "a@mta.sender.example", "a@other.example", "lee@two.example",
+    )]  # fmt: skip
+    async with loopback.running() as daemon:
+        async with client(loopback.address) as smtp:
+            await smtp.mail("a@sender.example")
+            assert await codes(smtp, *tried) == [250] * 5 + [550, 550]
+            hops = "Received: by x\r\n" * 3
+            with pytest.raises(aiosmtplib.SMTPDataError, match=r"5\.4\.6"):
+                await smtp.data(f"{hops}Subject: x\r\n\r\nx\r\n")
+        async with client(loopback.address, source="127.0.0.2") as smtp:
+            await smtp.mail("a@sender.example")
+            assert await codes(smtp, *tried) == [250] * 7
+        with pytest.raises(aiosmtplib.SMTPConnectResponseError, match="521"):
+            async with client(loopback.address, source="127.0.0.3"):
+                pass
+        text = (loopback.directory / "petrel.conf").read_text()
+        (loopback.directory / "petrel.conf").write_text(f"relay-debug yes\n{text}")
+        assert (await daemon.command("reload")).code == 0
+        async with client(loopback.address) as smtp:
+            await smtp.mail("a@sender.example")
+            assert await codes(smtp, "RCPT TO:<a@other.example>") == [450]
+
+
+async def test_a_client_that_says_nothing_is_not_waited_for(loopback):
+    loopback.configured("smtp-command-timeout 1s\nsmtp-data-timeout 1s")
+
+    def ends_with(*said):
+        with socket.create_connection(loopback.address, timeout=20) as peer:
+            for line in said:
+                peer.sendall(line)
+            return peer.makefile("rb").readlines()[-1]
+
+    mail = b"EHLO a.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n"
+    async with loopback.running():
+        waits = [(), (b"EHLO a.example\r\n",), (mail, b"DATA\r\nSubject: x\r\n"),
+                 (mail, b"BDAT 100\r\nhalf")]  # fmt: skip
+        ends = await asyncio.gather(*(asyncio.to_thread(ends_with, *said) for said in waits))
+    assert set(ends) == {b"421 4.4.2 timeout; closing\r\n"}
+
+
+async def test_the_source_of_a_listener_and_its_versions_of_tls(loopback):
+    certificate = self_signed("mta.sender.example").tls_certificate
+    loopback.configure(
+        top="<source 127/8>\nallow-starttls no\nmax-message-size 1k\n</source>\n"
+        "<source door>\nallow-starttls yes\nalways-allow-relaying yes\n</source>",
+        listener=f"source door\ntls-certificate {certificate}\ntls-allow-tlsv1.3 no\n"
+        "tls-ciphers ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES256-GCM-SHA384",
+    )
+    context = ssl.create_default_context(cafile=certificate)
+    context.check_hostname = False
+
+    def negotiated():
+        with smtplib.SMTP(*loopback.address, timeout=20) as smtp:
+            smtp.ehlo("a.example")
+            assert smtp.esmtp_features["size"] == "1024"
+            smtp.starttls(context=context)
+            smtp.ehlo("a.example")
+            assert smtp.mail("a@b.example")[0] == smtp.rcpt("c@d.example")[0] == 250
+            return smtp.sock.version(), smtp.sock.cipher()[0]
+
+    async with loopback.running():
+        version, cipher = await asyncio.to_thread(negotiated)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        with pytest.raises(ssl.SSLError):
+            await asyncio.to_thread(negotiated)
+    assert version == "TLSv1.2"
+    assert cipher.endswith("AES256-GCM-SHA384")

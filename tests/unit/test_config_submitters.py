@@ -3,7 +3,7 @@
 import pytest
 
 from mta.model.secret import ClearSecret, ScryptSecret
-from tests.texts import configured, only
+from tests.texts import configured, only, said
 
 HASH = "{scrypt}ln=14,r=8,p=1$c2FsdHNhbHRzYWx0c2FsdA==$a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2U="
 
@@ -102,3 +102,11 @@ def test_an_alias_that_is_none_is_an_error(line):
 )
 def test_what_a_source_names_has_to_be_there(directive, what):
     assert what in only(f"<source 0/0>\n{directive}\n</source>\n", "error").message
+
+
+LISTENING = "smtp-listener 0.0.0.0:25 source=door\n<source door>\nalways-allow-relaying yes\n"
+
+
+def test_a_source_for_everybody_is_no_open_relay_where_it_requires_auth():
+    assert "lets everybody relay" in only(f"{LISTENING}</source>\n", "error").message
+    assert said(f"{LISTENING}require-auth yes\n</source>\n", "error") == []

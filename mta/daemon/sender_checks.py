@@ -1,0 +1,274 @@
+"""What is looked up about who sends: SPF, reverse DNS, DKIM. Guide: check-…-inbound.
+
+SPF and reverse DNS are asked at MAIL, DKIM is verified when the message is there, by dkimpy on
+threads of its own. The results go into an Authentication-Results field of ours.
+"""
+
+import asyncio
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+import dkim
+
+from mta.errors import ResolveError
+from mta.model.message import Content, FileContent
+from mta.model.reply import Reply
+from mta.net import spf
+from mta.smtp import auth_results
+from mta.smtp.auth_results import Finding
+
+if TYPE_CHECKING:
+    from mta.net.reception import Session
+    from mta.settings.source import SourceSettings
+
+CHECK_S: Final = 20.0
+"""RFC 7208 §4.6.4: at least that."""
+NAMES_MAX: Final = 10
+"""Names of one address that are looked at."""
+THREADS: Final = 2
+SIGNATURES_MAX: Final = 5
+"""A message with more than that is verified by its first ones; each costs a lookup and a key."""
+DKIM_OCTETS_MAX: Final = 10 << 20
+"""dkimpy holds the message several times; of what is larger no signature is verified."""
+KEY_BITS_MIN: Final = 1024
+"""RFC 8301 §3.2."""
+
+
+class Dns(Protocol):
+    """The resolver. ResolveError if no server answers."""
+
+    async def records(self, name: str, kind: str) -> tuple[str, ...]: ...
+
+
+class SenderChecks:
+    """The checks of one shard."""
+
+    def __init__(self, dns: Dns) -> None:
+        self._dns = dns
+        self._threads = ThreadPoolExecutor(THREADS, "verify")
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def sender(self, session: "Session", mail_from: str) -> Reply | None:
+        """Look up what the source wants; a Reply refuses. Findings are left in the session."""
+        source = session.source
+        found: list[Finding] = []
+        refusal: Reply | None = None
+        if source.check_spf_inbound:
+            finding = await self._spf(session, mail_from)
+            found.append(finding)
+            refusal = _spf_refusal(source, finding)
+        if refusal is None and source.check_iprev_inbound:
+            finding = await self._iprev(session)
+            found.append(finding)
+            refusal = _iprev_refusal(source, finding)
+        session.findings = tuple(found)
+        return refusal
+
+    async def results(
+        self, session: "Session", content: Content, head: bytes, host_name: str
+    ) -> tuple[Content, bytes, str]:
+        """The message without forged results, its header block, and the field of ours."""
+        findings = list(session.findings)
+        if session.source.check_dkim_inbound:
+            wants_trace = session.source.trace_dkim_check
+            findings += await self._signatures(content, wants_trace=wants_trace)
+        clean = auth_results.without_forged(head, host_name)
+        if len(clean) != len(head):
+            content = await _with_head(content, len(head), clean)
+        return content, clean, auth_results.field(host_name, findings)
+
+    async def _spf(self, session: "Session", mail_from: str) -> Finding:
+        source = session.source
+        # RFC 7208 §2.4: the null sender is the postmaster of the client's name.
+        sender = mail_from or f"postmaster@{session.helo}"
+        trace: list[str] = []
+        try:
+            async with asyncio.timeout(CHECK_S):
+                checked = await spf.check_host(
+                    self._dns,
+                    ip=session.peer_ip,
+                    domain=sender.rpartition("@")[2],
+                    sender=sender,
+                    helo=session.helo,
+                    void_lookups_max=source.check_spf_inbound_max_void_lookups,
+                    trace=trace.append if source.trace_spf_check else None,
+                )
+        except TimeoutError:
+            checked = spf.Checked("temperror", "it took too long")
+        identity = ("smtp.mailfrom", mail_from) if mail_from else ("smtp.helo", session.helo)
+        return Finding("spf", checked.result, checked.reason, (identity,), trace)
+
+    async def _iprev(self, session: "Session") -> Finding:
+        """RFC 8601 §2.7.3; and whether the name the client gives is one of its own."""
+        trace: list[str] = []
+        try:
+            async with asyncio.timeout(CHECK_S):
+                result, names = await self._names_of(session.peer_ip, trace)
+        except TimeoutError:
+            result, names = "temperror", []
+        helo = session.helo.lower().removesuffix(".")
+        comment = ", ".join(names) or "no name leads back to the address"
+        if names and helo not in names:
+            comment += f"; EHLO {helo}"
+        shown = trace if session.source.trace_iprev_check else ()
+        return Finding("iprev", result, comment, (("policy.iprev", session.peer_ip),), shown)
+
+    async def _names_of(self, ip: str, trace: list[str]) -> tuple[str, list[str]]:
+        address = ip_address(ip)
+        kind = "A" if address.version == 4 else "AAAA"
+        try:
+            candidates = await self._dns.records(address.reverse_pointer, "PTR")
+        except ResolveError as error:
+            return "temperror" if not error.permanent else "permerror", []
+        trace.append(f"PTR {ip}: {', '.join(candidates) or 'nothing'}")
+        if not candidates:
+            return "permerror", []
+        names: list[str] = []
+        failed = False
+        for name in candidates[:NAMES_MAX]:
+            try:
+                hosts = await self._dns.records(name, kind)
+            except ResolveError as error:
+                failed = failed or not error.permanent
+                continue
+            trace.append(f"{kind} {name}: {', '.join(hosts) or 'nothing'}")
+            if any(ip_address(host) == address for host in hosts):
+                names.append(name.lower())
+        if names:
+            return "pass", names
+        return "temperror" if failed else "fail", []
+
+    async def _signatures(self, content: Content, *, wants_trace: bool) -> list[Finding]:
+        """What the DKIM signatures of a message are worth."""
+        size = content.size if isinstance(content, FileContent) else len(content)
+        if size > DKIM_OCTETS_MAX:
+            return [Finding("dkim", "policy", "the message is too large to be verified")]
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._threads, _verify, content, self._dns, loop, wants_trace
+        )
+
+
+async def _with_head(content: Content, head_size: int, head: bytes) -> Content:
+    """Content with another header block. It happens to forgeries only, and copies."""
+    if isinstance(content, bytes):
+        return head + content[head_size:]
+    await asyncio.to_thread(_rewrite, content.path, head_size, head)
+    return FileContent(content.path, content.size - head_size + len(head))
+
+
+def _rewrite(path: Path, head_size: int, head: bytes) -> None:
+    new = path.with_name(f"{path.name}.new")
+    with path.open("rb") as before, new.open("wb") as after:
+        after.write(head)
+        before.seek(head_size)
+        shutil.copyfileobj(before, after)
+    new.replace(path)
+
+
+def _spf_refusal(source: "SourceSettings", finding: Finding) -> Reply | None:
+    text = f"SPF {finding.result}: {finding.comment}"
+    match finding.result:
+        case "fail" if source.reject_spf_check_fail:
+            return Reply(550, (f"5.7.23 {text} (reject-spf-check-fail)",))
+        case "permerror" if source.reject_spf_check_permerror:
+            return Reply(550, (f"5.7.24 {text} (reject-spf-check-permerror)",))
+        case "temperror" if source.reject_spf_check_temperror:
+            return Reply(451, (f"4.7.24 {text} (reject-spf-check-temperror)",))
+    return None
+
+
+def _iprev_refusal(source: "SourceSettings", finding: Finding) -> Reply | None:
+    text = f"reverse DNS {finding.result} of {finding.properties[0][1]}"
+    match finding.result:
+        case "fail" if source.reject_iprev_check_fail:
+            return Reply(550, (f"5.7.25 {text} (reject-iprev-check-fail)",))
+        case "permerror" if source.reject_iprev_check_permerror:
+            return Reply(550, (f"5.7.25 {text} (reject-iprev-check-permerror)",))
+        case "temperror" if source.reject_iprev_check_temperror:
+            return Reply(451, (f"4.7.25 {text} (reject-iprev-check-temperror)",))
+    return None
+
+
+def _verify(
+    content: Content,
+    dns: Dns,
+    loop: asyncio.AbstractEventLoop,
+    wants_trace: bool,  # noqa: FBT001 - an executor's call, by position
+) -> list[Finding]:
+    """On a thread."""
+    octets = content.path.read_bytes() if isinstance(content, FileContent) else content
+    key = _Key(dns, loop)
+    try:
+        message = dkim.DKIM(octets, minkey=KEY_BITS_MIN)
+    except dkim.MessageFormatError as error:
+        return [Finding("dkim", "permerror", str(error))]
+    count = sum(name.lower() == b"dkim-signature" for name, _ in message.headers)
+    if not count:
+        return [Finding("dkim", "none")]
+    findings = []
+    for index in range(min(count, SIGNATURES_MAX)):
+        key.trouble, key.trace = "", []
+        finding = _verified(octets, index, key)
+        findings.append(finding._replace(trace=tuple(key.trace)) if wants_trace else finding)
+    return findings
+
+
+class _Key:
+    """The public key of a signature, asked for from a thread."""
+
+    def __init__(self, dns: Dns, loop: asyncio.AbstractEventLoop) -> None:
+        self.trouble = ""
+        """`permerror` or `temperror`, where there is no key."""
+        self.trace: list[str] = []
+        self._dns = dns
+        self._loop = loop
+
+    def __call__(self, name: bytes, timeout: float = CHECK_S) -> bytes | None:
+        text = name.decode("ascii", "replace").removesuffix(".")
+        asking = asyncio.run_coroutine_threadsafe(self._dns.records(text, "TXT"), self._loop)
+        try:
+            found = asking.result(max(timeout, CHECK_S))
+        except (ResolveError, TimeoutError) as error:
+            asking.cancel()
+            is_permanent = isinstance(error, ResolveError) and error.permanent
+            self.trouble = "permerror" if is_permanent else "temperror"
+            return None
+        self.trace.append(f"TXT {text}: {len(found)} strings")
+        if not found:
+            self.trouble = "permerror"
+            return None
+        return found[0].encode()
+
+
+def _verified(octets: bytes, index: int, key: _Key) -> Finding:
+    signature = dkim.DKIM(octets, minkey=KEY_BITS_MIN)
+    result, comment = "fail", ""
+    try:
+        if signature.verify(idx=index, dnsfunc=key):
+            result = "pass"
+        elif key.trouble:
+            result, comment = key.trouble, "there is no key"
+    except dkim.KeyFormatError as error:
+        result, comment = "policy", str(error)
+    except dkim.ValidationError as error:
+        is_body = str(error).startswith("body hash")
+        result, comment = ("fail", "body hash") if is_body else ("permerror", str(error))
+    except Exception as error:  # dkimpy takes many a malformed signature as it comes
+        result, comment = "permerror", f"{type(error).__name__} {error}"
+    fields = signature.signature_fields or {}
+    properties = [
+        ("header.d", _text(fields.get(b"d"))),
+        ("header.s", _text(fields.get(b"s"))),
+        ("header.b", "".join(_text(fields.get(b"b")).split())[:8]),
+    ]
+    return Finding("dkim", result, comment, properties)
+
+
+def _text(octets: bytes | None) -> str:
+    return (octets or b"").decode("ascii", "replace")
