@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, Literal, Protocol
 
-from mta.address import is_valid_domain
 from mta.errors import ResolveError
 
 LOOKUPS_MAX: Final = 10
@@ -27,6 +26,8 @@ _QUALIFIERS: Final[dict[str, Result]] = {
 _TERM = re.compile(r"(?P<qualifier>[+?~-]?)(?P<name>[A-Za-z][A-Za-z0-9._-]*)(?P<rest>[:/].*)?")
 _MODIFIER = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9_.-]*)=(?P<value>.*)")
 _MACRO = re.compile(r"%(?:([%_-])|\{([A-Za-z])(\d*)(r?)([-.+,/_=]*)\})", re.IGNORECASE)
+_LETTERS: Final = frozenset("slodipvh")
+"""Of macros; c, r and t are for explanations."""
 _DUAL_CIDR = re.compile(r"(?P<spec>.*?)(?:/(?P<four>\d+))?(?://(?P<six>\d+))?")
 _BITS = re.compile(r"0|[1-9][0-9]{0,2}")
 _SAFE = re.compile(r"[^A-Za-z0-9._~-]")
@@ -212,10 +213,9 @@ class _Evaluation:
                 value = (same or names or ["unknown"])[0]
             case "v":
                 value = "in-addr" if self.ip.version == 4 else "ip6"
-            case "h":
-                value = self.helo
             case _:
-                raise _PermError(f"macro {found[0]} is for explanations only")
+                assert letter.lower() == "h"
+                value = self.helo
         items = re.split(f"[{re.escape(delimiters or '.')}]", value)
         if reverse:
             items.reverse()
@@ -257,8 +257,10 @@ async def check_host(
 
 
 def _is_name(domain: str) -> bool:
+    """Whether it may be asked for: DNS has names that no host may have."""
     return (
-        is_valid_domain(domain)
+        domain.isascii()
+        and domain.isprintable()
         and not domain.startswith("[")
         and len(domain) <= 253
         and "." in domain.strip(".")
@@ -279,6 +281,8 @@ def _parsed(record: str) -> tuple[list[tuple[str, str, str]], str | None]:
                 if name in modifiers or not found["value"]:
                     raise _PermError(f"{name} is given twice, or without a value")
                 _check_spec(found["value"])
+            else:
+                _check_macros(found["value"])
             modifiers[name] = found["value"]
             continue
         parsed = _TERM.fullmatch(term)
@@ -330,14 +334,19 @@ def _dual_cidr(rest: str) -> tuple[str, int, int]:
 
 def _check_spec(spec: str) -> None:
     """Macros are well formed, and the end is a name or a macro."""
-    without = _MACRO.sub("", spec)
-    if "%" in without or not all("!" <= c <= "~" for c in without):
-        raise _PermError(f"{spec[:64]!a} has a macro nobody knows")
+    _check_macros(spec)
     if not _MACRO.search(spec) and not _is_toplabel(spec):
         raise _PermError(f"{spec[:64]!a} is no domain")
     last = spec.removesuffix(".").rpartition(".")[2]
     if not spec.endswith("}") and not _MACRO.search(last) and not _is_toplabel(f"x.{last}"):
         raise _PermError(f"{spec[:64]!a} does not end in a domain")
+
+
+def _check_macros(text: str) -> None:
+    without = _MACRO.sub("", text)
+    letters = {found[2].lower() for found in _MACRO.finditer(text) if found[2]}
+    if "%" in without or not all("!" <= c <= "~" for c in without) or not letters <= _LETTERS:
+        raise _PermError(f"{text[:64]!a} has a macro nobody knows")
 
 
 def _is_toplabel(spec: str) -> bool:

@@ -34,6 +34,7 @@ OURS = [
     b"Authentication-Results: (a (nested) comment) mx.example; spf=pass\r\n",
     b'Authentication-Results: "mx.example"; spf=pass\r\n',
     b"Authentication-Results: mx.example.\r\n",
+    b"Authentication-Results: " + b"(" * 50_000 + b")" * 50_000 + b"mx.example\r\n",
 ]
 OTHERS = [
     b"Authentication-Results: mx.example.org; spf=pass\r\n",
@@ -44,7 +45,7 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize("forged", OURS, ids=repr)
+@pytest.mark.parametrize("forged", OURS, ids=range(len(OURS)))
 def test_a_field_that_claims_to_be_ours_is_removed(forged):
     head = b"From: a@b.example\r\n%sSubject: x\r\n\r\n" % forged
     assert without_forged(head, "mx.example") == b"From: a@b.example\r\nSubject: x\r\n\r\n"
