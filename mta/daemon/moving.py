@@ -76,13 +76,17 @@ class Mover:
     async def forward(self, queue: "Queue") -> None:
         """Move everything a queue holds that goes elsewhere now."""
         counts: Counter[tuple[QueueKey, str]] = Counter()
+        is_interrupted = False
         try:
             for priority in await self._spool.priorities(queue.key):
-                await self._forward_lane(queue, priority, counts)
+                is_interrupted = not await self._forward_lane(queue, priority, counts)
+                if is_interrupted:
+                    break
         except SpoolError as error:
             self._context.log(f"cannot move mail of queue {queue.key}: {error}")
         finally:
-            self._scheduler.forwarded(queue, counts.total(), clock.now())
+            later = not counts.total() and not is_interrupted
+            self._scheduler.forwarded(queue, clock.now(), later=later)
             self._tell(queue, counts)
             self._kick()
 
@@ -111,17 +115,20 @@ class Mover:
 
     async def _forward_lane(
         self, queue: "Queue", priority: int, counts: Counter[tuple[QueueKey, str]]
-    ) -> None:
+    ) -> bool:
+        """Move what has one priority; False if something came in between."""
         after = None
-        while not self._context.is_stopping:
+        while True:
             found = await self._spool.due(queue.key, priority, after, PAGE_RECIPIENTS)
             page = found.recipients
             busy = {r.recipient_id for c in queue.connections.values() for r in c.batch}
             free = [recipient for recipient in page if recipient.recipient_id not in busy]
             for (directive, target, pool), group in self._grouped(queue.key, free).items():
+                if self._context.is_stopping or queue.frozen > 1:
+                    return False  # Another goes through the queue, such as a `delete`.
                 counts[target, directive] += await self.moved(group, queue, target, pool)
             if found.is_last or not page:
-                return
+                return True
             after = (page[-1].due, page[-1].recipient_id)
 
     def _grouped(

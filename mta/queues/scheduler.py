@@ -53,7 +53,7 @@ class Scheduler:
         self._log = log
         self.queues: dict[QueueKey, Queue] = {}
         self._agenda = Agenda()
-        self._departures = Departures(redirecting, self._agenda) if redirecting else None
+        self._departures = Departures(redirecting, self._agenda)
         self.gate = Gate(configuration, self._agenda, is_lent=is_lent)
         self._batches = Batches(self._agenda, self.gate)
         self._configuration = configuration
@@ -72,7 +72,7 @@ class Scheduler:
         redirecting: Redirecting | None = None,
     ) -> None:
         """Follow a new configuration. Connections finish under the old one."""
-        self._departures = Departures(redirecting, self._agenda) if redirecting else None
+        self._departures.redirecting = redirecting
         self._configuration = configuration
         self._own = own
         self._epoch += 1
@@ -110,8 +110,7 @@ class Scheduler:
 
     def _follow(self, queue: Queue, now: float) -> None:
         queue.follow(self._configuration, self._epoch, self._own, now)
-        if self._departures is not None:
-            self._departures.follow(queue)
+        self._departures.follow(queue)
 
     def is_in_backoff(self, key: QueueKey) -> bool:
         """Whether there is such a queue, in backoff mode."""
@@ -292,14 +291,11 @@ class Scheduler:
 
     def looked_up(self, queue: Queue) -> None:
         """The answer to LookUp is there."""
-        if self._departures is not None:
-            self._departures.looked_up(queue)
+        self._departures.looked_up(queue)
 
-    def forwarded(self, queue: Queue, moved: int, now: float) -> None:
-        """The end of a Forward: so many recipients went to other queues."""
-        queue.frozen -= 1
-        if queue.departure is not None and not moved:
-            queue.departure.not_before = now + SWEEP_S
+    def forwarded(self, queue: Queue, now: float, *, later: bool) -> None:
+        """The end of a Forward; `later` if to begin anew at once would be in vain."""
+        self._departures.forwarded(queue, now, later=later)
         self.reread(queue)
 
     def stop(self) -> None:
@@ -366,10 +362,8 @@ class Scheduler:
         queue = connection.queue
         if self._is_stopping:
             return "stopping"
-        if queue.departure is not None and self._departures is not None:
-            leads_away = self._departures.must_close(queue)
-            if leads_away:
-                return leads_away
+        if queue.departure is not None and (directive := self._departures.must_close(queue)):
+            return directive
         if self.gate.is_lent and (surplus := self.gate.surplus(connection)):
             return surplus
         return queue.must_close(connection, now)
@@ -382,7 +376,7 @@ class Scheduler:
         self._pass_time(queue, now)
         if queue.backlog.wants_page():
             self._read_on(queue)
-        if queue.departure is not None and self._departures is not None and not self._is_stopping:
+        if queue.departure is not None and not self._is_stopping:
             self._departures.decide(queue, queue.departure, now)
             self._departures.tell(queue, queue.departure, self.queues)
         queue.stays = False

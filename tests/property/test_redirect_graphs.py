@@ -137,7 +137,7 @@ class Shard:
             recipient.queue = way[-1].key
             moved.append(recipient)
         self.scheduler.arrive(moved, self.now)
-        self.scheduler.forwarded(queue, len(moved), self.now)
+        self.scheduler.forwarded(queue, self.now, later=not moved)
 
     def of(self, key, priority=None, after=None):
         found = [
