@@ -293,6 +293,16 @@ class Explanation:
     settings: tuple[Setting, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class PastTry:
+    """A try for a recipient that still waits."""
+
+    time: float
+    source_ip: str
+    host: str
+    reply: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientExplanation:
     """One recipient of an explained message, still queued."""
@@ -304,7 +314,19 @@ class RecipientExplanation:
     last_reply: str = ""
     is_in_flight: bool = False
     why: str = ""
-    """Why it waits, in one sentence; empty to have it derived from due and the queue."""
+    """Why it waits, in one sentence; empty to have it derived from what follows."""
+    tries: tuple[PastTry, ...] = ()
+    """The last ones, oldest first."""
+    refusal: Refusal | None = None
+    """Which directive keeps it from going, if one does."""
+    next_at: float | None = None
+    """When it is tried at the earliest; None if that depends on an event."""
+    before: int | None = None
+    """Recipients of its queue that are delivered before it; None if not counted."""
+    pace: str = ""
+    """How fast its queue goes, and how that is known."""
+    expected_at: float | None = None
+    """When it is likely to go at that pace; None if that cannot be said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,20 @@
 from collections.abc import Iterator, Sequence
 
 from mta import ids, units
-from mta.admin.answers import Explanation, LimitUse, MessageExplanation, Redirection, Setting
+from mta.admin.answers import (
+    Explanation,
+    LimitUse,
+    MessageExplanation,
+    RecipientExplanation,
+    Redirection,
+    Setting,
+)
 from mta.admin.tree import kilobytes, printed_time
 from mta.model.refusal import Refusal
 
 _LABEL_WIDTH = 11
+EVENTS_SHOWN_MAX = 5
+"""Of each queue, where a message is explained; `explain QUEUE` shows all there are."""
 
 
 def refusal_text(refusal: Refusal) -> str:
@@ -64,18 +73,50 @@ def message(m: MessageExplanation) -> Iterator[str]:
         yield f"  {r.address}"
         yield f"    queue     {r.queue}"
         yield f"    attempts  {r.attempts}"
-        if r.last_reply:
-            yield f"    last      {r.last_reply}"
+        yield from _tries(r)
         if r.is_in_flight:
             yield "    now       in a transaction this moment"
             continue
         yield f"    next due  {_moment(r.due, m.now)}"
-        why = r.why or _why(r.due, m.now, queues.get(r.queue))
+        yield from _outlook(r, m)
+        why = r.why or (refusal_text(r.refusal) if r.refusal else "")
+        why = why or _why(r.due, m.now, queues.get(r.queue))
         if why:
             yield f"    waits     {why}"
     for e in m.queues:
         yield from _titled(f"Queue {e.queue}")
         yield from _summary(e)
+        for event in e.events[:EVENTS_SHOWN_MAX]:
+            yield f"  {printed_time(event.time)} {event.text}"
+
+
+def _tries(r: RecipientExplanation) -> Iterator[str]:
+    """What was tried so far, as far as it is remembered."""
+    if r.attempts > len(r.tries) > 0:
+        yield f"    tries     the last {len(r.tries)}:"
+    for one in r.tries:
+        source = f" from {one.source_ip}" if one.source_ip else ""
+        host = f" to {one.host}" if one.host else ""
+        reply = one.reply or "the connection broke"
+        yield f"    tried     {printed_time(one.time)}{source}{host}: {reply}"
+    if r.last_reply and not r.tries:
+        yield f"    last      {r.last_reply}"
+
+
+def _outlook(r: RecipientExplanation, m: MessageExplanation) -> Iterator[str]:
+    """When it goes, if nothing changes."""
+    if r.next_at is not None and r.next_at > max(r.due, m.now):
+        yield f"    next try  {_moment(r.next_at, m.now)} at the earliest"
+    if r.before is None:
+        return
+    after = f"after {r.before} of its queue" if r.before else "the first of its queue"
+    pace = f", at {r.pace}" if r.before and r.pace else ""
+    if r.expected_at is None:
+        yield f"    expected  {after}{pace}"
+        return
+    late = m.bounce_at is not None and r.expected_at > m.bounce_at
+    note = "; it is given up before that" if late else ""
+    yield f"    expected  {_moment(r.expected_at, m.now)}: {after}{pace}{note}"
 
 
 def setting_lines(setting: Setting) -> Iterator[str]:
@@ -105,6 +146,8 @@ def _summary(e: Explanation) -> Iterator[str]:
         mode += f" since {printed_time(e.mode_since)}"
     if e.mode_until is not None:
         mode += f", until {_moment(e.mode_until, e.now)}"
+    elif e.mode == "backoff":
+        mode += ", with no end set (backoff-to-normal-after)"
     if e.mode_reason:
         mode += f": {e.mode_reason}"
     yield _labelled("Mode", mode)

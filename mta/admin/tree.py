@@ -248,10 +248,15 @@ def _listed(row: ListedRecipient) -> Node:
 
 
 _TIMES: Final = frozenset({
-    "now", "until", "since", "due", "time", "time_queued", "bounce_at", "next_at", "mode_since",
-    "mode_until", "pace_until", "binds_until",
+    "now", "until", "since", "due", "time", "time_queued", "bounce_at", "next_at", "expected_at",
+    "mode_since", "mode_until", "pace_until", "binds_until",
 })  # fmt: skip
-_SINGULAR: Final = {"hides": "hidden", "queues": "queue", "needs_restart": "needsRestart"}
+_SINGULAR: Final = {
+    "hides": "hidden",
+    "tries": "try",
+    "queues": "queue",
+    "needs_restart": "needsRestart",
+}
 
 
 def _generic(value: object) -> dict[str, Node]:

@@ -22,7 +22,7 @@ from mta.daemon.lines import Lines
 from mta.daemon.moving import Mover
 from mta.daemon.pages import Pages
 from mta.errors import ResolveError, SpoolError
-from mta.model.attempt import Attempt
+from mta.model.attempt import Attempt, Try
 from mta.model.outcome import NO_VERDICT, Bounced, Deferred, Delivered
 from mta.net.connector import ConnectFailed, open_dialogue
 from mta.queues import actions, replies
@@ -400,7 +400,8 @@ class Delivery:
                 case None:
                     untried.append(recipient)
         if done or deferred:
-            self._ledger.settle(done, deferred, records)
+            tried = Try(now, attempt.source_ip, attempt.dsn_mta, "") if deferred else None
+            self._ledger.settle(done, deferred, records, tried)
         scheduler = self._scheduler
         scheduler.finish(
             connection,

@@ -30,24 +30,27 @@ def refusal(queue: "Queue", configuration: "Configuration", now: float) -> Refus
         directive = queue.departure.directive or MX
         return Refusal(directive, scope, None, ways.place(directive, queue.key, configuration))
     if queue.is_undeliverable:
-        return _refusal("type", scope, None, queue, configuration)
+        return refused("type", scope, None, queue, configuration)
     if queue.retry_at is not None:
-        return _refusal(queue.directive("retry-after"), scope, queue.retry_at, queue, configuration)
+        return refused(queue.directive("retry-after"), scope, queue.retry_at, queue, configuration)
     waiting = queue.recipients - queue.in_flight
     if waiting <= 0:
         return None
     if not queue.backlog.ready(now) and queue.backlog.is_complete:
         due = queue.backlog.next_due()
-        return _refusal("retry-recipients-after", scope, due, queue, configuration)
+        return refused("retry-recipients-after", scope, due, queue, configuration)
     if queue.blocked_by is None or (queue.blocked_until is not None and queue.blocked_until <= now):
         return None
     directive, scope = queue.blocked_by
-    return _refusal(directive, scope, queue.blocked_until, queue, configuration)
+    return refused(directive, scope, queue.blocked_until, queue, configuration)
 
 
-def _refusal(
+def refused(
     directive: str, scope: str, until: float | None, queue: "Queue", configuration: "Configuration"
 ) -> Refusal:
+    """That a directive says no, with the line it stands at, or the reply and the line."""
+    if directive == "disable-source-ip":
+        return Refusal(directive, scope, until, next(iter(queue.disabled_by.values()), ""))
     return Refusal(directive, scope, until, limit_use.place(directive, scope, queue, configuration))
 
 
@@ -130,6 +133,5 @@ def _source(queue: "Queue", ip: str, helo: str) -> str:
     if ip not in queue.disabled:
         return text
     until = queue.disabled[ip]
-    return (
-        f"{text} (disabled)" if until is None else f"{text} (disabled until {printed_time(until)})"
-    )
+    when = "" if until is None else f" until {printed_time(until)}"
+    return f"{text} (disabled{when}: {queue.disabled_by.get(ip, 'by an operator')})"

@@ -5,7 +5,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from mta.accounting import build
-from mta.model.attempt import Attempt
+from mta.model.attempt import Attempt, Try
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,9 +126,13 @@ class Ledger:
         done: "Sequence[Recipient]",
         deferred: "Sequence[Recipient]",
         records: "Sequence[Record]",
+        tried: Try | None = None,
     ) -> None:
-        """Recipients that no longer wait, those that wait on, and what is to be accounted."""
-        self.follow(self._spool.settle(done, deferred, records))
+        """Recipients that no longer wait, those that wait on, and what is to be accounted.
+
+        `tried` is the connection that those who wait on were tried over.
+        """
+        self.follow(self._spool.settle(done, deferred, records, tried))
 
     def follow(self, settled: "asyncio.Future[None]") -> None:
         """Count something among what is on its way to disk."""

@@ -23,7 +23,6 @@ from mta.admin.answers import (
     QueueRow,
     QueuesAnswer,
     QueueTotals,
-    RecipientExplanation,
     ReloadAnswer,
     Setting,
     SettingsAnswer,
@@ -40,7 +39,7 @@ from mta.admin.operations import (
 )
 from mta.admin.pattern import QueuePattern, wildcard
 from mta.bounces import local
-from mta.daemon import explaining, reload, signing_text, ways
+from mta.daemon import explaining, message_explaining, reload, signing_text, ways
 from mta.model.queue_key import QueueKey
 from mta.spool.query import RecipientQuery
 
@@ -60,9 +59,6 @@ class _FoundPage(NamedTuple):
     """Of the page, those in no transaction."""
     changed: Changed
     """With this page and those before it."""
-
-
-STAGED = "the worker that owns its queue has not taken it yet (workers)"
 
 
 class ShardOperations:
@@ -251,43 +247,10 @@ class ShardOperations:
                 "what became of it stands in the accounting files"
             )
         envelope, recipients = found
-        now = clock.now()
-        here = [r for r in recipients[:EXPLAINED_RECIPIENTS_MAX] if self._shard.owns(r.queue)]
-        queues = {r.queue: await self.explain_queue(r.queue) for r in here}
-        ages = [
-            envelope.time_queued + self._shard.configuration.domain(key).bounce_after
-            for key in queues
-        ]
-        flying = {
-            r.recipient_id
-            for key in queues
-            for c in self._shard.scheduler.queue(key, now).connections.values()
-            for r in c.batch
-        }
-        return MessageExplanation(
-            now=now,
-            message_id=message_id,
-            mail_from=envelope.mail_from,
-            time_queued=envelope.time_queued,
-            size=envelope.size,
-            job_id=envelope.job_id,
-            env_id=envelope.env_id,
-            bounce_at=min(ages, default=None),
-            recipients=tuple(
-                RecipientExplanation(
-                    address=r.address,
-                    queue=r.queue,
-                    attempts=r.attempts,
-                    due=r.due,
-                    last_reply=r.last_reply,
-                    is_in_flight=r.recipient_id in flying,
-                    why="" if self._shard.owns(r.queue) else STAGED,
-                )
-                for r in recipients[:EXPLAINED_RECIPIENTS_MAX]
-            ),
-            recipients_total=len(recipients),
-            queues=tuple(queues.values()),
-        )
+        shown = recipients[:EXPLAINED_RECIPIENTS_MAX]
+        here = {r.queue for r in shown if self._shard.owns(r.queue)}
+        queues = {key: await self.explain_queue(key) for key in sorted(here)}
+        return await message_explaining.explain(self._shard, envelope, recipients, queues)
 
     async def list_recipients(self, recipients: RecipientFilter, *, limit: int) -> ListAnswer:
         found = await self._shard.spool.find(_query(recipients), limit + 1)

@@ -1,6 +1,7 @@
 """What is known about the connection a try was made over."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,3 +26,14 @@ class Attempt:
     def dsn_mta(self) -> str:
         """`host (ip)`, or empty when no host was reached."""
         return f"{self.remote_host} ({self.remote_ip})" if self.remote_ip else self.remote_host
+
+
+class Try(NamedTuple):
+    """What one try for a recipient that still waits came to."""
+
+    time: float
+    source_ip: str
+    host: str
+    """The remote host and its address."""
+    reply: str
+    """What was answered, or what went wrong; may be empty where the connection broke."""

@@ -23,6 +23,7 @@ from mta.queues.backoff import Pace, effective
 from mta.queues.connection import Connection, Source, State
 from mta.queues.limits import RateLimit
 from mta.queues.retry import RetryLadder
+from mta.queues.tempo import Tempo
 from mta.settings.domain import UNDELIVERED_TYPES
 from mta.units import print_interval
 
@@ -73,6 +74,7 @@ class Queue:
         "data_limit",
         "departure",
         "disabled",
+        "disabled_by",
         "empty_since",
         "epoch",
         "events",
@@ -103,6 +105,7 @@ class Queue:
         "sources",
         "stays",
         "swept_at",
+        "tempo",
         "turn",
         "wake_at",
     )  # fmt: skip
@@ -133,6 +136,7 @@ class Queue:
         self.connections: dict[int, Connection] = {}
         self.opening = 0
         self.idle: list[Connection] = []
+        self.tempo = Tempo()
         scope = str(key)
         self.msg_limit = RateLimit("max-msg-rate", scope, "domain")
         self.data_limit = RateLimit("max-data-volume-rate", scope, "domain", is_octets=True)
@@ -158,6 +162,8 @@ class Queue:
         self.backoff_until: float | None = None
         self.disabled: dict[str, float | None] = {}
         """Source addresses not used for this queue, until when (None: until told)."""
+        self.disabled_by: dict[str, str] = {}
+        """The reply and the line that disabled them."""
         self.skipped: dict[str, float] = {}
         """Hosts passed over by skip-mx, until when."""
         self.events: deque[QueueEvent] = deque(maxlen=10)
@@ -321,6 +327,7 @@ class Queue:
             after = self.settings.reenable_source_ip_after
         was_disabled = ip in self.disabled
         self.disabled[ip] = None if after is None else now + after
+        self.disabled_by[ip] = reason
         if was_disabled:
             return  # By another connection that was open; only the time is new.
         lasts = "until an operator enables it" if after is None else f"for {print_interval(after)}"
@@ -329,7 +336,7 @@ class Queue:
             text = f"All SMTP sources for queue {self.key} are now disabled."
             self._note(now, text)
             if self.settings.backoff_upon_all_sources_disabled:
-                self.enter_backoff(now, after=None, reason=text)
+                self.enter_backoff(now, after=None, reason=f"{text} The last: {reason}")
 
     # Connections
 
@@ -366,6 +373,7 @@ class Queue:
         """Take source addresses back whose time is over (reenable-after)."""
         for ip in [ip for ip, until in self.disabled.items() if until is not None and until <= now]:
             del self.disabled[ip]
+            self.disabled_by.pop(ip, None)
             self._note_source(now, f"source {ip or UNNAMED} enabled again: its time is over")
 
     def _note_source(self, now: float, text: str) -> None:

@@ -223,6 +223,7 @@ class Scheduler:
         `delivered` of those done were: the octets count only if any was.
         """
         queue = connection.queue
+        queue.tempo.count(len(done) + len(deferred), now)
         connection.batch = []
         if connection.reserved:
             self.gate.settle(connection, now, delivered=delivered > 0)

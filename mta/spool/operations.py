@@ -4,7 +4,10 @@ import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+
+from mta.model.attempt import Try
+from mta.spool import tries
 
 if TYPE_CHECKING:
     import asyncio
@@ -55,6 +58,30 @@ class Settle:
     done: list[int]
     deferred: list[tuple[float, int, str, int]]
     records: "Sequence[Record]"
+    tries: "Sequence[tries.Row]" = ()
+    """What those deferred were answered."""
+    tried: Sequence[int] = ()
+    """Those done that had been deferred before, so that there is something to forget."""
+
+    @classmethod
+    def of(
+        cls,
+        future: "asyncio.Future[None]",
+        done: "Sequence[Recipient]",
+        deferred: "Sequence[Recipient]",
+        records: "Sequence[Record]",
+        tried: Try | None,
+    ) -> "Settle":
+        """As the recipients are now; `tried` is the connection of those deferred."""
+        settle = cls(future, [r.recipient_id for r in done], [], records)
+        settle.tried = [r.recipient_id for r in done if r.attempts]
+        if deferred:
+            settle.deferred = [(r.due, r.attempts, r.last_reply, r.recipient_id) for r in deferred]
+            if tried is not None:
+                settle.tries = [
+                    tries.row_of(r, tried._replace(reply=r.last_reply)) for r in deferred
+                ]
+        return settle
 
 
 @dataclass(slots=True, eq=False)
@@ -71,6 +98,13 @@ class Read:
 
     future: "asyncio.Future[Any]"
     question: "Callable[[sqlite3.Connection], Any]"
+
+
+class Counts(NamedTuple):
+    """How much waits."""
+
+    messages: int
+    recipients: int
 
 
 @dataclass(slots=True, eq=False)

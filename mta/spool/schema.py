@@ -5,6 +5,7 @@ message     envelope (JSON of what differs from the defaults) and content; conte
 recipient   who still waits. The index on (queue, priority, due, id) is the order of delivery
 queue       names of queues, small numbers for them, and what of them outlives a restart
 record      accounting records not yet in their files: one row for each commit
+try         what recipients that wait were answered
 cold        how many messages VirtualMTAs being warmed up took today, and how far they are
 position    how far each accounting file is good
 counter     the next block of message ids; the last outbox row that was ever written to files
@@ -28,6 +29,7 @@ from mta.errors import SpoolDamagedError, SpoolError
 from mta.model.message import Content, Envelope, FileContent, Recipient
 from mta.model.queue_key import QueueKey
 from mta.model.record import Record
+from mta.spool import tries
 
 PAGE_OCTETS: Final = 16384
 """A 5 KB message fits a page, so it is written as one."""
@@ -120,7 +122,8 @@ def connect(path: str) -> sqlite3.Connection:
                 connection.executescript(script)
         else:
             raise SpoolError(f"{path} was written by another version ({version}) of the program")
-        connection.executescript(f"BEGIN;{SHARED_TABLES}{COLD_TABLE}COMMIT;")
+        connection.executescript(f"BEGIN;{SHARED_TABLES}{COLD_TABLE}{tries.TABLE}COMMIT;")
+        tries.forget_strays(connection)
     except sqlite3.DatabaseError as error:
         connection.close()
         raise SpoolError(f"{path} cannot be opened: {error}") from error

@@ -17,6 +17,7 @@ from zlib import crc32
 
 from mta import ids
 from mta.errors import SpoolDamagedError, SpoolError
+from mta.model.attempt import Try
 from mta.model.message import Content, Envelope, FileContent, Recipient
 from mta.model.queue_key import QueueKey
 from mta.model.record import Record
@@ -24,12 +25,13 @@ from mta.routing.cold import Count
 from mta.spool import moves, recovery, schema
 from mta.spool.lock import take_lock
 from mta.spool.moves import Moved
-from mta.spool.operations import Accept, Execute, QueueState, Read, Settle, Staged
+from mta.spool.operations import Accept, Counts, Execute, QueueState, Read, Settle, Staged
 from mta.spool.outbox import Outbox
 from mta.spool.parcels import Parcels
 from mta.spool.query import RecipientQuery, fetched, find_rows
 from mta.spool.shards import content_path
 from mta.spool.thread import Hand, TakeUp, WriterThread
+from mta.spool.tries import Tries
 from mta.spool.writer import Results, Writer
 
 ID_BLOCK: Final = 10_000
@@ -51,13 +53,6 @@ class Page(NamedTuple):
     """Of these it is not known what was written: they cannot be delivered."""
     is_last: bool
     """Whether the queue holds no more after these."""
-
-
-class Counts(NamedTuple):
-    """How much waits."""
-
-    messages: int
-    recipients: int
 
 
 class Spool:
@@ -88,6 +83,7 @@ class Spool:
         self._writer: Hand
         self.parcels = Parcels(self._ask, self._change)
         self.outbox = Outbox(self._ask, self._change)
+        self.tries = Tries(self._look)
 
     @classmethod
     def open(
@@ -200,17 +196,17 @@ class Spool:
         done: Sequence[Recipient],
         deferred: Sequence[Recipient],
         records: Sequence[Record],
+        tried: Try | None = None,
     ) -> "asyncio.Future[None]":
         """Forget those done, note the new due of those deferred, with the records of it.
 
-        The future is done when that is on disk. A message goes with its last recipient.
+        `tried` is the connection of those deferred; without it no try is noted. The future
+        is done when that is on disk. A message goes with its last recipient.
         """
         future: asyncio.Future[None] = self._loop.create_future()
-        numbers = [recipient.recipient_id for recipient in done]
-        rows = [(r.due, r.attempts, r.last_reply, r.recipient_id) for r in deferred]
-        self._writer.put(Settle(future, numbers, rows, records))
-        for number in numbers:
-            self._release(number >> ids.RECIPIENT_BITS)
+        self._writer.put(Settle.of(future, done, deferred, records, tried))
+        for recipient in done:
+            self._release(recipient.recipient_id >> ids.RECIPIENT_BITS)
         return future
 
     async def content(self, envelope: Envelope) -> Content:

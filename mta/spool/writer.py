@@ -19,7 +19,7 @@ from mta import failpoints
 from mta.errors import SpoolError, SpoolFullError
 from mta.model.message import FileContent
 from mta.model.record import Record
-from mta.spool import schema
+from mta.spool import schema, tries
 from mta.spool.damage import is_damage
 from mta.spool.operations import Accept, ContentPath, Execute, Operation, Read, Settle
 from mta.spool.sync import sync
@@ -295,6 +295,10 @@ class Writer:
             connection.executemany(
                 "UPDATE recipient SET due = ?, attempts = ?, last_reply = ? WHERE id = ?", deferred
             )
+        if rows := [row for settle in settles for row in settle.tries]:
+            tries.note(connection, rows)
+        if tried := [number for settle in settles for number in settle.tried]:
+            tries.forget(connection, tried)
         if not done:
             return []
         connection.execute(
