@@ -12,7 +12,7 @@ import random
 import signal
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 import aiosmtplib
@@ -121,11 +121,11 @@ class Trial:
             for number, plan in enumerate(planned, 1):
                 await self._live(plan)
                 self.on_life(number, plan)
-            await self._drain()
+            await self.drain()
         finally:
             self.loopback.daemon.kill()
 
-    def balance(self, provider: Provider) -> Balance:
+    def balance(self, provider: Provider, *, settled_within_s: float = SETTLED_WITHIN_S) -> Balance:
         """The books compared, once everything is drained."""
         column = "header_X-Petrel-Test-Id"
         return reconcile(
@@ -139,7 +139,7 @@ class Trial:
                 if row[column]
             ],
             lives=self.lives,
-            settled_within_s=SETTLED_WITHIN_S,
+            settled_within_s=settled_within_s,
         )
 
     def _configure(self, out: int = 5) -> None:
@@ -150,31 +150,42 @@ class Trial:
             "record-fields b *,header_X-Petrel-Test-Id",
         )
 
-    async def _live(self, plan: Plan) -> None:
-        """Start, put under load, and die as planned."""
+    async def live(self, how: str, body: Callable[[], Awaitable[None]], **environment: str) -> None:
+        """One life under load: start, do what body does, and die by kill -9."""
         daemon = self.loopback.daemon
-        began = time.time()
+        self._began = time.time()
         try:
-            await daemon.start(PETREL_FAILPOINT=plan.failpoint)
+            await daemon.start(**environment)
         except DaemonFailedError:
             # Accounting is caught up before it listens: that is a place to die at, too.
             # A worker that dies before all serve ends the daemon, which is no kill.
-            if not plan.failpoint or (self.workers == 1 and daemon.exit_code != KILLED):
+            is_planned = bool(environment.get("PETREL_FAILPOINT"))
+            if not is_planned or (self.workers == 1 and daemon.exit_code != KILLED):
                 raise
         async with self._load():
+            await body()
+            ended = time.time()
+            daemon.kill()
+        assert self.workers > 1 or daemon.exit_code == KILLED, daemon.said()
+        self.lives.append(Life(self._began, ended, how))
+
+    async def _live(self, plan: Plan) -> None:
+        """Die as planned."""
+        daemon = self.loopback.daemon
+
+        async def body() -> None:
             if self.workers > 1 and daemon.is_running:
-                began = await self._lose_worker(plan, began)
+                await self._lose_worker(plan)
             elif plan.failpoint:
                 await until(lambda: not daemon.is_running, FAILPOINT_S, lambda: plan.how)
             else:
                 await asyncio.sleep(plan.after_s)
-            ended = time.time()
-            daemon.kill()
-        assert self.workers > 1 or daemon.exit_code == KILLED, daemon.said()
-        self.lives.append(Life(began, ended, plan.how if self.workers == 1 else "all"))
 
-    async def _lose_worker(self, plan: Plan, began: float) -> float:
-        """One worker dies as planned, and the others go on for a while; when it died."""
+        how = plan.how if self.workers == 1 else "all"
+        await self.live(how, body, PETREL_FAILPOINT=plan.failpoint)
+
+    async def _lose_worker(self, plan: Plan) -> None:
+        """One worker dies as planned, which ends a life; the others go on for a while."""
         daemon = self.loopback.daemon
         workers = daemon.children()
         how = plan.how
@@ -190,11 +201,11 @@ class Trial:
             how = plan.how if not plan.failpoint else f"{plan.how} not reached"
             os.kill(self.rng.choice(workers), signal.SIGKILL)
         died = time.time()
-        self.lives.append(Life(began, died, how))
+        self.lives.append(Life(self._began, died, how))
         await asyncio.sleep(self.rng.uniform(0.0, LIFE_S_MAX))
-        return died
+        self._began = died
 
-    async def _drain(self) -> None:
+    async def drain(self) -> None:
         """The last life: everything that waits is delivered or given up."""
         daemon = self.loopback.daemon
         began = time.time()

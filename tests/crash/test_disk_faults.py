@@ -1,0 +1,92 @@
+"""A disk that fails loses nothing: mail is refused for now, outcomes wait, and both recover.
+
+The faults come from a library before the C library (`faulty_disk.c`), so what is tested is
+the daemon, SQLite and their calls as they are.
+"""
+
+import errno
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mta.sim.load import inject
+from mta.sim.provider import Provider
+from tests.conftest import require
+from tests.crash.trial import DOMAINS, IN_FLIGHT_MAX, PROFILES, Trial
+from tests.e2e.daemon import until
+from tests.e2e.loopback import Loopback
+
+pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+
+WAIT_S = 60.0
+FAULT_S_MAX = 20.0
+"""A kill at the end of a fault finds outcomes that waited for the disk so long."""
+FAULTS = {
+    "an error of every write": ("write", errno.EIO),
+    "an error of every sync": ("sync", errno.EIO),
+    "read-only of a sudden": ("write", errno.EROFS),
+    "full": ("write", errno.ENOSPC),
+}
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    require("cc")
+    built = tmp_path_factory.mktemp("faulty") / "faulty_disk.so"
+    source = Path(__file__).with_name("faulty_disk.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", built, source, "-ldl"], check=True)
+    return built
+
+
+class Disk:
+    """What the disk of a daemon does at this moment."""
+
+    def __init__(self, spool, library, order):
+        self._order = order
+        self.environment = {
+            "LD_PRELOAD": str(library),
+            "FAULTY_DISK": str(spool),
+            "FAULTY_DISK_ORDER": str(order),
+        }
+        self.say("")
+
+    def say(self, text):
+        aside = self._order.with_suffix(".new")
+        aside.write_text(text)
+        aside.replace(self._order)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_disk_that_fails_for_a_while_and_at_a_death_loses_nothing(tmp_path, library, fault):
+    kind, number = FAULTS[fault]
+    async with Provider(PROFILES) as provider:
+        loopback = Loopback(tmp_path, provider.port)
+        trial = Trial(loopback, random.Random(1))
+        disk = Disk(loopback.spool, library, tmp_path / "order")
+
+        async def accepted(more):
+            wanted = len(trial.accepted) + more
+            await until(lambda: len(trial.accepted) > wanted, WAIT_S, loopback.told)
+
+        async def fails():
+            disk.say(f"{kind} {number}")
+            said = await inject(*loopback.address, messages=5, domains=DOMAINS)
+            assert (said.accepted, said.refused) == ([], 5)
+            assert loopback.daemon.is_running
+
+        async def life():
+            await accepted(50)
+            await fails()
+            disk.say("")
+            await accepted(50)
+            await fails()
+
+        await trial.live(fault, life, **disk.environment)
+        await trial.drain()
+    told = loopback.told()
+    assert "new mail is refused" in told
+    assert "all is well again" in told
+    balance = trial.balance(provider, settled_within_s=FAULT_S_MAX)
+    assert balance.problems(IN_FLIGHT_MAX) == []
