@@ -154,7 +154,7 @@ class Dialogue(asyncio.Protocol):
                 if self._transaction is None:
                     raise RemoteProtocolError(f"a reply nobody asked for: {reply}")
                 self._step(self._client.receive(reply))
-        except (RemoteProtocolError, LookupError) as error:
+        except RemoteProtocolError as error:
             self._break(f"protocol error in connection to {self.attempt.dsn_mta}: {error}")
 
     def _step(self, step: Next) -> None:

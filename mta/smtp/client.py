@@ -25,7 +25,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from mta.errors import LocalProtocolError
+from mta.errors import LocalProtocolError, RemoteProtocolError
 from mta.model.message import Content, Envelope, Recipient
 from mta.model.outcome import Stage
 from mta.model.reply import Reply
@@ -136,7 +136,9 @@ class Client:
         return b"".join([start, mail, *rcpts, b"DATA\r\n"])
 
     def receive(self, reply: Reply) -> Next:
-        """Take the next reply; LookupError if none is expected."""
+        """Take the next reply; RemoteProtocolError if none is expected."""
+        if not self._expected:
+            raise RemoteProtocolError(f"a reply nobody asked for: {reply}")
         stage = self._expected.popleft()
         result = self.result
         if stage is Stage.RSET:
