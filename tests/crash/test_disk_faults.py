@@ -90,3 +90,20 @@ async def test_a_disk_that_fails_for_a_while_and_at_a_death_loses_nothing(tmp_pa
     assert "all is well again" in told
     balance = trial.balance(provider, settled_within_s=FAULT_S_MAX)
     assert balance.problems(IN_FLIGHT_MAX) == []
+
+
+@pytest.mark.parametrize(("top", "taken"), [("", 0), ("sync-msg-create no\nsync-msg-update no", 5)])
+async def test_250_waits_for_the_sync_unless_the_operator_says_otherwise(
+    tmp_path, library, top, taken
+):
+    async with Provider() as provider:
+        loopback = Loopback(tmp_path, provider.port)
+        loopback.configure(top=top)
+        disk = Disk(loopback.spool, library, tmp_path / "order")
+        async with loopback.running(**disk.environment):
+            # The head of SQLite's log is synced once, whatever is set.
+            assert (await inject(*loopback.address, messages=1, domains=DOMAINS)).accepted
+            disk.say(f"sync {errno.EIO}")
+            said = await inject(*loopback.address, messages=5, domains=DOMAINS)
+            disk.say("")
+    assert (len(said.accepted), said.refused) == (taken, 5 - taken)

@@ -42,3 +42,14 @@ async def test_kills_under_load_lose_nothing(tmp_path, capsys, workers):
     assert balance.problems(workers * IN_FLIGHT_MAX) == []
     assert balance.accepted > 10 * kills, "hardly any load"
     assert trial.commands > kills / 2, "hardly any command was carried out"
+
+
+@uvloop_only
+async def test_without_the_sync_a_kill_loses_nothing_either(tmp_path):
+    """The kernel has what was written; only a death of the machine would lose it."""
+    rng = random.Random(SEED)
+    async with Provider(PROFILES) as provider:
+        loopback = Loopback(tmp_path, provider.port)
+        trial = Trial(loopback, rng, top="sync-msg-create no\nsync-msg-update no")
+        await trial.run(plans(3, rng))
+        assert trial.balance(provider).problems(IN_FLIGHT_MAX) == []
