@@ -64,4 +64,4 @@ docs: $(READY)    ## regenerate docs/reference from the declarations
 fmt: $(READY)     ## lay the code out
 	$(V)/ruff format -q . && $(V)/ruff check -q --fix .
 
-.PHONY: help run test check fmt-check lint types imports tidy unit e2e crash torture sim bench docs fmt
+.PHONY: help run test check fmt-check lint types imports tidy unit e2e crash torture sim fuzz bench docs fmt

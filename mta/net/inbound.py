@@ -156,7 +156,7 @@ class Inbound(SMTP):
         if not peer or not local:
             return None
         configuration = door.configuration
-        peer_ip = peer[0].removeprefix("::ffff:")
+        peer_ip = peer[0].removeprefix("::ffff:").partition("%")[0]
         name = self._listener.source
         session = Session(
             peer_ip=peer_ip,

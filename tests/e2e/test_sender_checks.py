@@ -35,6 +35,7 @@ twice.example. 60 IN TXT "v=spf1 -all"
 twice.example. 60 IN TXT "v=spf1 +all"
 1.0.0.127.in-addr.arpa. 60 IN PTR client.sender.example.
 client.sender.example. 60 IN A 127.0.0.1
+voids.example. 60 IN TXT "v=spf1 a:x.example a:y.example a:z.example ?all"
 2.0.0.127.in-addr.arpa. 60 IN PTR liar.example.
 liar.example. 60 IN A 192.0.2.1
 s1._domainkey.good.example. 60 IN TXT "v=DKIM1; k=rsa; p={PUBLIC[:200]}" "{PUBLIC[200:]}"
@@ -45,7 +46,7 @@ MESSAGE = b"From: <a@good.example>\r\nSubject: signed\r\n\r\nhello\r\n"
 @pytest.fixture
 async def loopback(tmp_path):
     with Nameserver(ZONE, port=0) as nameserver:
-        nameserver.servfail.add("silent.example")
+        nameserver.servfail |= {"silent.example", "4.0.0.127.in-addr.arpa"}
         async with Provider() as provider:
             opened = Loopback(tmp_path, provider.port)
             opened.provider = provider
@@ -112,7 +113,7 @@ async def codes(smtp, mail_from):
 
 
 async def test_senders_are_refused_as_the_directives_say(loopback):
-    loopback.configured("check-spf-inbound yes\ntrace-spf-check yes")
+    loopback.configured("check-spf-inbound yes")
     async with loopback.running() as daemon:
         async with client(loopback.address) as smtp:
             assert await codes(smtp, "a@good.example") == (250, "2.1.0")
@@ -120,28 +121,35 @@ async def test_senders_are_refused_as_the_directives_say(loopback):
             assert await codes(smtp, "a@nothing.example") == (250, "2.1.0")
             assert await codes(smtp, "a@bad.example") == (550, "5.7.23")
             assert await codes(smtp, "a@twice.example") == (550, "5.7.24")
+            assert await codes(smtp, "a@voids.example") == (550, "5.7.24")
             assert await codes(smtp, "a@silent.example") == (451, "4.7.24")
         loopback.configured(
             "check-spf-inbound yes\nreject-spf-check-fail no\nreject-spf-check-permerror no\n"
-            "reject-spf-check-temperror no"
+            "reject-spf-check-temperror no\ncheck-spf-inbound-max-void-lookups 3\n"
+            "check-iprev-inbound yes\ntrace-iprev-check yes\ntrace-spf-check yes"
         )
         assert (await daemon.command("reload")).code == 0
         async with client(loopback.address) as smtp:
             for name in ("bad", "twice", "silent"):
                 assert await codes(smtp, f"a@{name}.example") == (250, "2.1.0")
         head = await head_of(loopback, MESSAGE, "a@bad.example")
+        assert "spf=neutral" in await head_of(loopback, MESSAGE, "a@voids.example")
+    assert "(TXT bad.example: 1 strings)" in head
+    assert "(PTR 127.0.0.1: client.sender.example)" in head
     assert "spf=fail (all of bad.example) smtp.mailfrom=a@bad.example" in head
 
 
 async def test_clients_without_a_name_are_refused_where_that_is_wanted(loopback):
     loopback.configured(
-        "check-iprev-inbound yes\nreject-iprev-check-fail yes\nreject-iprev-check-permerror yes"
+        "check-iprev-inbound yes\nreject-iprev-check-fail yes\nreject-iprev-check-permerror yes\n"
+        "reject-iprev-check-temperror yes"
     )
     async with loopback.running():
         for source, expected in [
             ("127.0.0.1", (250, "2.1.0")),
             ("127.0.0.2", (550, "5.7.25")),
             ("127.0.0.3", (550, "5.7.25")),
+            ("127.0.0.4", (451, "4.7.25")),
         ]:
             async with client(loopback.address, source=source) as smtp:
                 assert await codes(smtp, "a@good.example") == expected

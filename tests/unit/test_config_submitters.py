@@ -104,6 +104,20 @@ def test_what_a_source_names_has_to_be_there(directive, what):
     assert what in only(f"<source 0/0>\n{directive}\n</source>\n", "error").message
 
 
+def test_limits_of_groups_and_what_listeners_take_from_the_top_level():
+    configuration = configured(
+        "smtp-await-slot yes\nsmtp-server-tls-ca-file ca.pem\nsmtp-listener 127.0.0.1:25\n"
+        "<smtp-listener 127.0.0.1:26>\nawait-slot no\ntls-ca-file /other.pem\n</smtp-listener>\n"
+        "<source-group g>\nmax-smtp-in 7\nreserved-smtp-in 3\n</source-group>\n"
+    )
+    group = configuration.submitters.groups["g"]
+    assert (group.max_smtp_in, group.reserved_smtp_in) == (7, 3)
+    assert [(one.await_slot, one.tls_ca_file) for one in configuration.listeners] == [
+        (True, "/etc/pmta/ca.pem"),
+        (False, "/other.pem"),
+    ]
+
+
 LISTENING = "smtp-listener 0.0.0.0:25 source=door\n<source door>\nalways-allow-relaying yes\n"
 
 
