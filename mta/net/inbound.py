@@ -230,11 +230,12 @@ class Inbound(SMTP):
     ) -> tuple[Step, bytes]:
         """Answer every whole command in the buffer; what is left of it."""
         replies: list[bytes] = []
+        at = 0  # What is answered is cut off once, not line by line.
         while True:
-            end = buffer.find(b"\n")
+            end = buffer.find(b"\n", at)
             if end < 0:
                 break
-            line, buffer = buffer[:end], buffer[end + 1 :]
+            line, at = buffer[at:end], end + 1
             if line[-1:] != b"\r":
                 replies.append(b"500 5.5.2 lines end with CRLF; closing\r\n")
                 self._writer.write(b"".join(replies))
@@ -247,16 +248,17 @@ class Inbound(SMTP):
             self._writer.write(b"".join(replies))
             replies.clear()
             if step is not Step.END:
-                reply, step, buffer = await self._perform(step, server, session, buffer)
+                reply, step, buffer = await self._perform(step, server, session, buffer[at:])
+                at = 0
                 if reply is not None:
                     replies.append(_octets(reply))
                 if step is Step.GO_ON:
                     continue
             self._writer.write(b"".join(replies))
-            return step, buffer
+            return step, buffer[at:]
         if replies:
             self._writer.write(b"".join(replies))
-        return Step.GO_ON, buffer
+        return Step.GO_ON, buffer[at:]
 
     async def _perform(
         self, step: Step, server: Server, session: Session, buffer: bytes
