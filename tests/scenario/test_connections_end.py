@@ -1,0 +1,74 @@
+"""A connection ends when its time is over, and its slot is another's only when it is closed."""
+
+import asyncio
+import random
+from contextlib import asynccontextmanager
+
+from mta.sim.loop import until
+from mta.sim.network import Network
+from mta.sim.node import Node
+from mta.sim.policy import LISTENER, Pace, Policy, QueueRules, VmtaRules
+from mta.sim.provider import Provider
+from mta.sim.submitter import Letter, submit
+from mta.sim.zone import Zone
+
+IP = "198.51.100.1"
+
+
+class Count:
+    """Connections of the daemon that are open, and the most there were."""
+
+    def __init__(self):
+        self.open = self.most = self.total = 0
+
+    def dialled(self, link):
+        if link.server[0] == IP:
+            self.open += 1
+            self.total += 1
+            self.most = max(self.most, self.open)
+
+    def hung_up(self, link):
+        self.open -= link.server[0] == IP
+
+    def sent(self, link, octets): ...
+
+    def heard(self, link, octets): ...
+
+
+@asynccontextmanager
+async def delivering(directory, rules, messages):
+    """A daemon and a provider that has taken that many messages."""
+    loop = asyncio.get_running_loop()
+    dice = random.Random(1)
+    count = Count()
+    network = loop.wiring = Network(loop, dice, count)
+    zone = Zone(dice)
+    zone.add("d.example", "MX", "10 mx.example.")
+    zone.add("mx.example", "A", IP)
+    policy = Policy(vmtas={"vmta1": VmtaRules(ips=("10.0.1.1",))}, domains={"d.example": rules})
+    node = Node(directory, network, zone, own=policy.own, say=lambda _: None)
+    async with Provider(host=IP, port=25) as provider:
+        await node.start(policy.text(str(directory)))
+        letters = [
+            Letter(
+                test_id=str(n), mail_from="a@b.example", rcpts=(f"u{n}@d.example",), vmta="vmta1"
+            )
+            for n in range(messages)
+        ]
+        assert len(await submit(LISTENER, letters)) == messages
+        assert await until(lambda: len(provider.journal) == messages, step_s=0.1, within_s=600)
+        yield count
+        await node.stop()
+
+
+async def test_an_idle_connection_is_closed_though_nothing_else_happens(tmp_path):
+    rules = QueueRules(connection_idle_timeout=30)
+    async with delivering(tmp_path, rules, 1) as count:
+        assert count.open == 1
+        assert await until(lambda: not count.open, step_s=1, within_s=32)
+
+
+async def test_no_connection_is_opened_before_another_one_s_quit_is_through(tmp_path):
+    rules = QueueRules(normal=Pace(connections=1), max_msg_per_connection=1)
+    async with delivering(tmp_path, rules, 5) as count:
+        assert (count.total, count.most) == (5, 1)
