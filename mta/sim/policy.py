@@ -4,6 +4,7 @@ The invariants are checked against these values, never against what the daemon m
 configuration.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -34,6 +35,11 @@ class QueueRules:
     backoff_retry_after: tuple[int, ...] = (3600,)
     retry_recipients_after: int = 600
     bounce_after: int = 4 * 86400
+    source_connections: int | None = None
+    """For each source address; so are the next two."""
+    source_msg_rate: Rate | None = None
+    source_connect_rate: Rate | None = None
+    rampup: int = 0
     max_msg_per_connection: int = 0
     max_rcpt_per_message: int = 1000
     connection_idle_timeout: int = 0
@@ -60,6 +66,10 @@ class QueueRules:
             f"max-rcpt-per-message {self.max_rcpt_per_message}",
             f"connection-idle-timeout {print_interval(self.connection_idle_timeout)}",
             f"backoff-to-normal-after {print_interval(self.backoff_to_normal_after)}",
+            f"source-ip-max-smtp-out 0/0 {self.source_connections or 'unlimited'}",
+            f"source-ip-max-msg-rate 0/0 {_rate(self.source_msg_rate)}",
+            f"source-ip-max-connect-rate 0/0 {_rate(self.source_connect_rate)}",
+            f"smtp-out-rampup-interval {print_interval(self.rampup)}",
             "smtp-pattern-list replies",
         ]
         if self.max_msg_per_connection:
@@ -83,6 +93,8 @@ class Policy:
     """One configuration."""
 
     total: int = 1000
+    host_connections: int | None = None
+    """To each address of a provider from each of ours: `ip-connection-limit`."""
     vmtas: dict[str, VmtaRules]
     domains: dict[str, QueueRules]
     """The global blocks; one for each domain there is."""
@@ -101,6 +113,15 @@ class Policy:
         """All addresses of the host."""
         return frozenset({LISTENER[0], *(ip for v in self.vmtas.values() for ip in v.ips)})
 
+    def scopes(self) -> Iterator[str]:
+        """Where connections are counted and a reload may change how many there may be."""
+        yield "total"
+        for name, vmta in self.vmtas.items():
+            yield name
+            for domain in self.domains:
+                yield f"{domain}/{name}"
+                yield from (f"{ip}@{domain}/{name}" for ip in vmta.ips)
+
     def text(self, directory: str) -> str:
         """The configuration file."""
         lines = [
@@ -109,6 +130,7 @@ class Policy:
             "sync-msg-create no",
             "sync-msg-update no",
             f"total-max-smtp-out {self.total}",
+            f"ip-connection-limit 0/0 {self.host_connections or 'unlimited'}",
             *_block("spool", f"{directory}/spool", []),
             *_block("acct-file", f"{directory}/acct.csv", ACCOUNTING),
             *_block("smtp-listener", ":".join(map(str, LISTENER)), []),

@@ -6,7 +6,7 @@ against what the wire has seen, not against the counters that gave it.
 
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mta import clock
 from mta.sim.findings import Findings
@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from mta.daemon.shard import Shard
     from mta.queues.queue import Queue
     from mta.units import Rate
+
+UNCHECKED: Final = frozenset(
+    {
+        "max-connect-rate",
+        "source-ip-max-smtp-out",
+        "source-ip-max-msg-rate",
+        "source-ip-max-connect-rate",
+        "ip-connection-limit",
+        "smtp-out-rampup-interval",
+    }
+)
+"""Reasons taken at their word; that the limit itself holds is checked on the wire."""
 
 
 class Rest:
@@ -109,7 +121,7 @@ class Rest:
             return wire.connections(scope) + opening >= wire.permitted(scope)
         if name == "disable-source-ip":
             return all(source.ip in queue.disabled for source in queue.sources)
-        return name == "max-connect-rate" and wire.pace(str(queue.key)).connect_rate is not None
+        return name in UNCHECKED
 
     def _queues_of(self, scope: str) -> "Iterator[Queue]":
         for queue in self._shard.scheduler.queues.values():

@@ -193,6 +193,10 @@ class _Author:
             backoff_retry_after=dice.choice(((HOUR_S,), (600, 2 * HOUR_S))),
             retry_recipients_after=dice.choice((300, 1800, 2 * HOUR_S)),
             bounce_after=dice.choice((3 * HOUR_S, 6 * HOUR_S, 12 * HOUR_S + HOUR_S // 2)),
+            source_connections=dice.choice((None, None, None, 1, 2)),
+            source_msg_rate=self._rate(1, 5, 20) if self._chance(0.2) else None,
+            source_connect_rate=self._rate(1, 5) if self._chance(0.2) else None,
+            rampup=dice.choice((0, 0, 0, 5, 60)),
             max_msg_per_connection=dice.choice((0, 0, 1, 5)),
             max_rcpt_per_message=dice.choice((1, 2, 1000)),
             connection_idle_timeout=dice.choice((0, 5, 60)),
@@ -227,6 +231,7 @@ class _Author:
             )
         return Policy(
             total=dice.choice((1, 3, 10, 1000)),
+            host_connections=dice.choice((None, None, 1, 2)),
             vmtas=vmtas,
             domains=domains,
             patterns=tuple(self._patterns()),

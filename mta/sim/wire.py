@@ -13,7 +13,7 @@ from typing import Final
 
 from mta.sim.findings import Findings
 from mta.sim.network import Link
-from mta.sim.policy import Pace, Policy
+from mta.sim.policy import Pace, Policy, QueueRules
 from mta.units import UNLIMITED, Rate
 
 DECISION_S: Final = 400.0
@@ -34,6 +34,8 @@ class _Client:
 
     queue: str = ""
     vmta: str = ""
+    scopes: list[str] = field(default_factory=list)
+    """Where it counts as a connection."""
     rcpts: list[str] = field(default_factory=list)
     began: float = 0.0
     is_content: bool = False
@@ -87,11 +89,7 @@ class Wire:
     def follow(self, policy: Policy) -> None:
         """Another configuration is in force; windows begin anew."""
         if hasattr(self, "policy"):
-            names = [
-                *self.policy.vmtas,
-                *(f"{d}/{v}" for d in self.policy.domains for v in self.policy.vmtas),
-            ]
-            for scope in ("total", *names):
+            for scope in self.policy.scopes():
                 self._remember(scope, self.permitted(scope))
         self.policy = policy
         self.forget()
@@ -115,8 +113,11 @@ class Wire:
 
     def pace(self, queue: str) -> Pace:
         """The limits of a queue in the mode it is in."""
+        return self._rules(queue).pace(self._mode_of(queue))
+
+    def _rules(self, queue: str) -> QueueRules:
         domain, _, vmta = queue.partition("/")
-        return self.policy.rules(domain, vmta).pace(self._mode_of(queue))
+        return self.policy.rules(domain, vmta)
 
     def connections(self, scope: str) -> int:
         """How many there are, or may be: it shows late which queue a shared host serves."""
@@ -128,6 +129,10 @@ class Wire:
         """The most connections permitted now."""
         if scope == "total":
             return self.policy.total
+        if ">" in scope:
+            return self.policy.host_connections or UNLIMITED
+        if "@" in scope:
+            return self._rules(scope.partition("@")[2]).source_connections or UNLIMITED
         if "/" in scope:
             return self.pace(scope).connections
         return self.policy.vmtas[scope].connections or UNLIMITED
@@ -154,22 +159,31 @@ class Wire:
         self._clients[link] = client
         client.vmta = self.policy.vmta_of(link.client[0])
         self._say(link, "connecting")
-        self._opened("total")
-        self._opened(client.vmta)
+        for scope in ("total", client.vmta, f"{link.client[0]}>{link.server[0]}"):
+            self._opened(client, scope)
         domain = self._domain_of(link.server[0])
         if domain:
             self._belongs(link, client, f"{domain}/{client.vmta}")
 
     def _belongs(self, link: Link, client: _Client, queue: str) -> None:
         client.queue = queue
-        self._opened(queue)
+        source = f"{link.client[0]}@{queue}"
+        self._opened(client, queue)
+        self._opened(client, source)
         openers = self._openers.setdefault(queue, set())
         if link.opener not in openers:  # else it tries its next host
             openers.add(link.opener)
             rate = self.pace(queue).connect_rate
             self._count(queue, self._openings, rate, self._now(), "max-connect-rate", DNS_S)
+            rules = self._rules(queue)
+            rate = Rate(1, rules.rampup) if rules.rampup else None
+            now, kept = self._now(), self._openings
+            self._count(f"{queue} in turn", kept, rate, now, "smtp-out-rampup-interval", DNS_S)
+            rate = rules.source_connect_rate
+            self._count(source, kept, rate, now, "source-ip-max-connect-rate", DNS_S)
 
-    def _opened(self, scope: str) -> None:
+    def _opened(self, client: _Client, scope: str) -> None:
+        client.scopes.append(scope)
         self.open[scope] += 1
         most = self._ceiling(scope)
         if self.open[scope] > most:
@@ -208,6 +222,9 @@ class Wire:
         at = client.began
         rate = self.pace(queue).msg_rate
         self._count(queue, self.attempts, rate, at, "max-msg-rate")
+        rate = self._rules(queue).source_msg_rate
+        source = f"{link.client[0]}@{queue}"
+        self._count(source, self.attempts, rate, at, "source-ip-max-msg-rate")
         vmta = self.policy.vmtas[client.vmta]
         self._count(client.vmta, self.attempts, vmta.msg_rate, at, "max-smtp-msg-rate")
 
@@ -251,9 +268,8 @@ class Wire:
         if client is None:
             return
         self._say(link, "closed")
-        for scope in ("total", client.vmta, client.queue):
-            if scope:
-                self.open[scope] -= 1
+        for scope in client.scopes:
+            self.open[scope] -= 1
         if client.is_unanswered or client.is_content:
             self.ambiguous.update(client.rcpts)
 
