@@ -171,6 +171,7 @@ class Parts:
     vmtas: dict[str, VirtualMtaSettings] = field(default_factory=dict)
     vmta_blocks: dict[str, Block] = field(default_factory=dict)
     vmta_domains: dict[str, DomainIndex] = field(default_factory=dict)
+    pool_blocks: dict[str, Block] = field(default_factory=dict)
     pools: dict[str, PoolSettings] = field(default_factory=dict)
     pool_domains: dict[str, DomainIndex] = field(default_factory=dict)
     pool_of: dict[str, str] = field(default_factory=dict)
@@ -230,6 +231,15 @@ class Configuration:
     def pool(self, name: str) -> PoolSettings | None:
         """The pool of that name."""
         return self._parts.pools.get(name.lower())
+
+    def cold_places(self, name: str) -> Mapping[str, Place]:
+        """Where each cold VirtualMTA of one was given, by its name in lower case."""
+        parts = self._parts
+        own = parts.vmta_blocks.get(name.lower())
+        of_pool = parts.pool_blocks.get(parts.pool_of.get(name.lower(), ""))
+        block = own if own is not None and own.entries.get("cold_virtual_mta") else of_pool
+        entries = block.entries.get("cold_virtual_mta", ()) if block is not None else ()
+        return {entry.value.lower(): entry.place for entry in entries}
 
     def pool_names(self) -> tuple[str, ...]:
         return tuple(pool.name for pool in self._parts.pools.values())

@@ -15,6 +15,7 @@ from mta.config.patterns import EVERY, network_of
 from mta.config.place import Place
 from mta.model.queue_key import DEFAULT_VMTA, QueueKey
 from mta.settings.directive import directives
+from mta.settings.lists import MxRollupDirectives
 from mta.settings.root import RootSettings
 from mta.settings.source import SourceSettings
 
@@ -63,6 +64,7 @@ def compare(old: Configuration, new: Configuration, queues: Iterable[QueueKey] =
         if change := _change(before, after):
             restart = declared[change.directive].needs_restart
             plan.top.append(change._replace(needs_restart=restart))
+    plan.top += _rollups(old, new)
     _vmtas(old, new, plan)
     _pools(old, new, plan)
     _sources(old, new, plan)
@@ -100,6 +102,23 @@ def _of_root(configuration: Configuration) -> Iterator[Explained]:
     for one in directives(RootSettings).values():
         value = getattr(configuration.root, one.attribute)
         yield Explained(one.name, one.printed(value), places.get(one.name), (), "")
+
+
+def _rollups(old: Configuration, new: Configuration) -> Iterator[Change]:
+    """Rollup queues that have other mail hosts."""
+    one = directives(MxRollupDirectives)["mx"]
+    places = {rule.queue: place for rule, place in reversed(new.parts.rollup_rules)}
+    for name in dict.fromkeys((*_rollup_names(old), *_rollup_names(new))):
+        before, after = (
+            one.printed(tuple(rule for rule, _ in parts.rollup_rules if rule.queue == name))
+            for parts in (old.parts, new.parts)
+        )
+        if before != after:
+            yield Change(one.name, before, after, places.get(name))
+
+
+def _rollup_names(configuration: Configuration) -> Iterator[str]:
+    return (rule.queue for rule, _ in configuration.parts.rollup_rules)
 
 
 def _vmtas(old: Configuration, new: Configuration, plan: Plan) -> None:

@@ -26,6 +26,7 @@ def finish(
                 f"there is a VirtualMTA {block.name}, too ({vmtas[name].place})",
                 hint="a pool needs a name of its own",
             )
+        parts.pool_blocks[name] = block
         members = tuple(block.values.get("virtual_mta", ()))
         if not members:
             diagnostics.warning(block.place, f"pool {block.name} has no virtual-mta")

@@ -31,8 +31,7 @@ def end(key: QueueKey, router: "Router") -> QueueKey:
 def place(directive: str, key: QueueKey, configuration: "Configuration") -> str:
     """Where a directive that sends mail of a queue elsewhere is written, as `file:line`."""
     if directive == MX:
-        rules = configuration.parts.rollup_rules
-        return str(rules[0][1]) if rules else ""
+        return next((str(at) for _, at in configuration.parts.rollup_rules), "")
     found = configuration.domain_places(key).get(directive)
     return str(found) if found else ""
 
@@ -64,10 +63,14 @@ def _steps(
 
 
 def _step(at: QueueKey, edge: Edge, configuration: "Configuration") -> Redirection:
+    target = edge.targets[0]
+    rules = configuration.parts.rollup_rules
+    lines = [line for rule, line in rules if rule.queue == target.domain]
+    is_mx = edge.directive == MX and lines
     return Redirection(
         directive=edge.directive,
-        value=_value(at, edge.directive, configuration, edge.targets[0]),
-        place=place(edge.directive, at, configuration),
+        value=_value(at, edge.directive, configuration, target),
+        place=str(lines[0]) if is_mx else place(edge.directive, at, configuration),
         targets=edge.targets,
     )
 
@@ -79,13 +82,13 @@ def _cold(key: QueueKey, router: "Router", configuration: "Configuration") -> It
         return
     printed = directives(DomainSettings)[COLD_LIMIT].printed(limits)
     where = place(COLD_LIMIT, key, configuration)
-    given = configuration.vmta_places(key.vmta).get(COLD)
+    given = configuration.cold_places(key.vmta)
     for count, limit in router.colds(key):
         left = max(0, limit - count.messages)
         yield Redirection(
             directive=COLD,
             value=count.cold,
-            place=str(given) if given else "",
+            place=str(given.get(count.cold.lower(), "")),
             targets=(QueueKey(key.domain, count.cold),),
             note=f"{count.messages} of {limit} messages today, {left} left; day "
             f"{count.position + 1} of {COLD_LIMIT} {printed}{f' ({where})' if where else ''}",

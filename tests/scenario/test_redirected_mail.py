@@ -423,3 +423,21 @@ async def test_explain_says_what_is_ignored_and_what_is_gone(tmp_path):
         some.node.reload(text[: text.index("<virtual-mta c>")])
         _, told = await explained(some, "one.example/c")
         assert told[1].startswith("But         virtual-mta c: it is not in the configuration any")
+
+
+async def test_a_pool_has_cold_virtual_mtas_and_can_be_rerouted_to(tmp_path):
+    async with world(tmp_path) as some:
+        extra = "<virtual-mta-pool p>\nvirtual-mta b\ncold-virtual-mta c\n</virtual-mta-pool>"
+        text = some.text(extra, a="reroute-to-virtual-mta p", b="max-cold-virtual-mta-msg 1/d")
+        await some.node.start(text)
+        await some.send(2, vmta="b")
+        await some.send(1, vmta="a")
+        await some.delivered(3)
+        _, told = await explained(some, "one.example/b")
+        line = text.splitlines().index("cold-virtual-mta c") + 1
+        assert told[1].startswith(
+            f"Some go to  one.example/c: cold-virtual-mta c (sim.conf:{line}): 1 of 1 messages"
+        )
+        await some.node.stop()
+        found = sorted((row["queue"], row["vmtaPool"]) for row in some.rows())
+        assert found == [("one.example/b", ""), ("one.example/b", "p"), ("one.example/c", "")]

@@ -128,3 +128,12 @@ def test_a_file_that_cannot_be_used_has_no_plan(files, capsys):
     said = capsys.readouterr().err
     assert f"{new}:1:1" in said
     assert "1 more" in said
+
+
+def test_a_rollup_queue_with_other_hosts_is_told():
+    rollup = "<mx-rollup-list>\nmx mx1.a.com a.rollup\n{}</mx-rollup-list>\n"
+    found = plan(rollup.format(""), rollup.format("mx mx2.a.com a.rollup\nmx mx.b.com b.rollup\n"))
+    assert [change[:3] for change in found.top] == [
+        ("mx", "mx1.a.com a.rollup", "mx1.a.com a.rollup, mx2.a.com a.rollup"),
+        ("mx", '""', "mx.b.com b.rollup"),
+    ]
