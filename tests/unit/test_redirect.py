@@ -18,13 +18,14 @@ class Site:
         self.configuration = configured(VMTAS + text)
         self.rolled_up = rolled_up or {}
         self.backoff = {QueueKey.parse(name) for name in backoff}
+        self.unknown = set()
         self.loops = []
         rules = [rule for rule, _ in self.configuration.parts.rollup_rules]
         self.redirects = Redirects(
             self.configuration,
             RollupList(rules),
             rolled_up=lambda domain: self.rolled_up.get(domain, ""),
-            in_backoff=lambda key: key in self.backoff,
+            in_backoff=lambda key: None if key in self.unknown else key in self.backoff,
             on_loop=self.loops.append,
         )
 
@@ -152,6 +153,17 @@ def test_a_reroute_is_in_force_although_its_target_gives_back_in_backoff():
     site = Site(text, backoff=["x.com/b"])
     assert site.end("x.com/a") == "x.com/b"
     assert site.end("x.com/b") == "x.com/b"
+
+
+def test_a_queue_of_another_shard_might_give_back_so_it_gets_nothing():
+    text = of_vmta("a", "backoff-reroute-to-virtual-mta b")
+    text += of_vmta("b", "backoff-reroute-to-virtual-mta a")
+    site = Site(text, backoff=["x.com/a"])
+    site.unknown = {QueueKey("x.com", "b")}
+    assert site.end("x.com/a") == "x.com/a"
+    site = Site(of_vmta("a", "backoff-reroute-to-virtual-mta b"), backoff=["x.com/a"])
+    site.unknown = {QueueKey("x.com", "b")}
+    assert site.end("x.com/a") == "x.com/b"
 
 
 def test_rollup_comes_after_queue_to_and_before_reroute():
