@@ -35,8 +35,16 @@ class _Known(NamedTuple):
 class Rollups:
     """The mx-rollup-list of one configuration, and the domains it was asked for."""
 
-    def __init__(self, resolver: "Resolver", rules: Iterable[RollupRule] = ()) -> None:
-        self.list = RollupList(rules)
+    def __init__(
+        self, resolver: "Resolver", rules: Iterable[RollupRule] = (), *, shards: int = 1
+    ) -> None:
+        """With several shards, queues with `rollup-by-ip` take nothing.
+
+        None would know whose hosts another lent to such a queue.
+        """
+        given = list(rules)
+        by_ip = {rule.queue for rule in given if rule.by_ip} if shards > 1 else ()
+        self.list = RollupList(rule for rule in given if rule.queue not in by_ip)
         self._resolver = resolver
         self._known: OrderedDict[str, _Known] = OrderedDict()
 

@@ -118,10 +118,10 @@ class Router:
         return [one.name for one in found if one is not None and one is not vmta]
 
     def _tell(self, loop: Loop) -> None:
-        directive = self._configuration.domain_places(loop.key).get(loop.directive)
-        place = f" ({directive})" if directive else ""
+        place = self._configuration.domain_places(loop.key).get(loop.directive)
+        written = f" ({place})" if place else ""
         self._log(
-            f"error: {loop.directive} of {loop.key}{place} comes back to where it begins; "
+            f"error: {loop.directive} of {loop.key}{written} comes back to where it begins; "
             "it is ignored, and the mail stays"
         )
 

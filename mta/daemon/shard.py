@@ -106,7 +106,7 @@ class Shard:
         self.heads = Heads(configuration)
         self.signer = Signer(configuration, self._threads, self.log)
         rules = [rule for rule, _ in configuration.parts.rollup_rules]
-        self.rollups = Rollups(self.resolver, rules)
+        self.rollups = Rollups(self.resolver, rules, shards=self.shards)
         self.hosts = HostFinder(self.resolver, self.own, self.rollups)
         patterns = [
             (pattern, category) for pattern, category, _ in configuration.bounce_category_patterns

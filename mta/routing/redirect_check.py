@@ -37,6 +37,12 @@ def _check_rollups(configuration: Configuration, diagnostics: Diagnostics) -> No
     for rule, place in rules:
         queue = rollup.queue(rule.queue)
         assert queue is not None
+        if rule.by_ip and configuration.root.workers != 1:
+            diagnostics.warning(
+                place,
+                f"mx {rule.pattern}: with several workers rollup-by-ip rolls nothing up",
+                hint=f"use `workers 1`, or give <domain {rule.queue}> smtp-hosts instead",
+            )
         if not rule.is_wildcard or queue.by_ip:
             if not rule.is_wildcard and queue.has_wildcard:
                 text = f"{rule.queue} has wildcards, too, so this is one of several hosts"

@@ -47,6 +47,11 @@ def test_a_wildcard_without_hosts_rolls_nothing_up():
     assert "x.rollup has no smtp-hosts in VirtualMTA {default}" in line
 
 
+def test_rollup_by_ip_is_for_one_worker():
+    (line,) = told(rollup("*.x.com x.rollup rollup-by-ip") + "workers 2\n")
+    assert line == "warning: mx *.x.com: with several workers rollup-by-ip rolls nothing up"
+
+
 def test_a_queue_without_a_way_out_is_told():
     (line,) = told(of_domain("x.com", "queue-to x.queue"))
     assert line.startswith("warning: queue-to x.queue: there is no such domain")

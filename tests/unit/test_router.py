@@ -7,6 +7,7 @@ from mta.daemon.router import Router
 from mta.model.queue_key import QueueKey
 from mta.net.resolver import Resolver
 from mta.routing.cold import ColdCounts
+from mta.settings.kinds import ROLLUP_RULE
 from tests.texts import configured
 
 WARM = (
@@ -65,3 +66,13 @@ async def test_several_shards_together_let_no_more_through():
         ends = [some.end(QueueKey("x.com", "w"), "", {})[0].vmta for _ in range(9)]
         taken += ends.count("c")
     assert taken == 7
+
+
+def test_with_several_shards_no_queue_borrows_hosts():
+    rules = [
+        ROLLUP_RULE.parse(line) for line in ("*.a.com a.rollup rollup-by-ip", "m.b.com b.rollup")
+    ]
+    assert Rollups(Resolver(), rules).list.queue("a.rollup")
+    rolled = Rollups(Resolver(), rules, shards=2).list
+    assert rolled.queue("a.rollup") is None
+    assert rolled.queue("b.rollup")
