@@ -21,7 +21,7 @@ from mta.config.patterns import (
     network_of,
 )
 from mta.config.place import Place
-from mta.config.submitters import Submitters
+from mta.config.submitters import AUTH, Submitters
 from mta.model.domain_key import DomainKey
 from mta.model.queue_key import QueueKey
 from mta.model.reply_rule import ReplyRule
@@ -35,8 +35,6 @@ from mta.units import UNLIMITED, DataRate, Rate
 
 CACHED_QUEUES_MAX = 200_000
 CACHED_SOURCES_MAX = 20_000
-AUTH = "{auth}"
-"""The source of users who are given none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,8 @@ from mta.model.secret import ClearSecret, ScramSecret, Secret, parse_secret
 from mta.settings.kinds import unquote
 from mta.units import UNLIMITED
 
+AUTH: Final = "{auth}"
+"""The source of users who are given none."""
 ALIAS_TARGETS_MAX: Final = 1000
 """Addresses that one alias stands for; more is a mailing list."""
 ALIAS_DEPTH_MAX: Final = 10
@@ -30,7 +32,7 @@ class SmtpUser:
     secret: Secret | None = None
     certificate: str = ""
     """A PEM file with the certificate that says it is this user, or empty."""
-    source: str = "{auth}"
+    source: str = AUTH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +181,7 @@ class Builder:
             name=block.name,
             secret=secret,
             certificate=certificate,
-            source=values.get("source", "") or "{auth}",
+            source=values.get("source", "") or AUTH,
         )
 
     def _secret(self, block: Block, password: str) -> Secret | None:

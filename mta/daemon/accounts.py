@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mta import clock
+from mta.config.submitters import AUTH
 from mta.model.reply import Reply
 from mta.model.secret import (
     SALT_OCTETS,
+    SCRAM_ITERATIONS,
     ClearSecret,
     ScramSecret,
     ScryptSecret,
@@ -125,7 +127,7 @@ class Accounts:
     def admit(self, session: "Session", user: str) -> None:
         """The client is that user, and its source holds from now on."""
         account = self._users.get(user)
-        source = account.source if account is not None else "{auth}"
+        source = account.source if account is not None else AUTH
         configuration, listener = self._configuration, session.listener.source
         session.user = user
         session.source = configuration.source(session.peer_ip, listener, source)
@@ -150,7 +152,9 @@ class Accounts:
         if isinstance(secret, ClearSecret):
             found = self._scram[user] = scram_of(secret.text, salt)
             return found
-        return ScramSecret(4096, salt, secrets.token_bytes(32), secrets.token_bytes(32))
+        decoy = self._decoy
+        iterations = decoy.iterations if isinstance(decoy, ScramSecret) else SCRAM_ITERATIONS
+        return ScramSecret(iterations, salt, secrets.token_bytes(32), secrets.token_bytes(32))
 
     def named_by(self, certificate: bytes) -> str:
         """The user whose certificate it is; empty if it is nobody's."""

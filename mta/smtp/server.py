@@ -147,6 +147,7 @@ class Server:
         """Go by the rules of another source from now on."""
         self._settings = settings
         self._rcpts_max = min(self._rcpts_configured_max, settings.max_rcpt_per_message)
+        self._suffix = self._domain_suffix if settings.auto_qualify_domain else ""
 
     @property
     def is_in_exchange(self) -> bool:
@@ -165,7 +166,7 @@ class Server:
                 return Reply(421, ("4.7.0 too many errors; closing",)), Step.END
             return self.answered(error.reply)
         if isinstance(answer, Reply):
-            return self.answered(answer)
+            return (answer, Step.GO_ON) if answer.code < 400 else self.answered(answer)
         match answer:
             case Step.END:
                 return Reply(221, (f"2.0.0 {self._host_name} says goodbye",)), answer
@@ -274,7 +275,7 @@ class Server:
             raise CommandError(503, "5.5.1 a sender was given already; RSET begins again")
         settings = self._settings
         mail = command.parse_mail(
-            rest, smtputf8_allowed=settings.allow_smtputf8, suffix=self._suffix()
+            rest, smtputf8_allowed=settings.allow_smtputf8, suffix=self._suffix
         )
         if mail.size > settings.max_message_size:
             size = settings.max_message_size
@@ -302,7 +303,7 @@ class Server:
             rest,
             smtputf8=self.mail.smtputf8,
             domain=self._host_name,
-            suffix=self._suffix(),
+            suffix=self._suffix,
             accepts_invalid=settings.accept_invalid_recipients,
         )
         refusal = self._policy.rcpt(self.mail, rcpt)
@@ -310,9 +311,6 @@ class Server:
             return refusal
         self.rcpts.append(rcpt)
         return _RECIPIENT_OK
-
-    def _suffix(self) -> str:
-        return self._domain_suffix if self._settings.auto_qualify_domain else ""
 
     def _data(self, rest: str) -> Reply | Step:
         if rest:
