@@ -68,6 +68,7 @@ def compare(old: Configuration, new: Configuration, queues: Iterable[QueueKey] =
     _vmtas(old, new, plan)
     _pools(old, new, plan)
     _sources(old, new, plan)
+    _keys(old, new, plan)
     plan.stranded = [key for key in held if new.vmta(key.vmta) is None]
     for label, key in [*((str(key), key) for key in held), *_representatives(old, new)]:
         if old.vmta(key.vmta) is None or new.vmta(key.vmta) is None:
@@ -155,6 +156,21 @@ def _sources(old: Configuration, new: Configuration, plan: Plan) -> None:
             if texts[0] != texts[1]:
                 change = Change(one.name, texts[0], texts[1], block.place_of(one.attribute))
                 plan.changed.append((f"source {name}", change))
+
+
+def _keys(old: Configuration, new: Configuration, plan: Plan) -> None:
+    """The domain-keys of pools, and of lists that a message may name."""
+    before, after = old.parts.domain_key_lists, new.parts.domain_key_lists
+    _names(plan, "domain-key-list", tuple(before), tuple(after))
+    for what, olds, news, names in (
+        ("domain-key-list", before, after, before.keys() & after.keys()),
+        ("pool", old.parts.pool_domain_keys, new.parts.pool_domain_keys,
+         old.parts.pools.keys() & new.parts.pools.keys()),
+    ):  # fmt: skip
+        for name in sorted(names):
+            was, will = (", ".join(map(str, keys.get(name, ()))) or '""' for keys in (olds, news))
+            if was != will:
+                plan.changed.append((f"{what} {name}", Change("domain-key", was, will, None)))
 
 
 def _source_blocks(configuration: Configuration) -> dict[str, Block]:

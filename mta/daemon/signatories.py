@@ -13,6 +13,7 @@ from os import cpu_count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mta import clock, ids
+from mta.daemon.intake import X_DKIM_KEY
 from mta.settings import dkim_kinds
 from mta.signing import identity, keys
 from mta.signing.canonical import fields
@@ -31,7 +32,9 @@ CHOICES_MAX: Final = 50_000
 """Identities for which a key was looked up."""
 MESSAGE_KEYS_MAX: Final = 64
 """Keys that came with messages and are remembered, so that they are parsed once."""
-X_DKIM_KEY: Final = b"x-dkim-key"
+REFUSALS_MAX: Final = 256
+REFUSED_AGAIN_S: Final = 60.0
+"""How long the same refusal of another message is not logged again."""
 
 
 class Chosen(NamedTuple):
@@ -100,6 +103,7 @@ class Signatories:
         self._choices: dict[tuple[_Rule, str, Options], Chosen] = {}
         self._choices_version = 0
         self._message_keys: dict[bytes, keys.PrivateKey] = {}
+        self._refusals: dict[str, float] = {}
 
     async def choose(
         self, plan: Plan, envelope: "Envelope", found: "Sequence[Field]", own: bytes
@@ -233,7 +237,14 @@ class Signatories:
         return key
 
     def _refused(self, envelope: "Envelope", name: str, why: str) -> None:
-        self._log(f"message {ids.printed(envelope.message_id)}: {name} is refused: {why}")
+        now = clock.now()
+        text = f"{name} is refused: {why}"
+        if now < self._refusals.get(text, 0.0):
+            return
+        if len(self._refusals) >= REFUSALS_MAX:
+            self._refusals.clear()
+        self._refusals[text] = now + REFUSED_AGAIN_S
+        self._log(f"message {ids.printed(envelope.message_id)}: {text}")
 
 
 NOT_ASKED: Final = Chosen(None, (), "")

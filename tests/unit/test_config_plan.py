@@ -137,3 +137,16 @@ def test_a_rollup_queue_with_other_hosts_is_told():
         ("mx", "mx1.a.com a.rollup", "mx1.a.com a.rollup, mx2.a.com a.rollup"),
         ("mx", '""', "mx.b.com b.rollup"),
     ]
+
+
+def test_keys_of_pools_and_lists_are_compared():
+    pool = VMTA.format("a", 3) + "<virtual-mta-pool p>\nvirtual-mta a\n{}</virtual-mta-pool>\n"
+    key_list = "<domain-key-list l>\n{}</domain-key-list>\n"
+    key = "domain-key s1,example.com,/k.pem\n"
+    found = plan(pool.format("") + key_list.format(""), pool.format(key) + key_list.format(key))
+    assert [(what, c.directive, c.after) for what, c in found.changed] == [
+        ("domain-key-list l", "domain-key", "s1,example.com,/k.pem"),
+        ("pool p", "domain-key", "s1,example.com,/k.pem"),
+    ]
+    assert plan("", key_list.format(key)).appear == ["domain-key-list l"]
+    assert plan(key_list.format(key), "\n\n" + key_list.format(key)).is_empty

@@ -434,3 +434,11 @@ async def test_check_says_that_nothing_is_signed_without_keys(site):
     assert any("signs nothing" in message for message in checked(site("")))
     source = "<source {x}>\nprocess-x-dkim-key yes\n</source>"
     assert not any("signs nothing" in message for message in checked(site(source)))
+
+
+async def test_the_same_refusal_is_logged_once_in_a_while(site):
+    opened = site(GLOBAL)
+    for _ in range(3):
+        await opened.signed(dkim_options="z=1")
+    await opened.signed(dkim_options="z=2")
+    assert len(opened.logged) == 2
