@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
+
 from mta import clock, ids
 from mta.daemon.signatories import Plan, Signatories, Threads
 from mta.model.message import Content, FileContent
@@ -39,6 +41,8 @@ INLINE_OCTETS_MAX: Final = 64 << 10
 """A body up to this size is hashed on the event loop if no RSA operation needs a thread."""
 CHUNK_OCTETS: Final = 256 << 10
 """How much of a large body is in memory at once."""
+UNSIGNED: Final = (OSError, ValueError, UnsupportedAlgorithm, InternalError)
+"""What may go wrong with a file, a key, or a hash that this host's OpenSSL refuses."""
 PREFIXES: Final = (("dkim", "dkim_"), ("second-dkim", "second_dkim_"))
 
 
@@ -116,7 +120,7 @@ class Signer:
                     start,
                     now,
                 )
-        except (OSError, ValueError) as error:
+        except UNSIGNED as error:
             self._log(f"message {ids.printed(envelope.message_id)} is sent unsigned: {error}")
             return head
         return Head(octets + head.octets, head.skip)

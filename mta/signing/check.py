@@ -16,8 +16,9 @@ def check_signing(configuration: Configuration) -> tuple[Diagnostic, ...]:
     """Warnings about key files and dkim-* directives; nothing here keeps mail from flowing."""
     diagnostics = Diagnostics()
     _keys(configuration, diagnostics)
+    has_keys = _has_keys(configuration)
     for block in _domain_blocks(configuration):
-        _block(configuration, block, diagnostics)
+        _block(block, diagnostics, has_keys=has_keys)
     return diagnostics.in_order()
 
 
@@ -51,11 +52,11 @@ def _domain_blocks(configuration: Configuration) -> Iterator[Block]:
         yield from index
 
 
-def _block(configuration: Configuration, block: Block, diagnostics: Diagnostics) -> None:
+def _block(block: Block, diagnostics: Diagnostics, *, has_keys: bool) -> None:
     for prefix in ("dkim", "second_dkim"):
         directive = prefix.replace("_", "-")
         sign, algorithm = f"{prefix}_sign", f"{prefix}_algorithm"
-        if block.values.get(sign, "no") != "no" and not _has_keys(configuration):
+        if block.values.get(sign, "no") != "no" and not has_keys:
             diagnostics.warning(
                 block.place_of(sign) or block.place,
                 f"{directive}-sign {block.values[sign]} signs nothing: there is no domain-key",

@@ -31,6 +31,8 @@ NEVER_SIGNED: Final = frozenset(
     {"return-path", "received", "comments", "keywords", "bcc", "resent-bcc", "dkim-signature"}
 )
 """RFC 6376 §5.4.1, and what is taken out or put in on the way."""
+NAMES_MAX: Final = 1000
+"""Names of fields that were looked at; mail has some hundreds."""
 LINE_MAX: Final = 76
 _DQP = re.compile(rb"[^A-Za-z0-9!#$%&'*+/?^_`{|}~.-]")
 
@@ -114,7 +116,7 @@ class SignatureForm:
         """Whether fields of a lower-case name are signed."""
         judged = self._judged.get(name)
         if judged is None:
-            if len(self._judged) >= 4096:
+            if len(self._judged) >= NAMES_MAX:
                 self._judged.clear()
             judged = self._judged[name] = self._judge(name.decode("latin-1"))
         return judged
@@ -124,12 +126,7 @@ class SignatureForm:
             return False
         if name in USUAL_FIELDS:
             return True
-        return any(
-            re.search(one[1:-1], name, re.IGNORECASE)
-            if one.startswith("/")
-            else one.lower() == name
-            for one in self.headers
-        )
+        return any(_matches(one, name) for one in self.headers)
 
     def select(self, fields: Sequence[Field]) -> list[Field]:
         """The fields to sign, in the order of h=: those of one name from the last to the first."""

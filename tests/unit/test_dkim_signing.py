@@ -5,6 +5,7 @@ import re
 
 import dkim
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from mta.config.load import load
 from mta.daemon.signatories import Threads
@@ -442,3 +443,15 @@ async def test_the_same_refusal_is_logged_once_in_a_while(site):
         await opened.signed(dkim_options="z=1")
     await opened.signed(dkim_options="z=2")
     assert len(opened.logged) == 2
+
+
+async def test_what_cannot_be_signed_is_sent_unsigned_and_logged(site, monkeypatch):
+    opened = site(GLOBAL)
+    await opened.signed()
+
+    def refuse(*_):
+        raise UnsupportedAlgorithm("this hash is not allowed here")
+
+    monkeypatch.setattr(keys.PrivateKey, "sign", refuse)
+    assert await opened.signed() == MESSAGE
+    assert opened.logged == ["message 0000000020 is sent unsigned: this hash is not allowed here"]
