@@ -2,7 +2,7 @@
 
 First the cost of signing a message of 50 KB with RSA-2048, in turns with the RSA operation
 alone on the same thread. Then messages a second, in at one end and signed out at the other,
-as a share of what `openssl speed` makes of RSA-2048 on all cores at the same time of day, and
+as a share of what `openssl speed` makes of RSA-2048 on all cores just before and after, and
 beside Postfix with OpenDKIM as its milter.
 
     python -m benchmarks.dkim [--quick] [--only petrel,postfix] [--sizes 5,50]
@@ -13,7 +13,6 @@ import contextlib
 import functools
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -137,26 +136,37 @@ def main() -> int:
 
 
 def table(size: int, key: Path, servers: list[str], rounds: int, divisor: int) -> None:
+    """Each run stands between two of openssl, as what else the machine does changes."""
     results: dict[str, list[throughput.Result]] = {}
-    speeds = []
+    speeds: dict[str, list[float]] = {}
     for _ in range(rounds):
-        speeds.append(openssl_rate(3))
+        before = openssl_rate(3)
         for server in servers:
-            if server == "postfix" and not (shutil.which("postfix") and Path(OPENDKIM).exists()):
+            if server == "postfix" and not Path(OPENDKIM).exists():
                 print("  postfix left out: Debian's packages postfix and opendkim are missing")
                 continue
             run = functools.partial(SERVERS[server], key)
             if not results.get(server):
                 assert b"DKIM-Signature:" in throughput.sample(run, size), f"{server} does not sign"
+                before = openssl_rate(3)
             messages = (12000 if server == "petrel" else 3000) // (1 if size < 20 else 2)
             one = throughput.measure(run, size, messages // divisor)
+            after = openssl_rate(3)
             results.setdefault(server, []).append(one)
-    speed = sorted(speeds)[len(speeds) // 2]
-    print(f"\n{size} KB        msg/s   of openssl's {speed:.0f}/s   accepted/s   CPU us/msg")
+            speeds.setdefault(server, []).append((before + after) / 2)
+            before = after
+    print(f"\n{size} KB        msg/s   openssl/s   share   accepted/s   CPU us/msg")
     for server, found in results.items():
-        one = throughput.median(found)
+        shares = sorted(
+            (
+                (one.rate / speed, one, speed)
+                for one, speed in zip(found, speeds[server], strict=True)
+            ),
+            key=lambda row: row[0],
+        )
+        share, one, speed = shares[len(shares) // 2]
         print(
-            f"  {server:<10}{one.rate:>9.0f}{one.rate / speed:>18.0%}"
+            f"  {server:<10}{one.rate:>9.0f}{speed:>12.0f}{share:>8.0%}"
             f"{one.accepted_rate:>13.0f}{one.cpu_us:>13.0f}",
             flush=True,
         )
