@@ -145,7 +145,7 @@ class Signatories:
                 self._choices[choice] = known
         for path in known.paths:
             if self._ring.is_to_be_checked(path, clock.now()):
-                self._threads.keys.submit(self._check, path)
+                _ = self._loop.run_in_executor(self._threads.keys, self._check, path)
         return known
 
     async def _look_up(self, plan: Plan, asked: str, options: Options) -> Chosen:
