@@ -80,7 +80,7 @@ class Delivery:
         self._loop = asyncio.get_running_loop()
         self._lines = Lines(tasks)
         self._ledger = Ledger(context, spool)
-        self.giving_up = GivingUp(scheduler, spool, self._ledger, self.kick)
+        self.giving_up = GivingUp(scheduler, spool, self._ledger, self.kick, context.log)
         self._pages = Pages(scheduler, spool, self._ledger, self.giving_up, self.kick, context.log)
         self._mover = Mover(context, scheduler, spool, self.kick)
         self._kicked = False
@@ -141,6 +141,8 @@ class Delivery:
                 self._lines.start(self._pages.read_priorities(queue))
             case actions.Expire(queue, recipients):
                 self.giving_up.bounce(queue, recipients, local.EXPIRED, now)
+            case actions.Sweep(queue):
+                self._lines.start(self.giving_up.sweep(queue))
             case actions.BounceQueue(queue, reply):
                 self._lines.start(
                     self.giving_up.bounce_queue(queue, replies.bounce_of_queue(reply))

@@ -1,5 +1,6 @@
 """Gives up recipients that are in no transaction: one queue's, or a whole queue at once."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 from mta import clock
 from mta.bounces import local
 from mta.daemon.ledger import NO_ATTEMPT, Ledger
+from mta.errors import SpoolError
 from mta.model.outcome import Bounced
 
 if TYPE_CHECKING:
@@ -30,11 +32,15 @@ class GivingUp:
         spool: "Spool",
         ledger: Ledger,
         kick: Callable[[], None],
+        log: Callable[[str], None],
     ) -> None:
         self._scheduler = scheduler
         self._spool = spool
         self._ledger = ledger
         self._kick = kick
+        self._log = log
+        self._sweeping = asyncio.Lock()
+        """One queue is swept at a time: a sweep reads much, and none is in a hurry."""
 
     def bounce(
         self,
@@ -63,13 +69,45 @@ class GivingUp:
                 self.bounce(connection.queue, [recipient], outcome(recipient), now)
         self._scheduler.closed(connection, now)
 
+    async def sweep(self, queue: "Queue") -> None:
+        """Give up what is too old in a queue, wherever it is."""
+        oldest = 0.0
+        async with self._sweeping:
+            try:
+                found = await self._spool.ages.oldest(queue.key)
+                after = queue.settings.bounce_after
+                if found is not None and found + after <= clock.now() and not queue.frozen:
+                    async with self.frozen([queue]) as busy:
+                        await self._expire(queue, busy)
+                    found = await self._spool.ages.oldest(queue.key)
+                oldest = float("inf") if found is None else found
+            except SpoolError as error:
+                self._log(f"cannot look for old mail of queue {queue.key}: {error}")
+        self._scheduler.swept(queue, oldest)
+
+    async def _expire(self, queue: "Queue", busy: set[int]) -> None:
+        now = clock.now()
+        ages = self._spool.ages
+        bounds = await ages.bounds(queue.key, now - queue.settings.bounce_after)
+        after = None
+        while True:
+            page = await ages.older(queue.key, bounds, after, BOUNCE_PAGE)
+            old = [r for r in page if r.recipient_id not in busy and queue.expires_at(r) <= now]
+            self.bounce(queue, old, local.EXPIRED, now)
+            if len(page) < BOUNCE_PAGE:
+                return
+            after = (page[-1].priority, page[-1].due, page[-1].recipient_id)
+
     async def bounce_queue(self, queue: "Queue", outcome: Bounced) -> None:
         """Bounce everything a queue holds that is in no transaction this moment."""
         if queue.frozen:
             return  # Another reply said the same a moment ago, or an operator is at it.
-        async with self.frozen([queue]) as busy:
-            for priority in await self._spool.priorities(queue.key):
-                await self._bounce_lane(queue, priority, outcome, busy)
+        try:
+            async with self.frozen([queue]) as busy:
+                for priority in await self._spool.priorities(queue.key):
+                    await self._bounce_lane(queue, priority, outcome, busy)
+        except SpoolError as error:
+            self._log(f"cannot bounce all of queue {queue.key}: {error}")
 
     async def _bounce_lane(
         self, queue: "Queue", priority: int, outcome: Bounced, busy: set[int]

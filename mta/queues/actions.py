@@ -60,6 +60,12 @@ class Expire(NamedTuple):
     recipients: list[Recipient]
 
 
+class Sweep(NamedTuple):
+    """Give up what is older than `bounce-after` where only the spool has it; then `swept`."""
+
+    queue: Queue
+
+
 class BounceQueue(NamedTuple):
     """Bounce everything a queue holds, because of a reply; then call `settled` and `reread`."""
 
@@ -97,5 +103,5 @@ class Forward(NamedTuple):
 
 Action = (
     LookUp | Forward | Notify | Open | Assign | Close | Interrupt | ReadPage | ReadPriorities
-    | Expire | BounceQueue | SaveQueue
+    | Expire | Sweep | BounceQueue | SaveQueue
 )  # fmt: skip

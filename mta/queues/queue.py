@@ -91,6 +91,7 @@ class Queue:
         "mode_since",
         "msg_limit",
         "octets",
+        "oldest",
         "opened_at",
         "opening",
         "pace",
@@ -182,6 +183,8 @@ class Queue:
         self.called: list[Slots] = []
         """Slots of hosts that it was told of and has not taken yet."""
         self.swept_at = 0.0
+        self.oldest = float("inf")
+        """Nothing it holds was queued before that, as far as is known; 0 if nothing is."""
         self.empty_since: float | None = None
         self.wake_at = float("inf")
         self.departure: Departure | None = None
@@ -394,6 +397,10 @@ class Queue:
     def expires_at(self, recipient: Recipient) -> float:
         """When `bounce-after` gives a recipient up, epoch seconds."""
         return recipient.envelope.time_queued + self.settings.bounce_after
+
+    def may_be_too_old(self, now: float) -> bool:
+        """Whether something it holds may be older than `bounce-after`."""
+        return self.oldest + self.settings.bounce_after <= now
 
     def retry_recipient_at(self, recipient: Recipient, now: float) -> float:
         """When a deferred recipient is tried again; never later than it expires."""

@@ -23,7 +23,7 @@ from mta.model.queue_key import QueueKey
 from mta.model.reply import Reply
 from mta.queues import actions
 from mta.queues.actions import Action, Close
-from mta.queues.agenda import Agenda
+from mta.queues.agenda import FOREVER, Agenda
 from mta.queues.batches import Batches
 from mta.queues.budgets import VmtaBudget
 from mta.queues.connection import Connection, State
@@ -95,6 +95,7 @@ class Scheduler:
         queue.octets = octets
         queue.is_paused = paused
         queue.ladder.position = retry_position
+        queue.oldest = 0.0 if recipients else queue.oldest
         self._agenda.touch(queue)
 
     def queue(self, key: QueueKey, now: float, *, complete: bool = True) -> Queue:
@@ -130,6 +131,7 @@ class Scheduler:
             queue = self.queues.get(recipient.queue) or self.queue(recipient.queue, now)
             queue.recipients += 1
             queue.octets += recipient.envelope.size
+            queue.oldest = min(queue.oldest, recipient.envelope.time_queued)
             queue.backlog.add(recipient, now)
             self._agenda.touch(queue)
             if queue.retry_at is not None and queue.settings.retry_upon_new_mail:
@@ -200,6 +202,10 @@ class Scheduler:
             self._agenda.wake_at(queue, now + SWEEP_S)
         else:
             self._agenda.touch(queue)
+
+    def swept(self, queue: Queue, oldest: float) -> None:
+        """The answer to Sweep: nothing that is left was queued before that."""
+        queue.oldest = min(queue.oldest, oldest)
 
     def settled(self, queue: Queue, recipients: Iterable[Recipient]) -> None:
         """Recipients that no longer wait: delivered, bounced or deleted."""
@@ -409,6 +415,9 @@ class Scheduler:
             expired = queue.backlog.take_expired(lambda r: queue.expires_at(r) <= now)
             if expired:
                 self._agenda.do(actions.Expire(queue, expired))
+            if queue.may_be_too_old(now) and not queue.backlog.is_complete:
+                queue.oldest = FOREVER  # until the answer comes
+                self._agenda.do(actions.Sweep(queue))
 
     def _use_idle(self, queue: Queue, now: float) -> bool:
         """Give idle connections work, newest first, and close those idle for too long.

@@ -23,6 +23,7 @@ from mta.model.queue_key import QueueKey
 from mta.model.record import Record
 from mta.routing.cold import Count
 from mta.spool import moves, recovery, schema
+from mta.spool.ages import Ages
 from mta.spool.lock import take_lock
 from mta.spool.moves import Moved
 from mta.spool.operations import Accept, Counts, Execute, QueueState, Read, Settle, Staged
@@ -84,6 +85,7 @@ class Spool:
         self.parcels = Parcels(self._ask, self._change)
         self.outbox = Outbox(self._ask, self._change)
         self.tries = Tries(self._look)
+        self.ages = Ages(self._look)
 
     @classmethod
     def open(
