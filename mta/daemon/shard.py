@@ -211,7 +211,7 @@ class Shard:
         self.notices = Notices(self.local_mail.write, tasks, log=self.log)
         self.accounts = Accounts(configuration, self.log)
         stack.callback(self.accounts.close)
-        self.door = Door(configuration, self.intake, self.accounts, self.own)
+        self.door = Door(configuration, self.intake, self.accounts, self.own, shards=self.shards)
         for listener in configuration.listeners:
             await self.door.listen(listener, self.machine.bind)
         self._sampling = tasks.create_task(self._sample())

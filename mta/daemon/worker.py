@@ -93,7 +93,7 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
             await self._shard.run(stack, tasks)
-            self._shares = Shares(self._shard.scheduler.gate)
+            self._shares = Shares(self._shard.scheduler.gate, self._shard.door.slots)
             listening = tasks.create_task(self._listen(tasks))
             reporting = tasks.create_task(self._report())
             self._link.send(Ready())
@@ -145,6 +145,7 @@ class Worker:
         for birth, lease in leases:
             self._shares.obey(birth, lease, now)
         self._shard.delivery.kick()
+        self._shard.door.admit_waiting()
         self._say_news()
 
     async def _answer(self, call: Call) -> None:

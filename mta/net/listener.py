@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mta.config.configuration import Configuration, ListenerSettings
 
 BACKLOG: Final = 1024
+LEASE_WAIT_S: Final = 0.5
+"""How long a client waits for another worker's part of the room before it is refused."""
 
 
 class Door:
@@ -26,6 +28,8 @@ class Door:
         reception: Reception,
         admission: Admission,
         own: frozenset[str],
+        *,
+        shards: int = 1,
     ) -> None:
         self.configuration = configuration
         self.reception = reception
@@ -33,7 +37,9 @@ class Door:
         self.own = own
         self.connections: set[Inbound] = set()
         self.connections_top = 0
-        self.slots = Slots(configuration.root.total_max_smtp_in, configuration.submitters.groups)
+        self.slots = Slots(
+            configuration.root.total_max_smtp_in, configuration.submitters.groups, shards=shards
+        )
         self._waiting: deque[tuple[str, asyncio.Future[str]]] = deque()
         self._servers: list[asyncio.Server] = []
         self._is_closing = False
@@ -65,8 +71,12 @@ class Door:
         Those who wait are served in turn, but none for a group that is full.
         """
         refusal = self.slots.take(group)
-        if not refusal or not waits or len(self._waiting) >= WAITING_MAX or self._is_closing:
+        if not refusal or len(self._waiting) >= WAITING_MAX or self._is_closing:
             return refusal
+        if not waits:
+            if not self.slots.may_grow(group):
+                return refusal
+            timeout = LEASE_WAIT_S
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._waiting.append((group, future))
         done, _ = await asyncio.wait([future], timeout=timeout)
@@ -77,6 +87,10 @@ class Door:
     def free_slot(self, group: str) -> None:
         """A client that had a slot is gone."""
         self.slots.free(group)
+        self.admit_waiting()
+
+    def admit_waiting(self) -> None:
+        """There may be room for those who wait."""
         if self._waiting:
             self._admit_waiting()
 

@@ -7,18 +7,51 @@ one.
 """
 
 from itertools import count, islice
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from mta.queues.leases import Lease, Report
+from mta.queues.limits import Part, RateLimit, Slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mta.queues.gate import Gate
-    from mta.queues.limits import Limit
 
 IN_TURN_MAX: Final = 200
 """Limits looked at in one round besides those that are short or over."""
+
+
+class Shared(Protocol):
+    """A limit that several shards obey: of the scheduler, or of those who take clients."""
+
+    part: Part
+    directive: str
+    scope: str
+
+    @property
+    def whole(self) -> int: ...
+    @property
+    def window_s(self) -> int: ...
+    @property
+    def is_short(self) -> bool: ...
+
+    def in_use(self, now: float) -> int: ...
+
+
+class Clients(Protocol):
+    """Those limits of who takes clients."""
+
+    @property
+    def lent(self) -> "Iterable[Place]": ...
+
+
+class Place(Shared, Protocol):
+    """One of them."""
+
+    def obey(self, amount: int) -> None: ...
+
+
+SharedLimit = Slots | RateLimit | Place
 
 
 class LimitReport(NamedTuple):
@@ -47,20 +80,22 @@ class News(NamedTuple):
 class Shares:
     """What a shard says of its limits, and the leases it is given."""
 
-    def __init__(self, gate: "Gate") -> None:
+    def __init__(self, gate: "Gate", clients: Clients) -> None:
         self._gate = gate
+        self._clients = clients
         self._births = count(1)
-        self._limits: dict[int, Limit] = {}
+        self._limits: dict[int, SharedLimit] = {}
         self._said: dict[int, Report] = {}
-        self._pressing: dict[Limit, None] = {}
+        self._pressing: dict[SharedLimit, None] = {}
         """Those that are short or over."""
-        self._turn: list[Limit] = []
+        self._turn: list[SharedLimit] = []
         self._seen: set[int] = set()
 
     def news(self, now: float) -> News:
         """What there is to say now."""
         gate = self._gate
-        self._pressing |= gate.short
+        for limit in gate.short:
+            self._pressing[limit] = None
         gate.short.clear()
         returned: tuple[int, ...] = ()
         if not self._turn:
@@ -75,13 +110,16 @@ class Shares:
         if limit is None:
             return False
         limit.part.turn = lease.turn
-        self._gate.obey(limit, lease.amount, now)
+        if isinstance(limit, Slots | RateLimit):
+            self._gate.obey(limit, lease.amount, now)
+        else:
+            limit.obey(lease.amount)
         self._pressing[limit] = None  # The lessor waits to hear of it.
         return True
 
     def _begin_turn(self) -> tuple[int, ...]:
         """Look at all limits again, one after another; which of them are no more."""
-        self._turn = list(self._gate.lent)
+        self._turn = [*self._gate.lent, *self._clients.lent]
         there = {limit.part.birth for limit in self._turn}
         gone = tuple(birth for birth in self._limits if birth not in there)
         for birth in gone:
@@ -89,7 +127,7 @@ class Shares:
             self._said.pop(birth, None)
         return gone
 
-    def _changed(self, limits: "Iterable[Limit]", now: float) -> "Iterable[LimitReport]":
+    def _changed(self, limits: "Iterable[SharedLimit]", now: float) -> "Iterable[LimitReport]":
         for limit in limits:
             part = limit.part
             if not part.birth:

@@ -661,7 +661,6 @@ class RootSettings:
         WORKERS,
         1,
         "Worker processes that share the work; `auto` is one for each core.",
-        not_yet=True,
         needs_restart=True,
         is_ours=True,
     )

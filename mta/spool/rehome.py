@@ -18,7 +18,7 @@ from typing import Any, Final
 from mta import failpoints, ids
 from mta.errors import SpoolError
 from mta.model.queue_key import QueueKey
-from mta.spool import schema
+from mta.spool import recovery
 from mta.spool.lock import take_lock
 from mta.spool.shards import content_path, shard_directory, shards_of
 
@@ -33,11 +33,13 @@ Owner = Callable[[QueueKey], int]
 class _Spool:
     """The database and the content of one shard, with nobody else at them."""
 
-    def __init__(self, root: Path, shard: int, stack: ExitStack) -> None:
+    def __init__(
+        self, root: Path, shard: int, stack: ExitStack, log: Callable[[str], None]
+    ) -> None:
         self.shard = shard
         self.directory = shard_directory(root, shard)
         stack.callback(os.close, take_lock(self.directory))
-        self.connection = schema.connect(str(self.directory / "spool.db"))
+        self.connection = recovery.opened(self.directory / "spool.db", log)
         stack.callback(self.connection.close)
         self.columns = [row[1] for row in self.all("PRAGMA table_info(recipient)")]
 
@@ -61,14 +63,14 @@ class _Spool:
 
 def rehome(root: Path, shards: int, owner: Owner, log: Callable[[str], None]) -> None:
     """Have all queued mail where its owners among so many shards find it. SpoolError."""
-    if shards == 1 and not (root / "spool.db").exists() and not shards_of(root):
-        return  # a spool that is not there yet
+    if shards == 1 and not set(shards_of(root)) - {0}:
+        return  # there was never another
     with ExitStack() as stack:
-        first = _Spool(root, 0, stack)
+        first = _Spool(root, 0, stack, log)
         if first.counter(LIES_RIGHT_FOR, 1) == shards:
             return
         others = sorted({*shards_of(root), *range(shards)} - {0})
-        spools = [first, *(_Spool(root, shard, stack) for shard in others)]
+        spools = [first, *(_Spool(root, shard, stack, log) for shard in others)]
         try:
             first.count(LIES_RIGHT_FOR, MOVING)
             _keep_numbers(spools)

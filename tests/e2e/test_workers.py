@@ -1,7 +1,15 @@
 """Several workers are one daemon: to submitters, to providers, to operators, on disk."""
 
+import asyncio
+import contextlib
+import json
+import os
+import signal
+
 import pytest
 
+from mta.admin.client import is_answered
+from mta.admin.socket_path import NAME
 from mta.sim.provider import Provider
 from tests.e2e.daemon import until
 from tests.e2e.loopback import Loopback
@@ -10,6 +18,32 @@ from tests.e2e.submission import Letter
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 WORKERS = 3
 DOMAINS = [f"d{number}.example" for number in range(12)]
+DELIVERED_S = 30
+
+
+class Place(Loopback):
+    """A daemon of several workers, once all of it answers."""
+
+    def workers(self, count: int, *more: str) -> None:
+        self.configure(top="\n".join([f"workers {count}", *more]))
+
+    @contextlib.asynccontextmanager
+    async def running(self):
+        async with super().running() as daemon:
+            await until(lambda: is_answered(self.spool / NAME), 30, self.told)
+            yield daemon
+
+    async def whole(self) -> None:
+        """Return once every worker answers; a command needs them all."""
+        async with asyncio.timeout(60):
+            while (await self.daemon.command("show", "status")).code:
+                pass
+
+    async def submit_all(self, times: int = 1) -> None:
+        await self.submit(*(Letter(f"a@{domain}") for domain in DOMAINS for _ in range(times)))
+
+    async def delivered(self, count: int) -> None:
+        await until(lambda: len(self.rows("d")) >= count, DELIVERED_S, self.told)
 
 
 @pytest.fixture
@@ -20,17 +54,109 @@ async def provider():
 
 @pytest.fixture
 def place(tmp_path, provider):
-    loopback = Loopback(tmp_path, provider.port)
-    loopback.configure(top=f"workers {WORKERS}")
+    loopback = Place(tmp_path, provider.port)
+    loopback.workers(WORKERS)
     return loopback
 
 
-async def test_mail_for_many_queues_is_delivered_and_accounted_once(place, provider):
+async def test_a_worker_that_dies_is_started_again_and_each_outcome_has_one_row(place, provider):
+    async with place.running() as daemon:
+        for victim in range(WORKERS):
+            await place.submit_all()
+            before = daemon.children()
+            os.kill(before[victim], signal.SIGKILL)
+            await place.whole()
+            assert len(set(daemon.children()) - set(before)) == 1
+        await place.submit_all()
+        await place.delivered(4 * len(DOMAINS))
+    rows = sorted(row["rcpt"] for row in place.rows("d"))
+    assert rows == sorted(f"a@{domain}" for domain in DOMAINS for _ in range(4))
+    assert len(provider.journal) >= len(rows)
+
+
+async def test_commands_see_one_daemon(place):
+    async with place.running() as daemon:
+        for domain in DOMAINS[:3]:
+            assert (await daemon.command("pause", "queue", f"{domain}/{{default}}")).code == 0
+        await place.submit_all()
+        await place.delivered(len(DOMAINS) - 3)
+        shown = json.loads((await daemon.command("--json", "show", "queues", "*/*")).text)
+        assert {
+            one["name"] for one in shown["data"]["queues"] if one["paused"] in (True, "yes")
+        } == {f"{domain}/{{default}}" for domain in DOMAINS[:3]}
+        explained = await daemon.command("explain", f"{DOMAINS[0]}/{{default}}")
+        assert "paused" in explained.text
+        listed = await daemon.command("list", "--queue=*/*")
+        assert all(f"a@{domain}" in listed.text for domain in DOMAINS[:3])
+        gone = await daemon.command("delete", f"--queue={DOMAINS[0]}/*")
+        assert "1 of 1 matching" in gone.text
+        assert (await daemon.command("resume", "queue", "*/*")).code == 0
+        await place.delivered(len(DOMAINS) - 1)
+        status = (await daemon.command("show", "status")).text
+        assert f"Total{len(DOMAINS):>11}{len(DOMAINS):>10}" in status, status
+        assert (await daemon.command("rotate", "acct")).code == 0
+        place.configure(top=f"workers {WORKERS}\nno-such-directive yes")
+        refused = await daemon.command("reload")
+        assert refused.code == 1
+        assert "no-such-directive" in refused.text
+        place.workers(WORKERS, "total-max-smtp-out 7")
+        assert (await daemon.command("reload")).code == 0
+        assert " 7\n" in (await daemon.command("show", "status")).text
+    assert [row["rcpt"] for row in place.rows("b")] == [f"a@{DOMAINS[0]}"]
+
+
+async def test_queued_mail_outlives_a_change_of_the_number_of_workers(place, provider):
+    port, place.provider_port = place.provider_port, 1
+    for workers in (3, 2, 1):
+        place.workers(workers)
+        async with place.running():
+            await place.submit_all()
+    place.provider_port = port
+    place.workers(2)
     async with place.running():
-        for _ in range(5):
-            await place.submit(*(Letter(f"a@{domain}") for domain in DOMAINS))
-        await until(lambda: len(place.rows("d")) >= 5 * len(DOMAINS), 20, place.told)
-    assert sorted(row["rcpt"] for row in place.rows("d")) == sorted(
-        f"a@{domain}" for domain in DOMAINS for _ in range(5)
+        await place.delivered(3 * len(DOMAINS))
+    assert sorted(entry.rcpt for entry in provider.journal) == sorted(
+        f"a@{domain}" for domain in DOMAINS for _ in range(3)
     )
-    assert len(provider.journal) == 5 * len(DOMAINS)
+
+
+class Counting:
+    """A provider that takes its time, and counts who is there at once."""
+
+    def __init__(self) -> None:
+        self.inside = self.most = self.taken = 0
+
+    async def serve(self, reader, writer) -> None:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            writer.write(b"220 slow.example\r\n")
+            while line := await reader.readline():
+                word = line[:4].upper()
+                if word == b"DATA":
+                    writer.write(b"354 go on\r\n")
+                    await reader.readuntil(b"\r\n.\r\n")
+                    await asyncio.sleep(0.05)
+                    self.taken += 1
+                writer.write(b"250 so be it\r\n" if word != b"QUIT" else b"221 bye\r\n")
+                if word == b"QUIT":
+                    break
+        self.inside -= 1
+        writer.close()
+
+
+async def test_a_ceiling_holds_over_all_workers_while_they_die(tmp_path):
+    counting = Counting()
+    server = await asyncio.start_server(counting.serve, "127.0.0.1", 0)
+    place = Place(tmp_path, server.sockets[0].getsockname()[1])
+    place.workers(WORKERS, "total-max-smtp-out 2")
+    async with place.running() as daemon:
+        await place.submit_all(times=2)
+        await until(lambda: counting.taken >= 4, DELIVERED_S, place.told)
+        before = daemon.children()
+        os.kill(before[1], signal.SIGKILL)
+        await until(lambda: len(set(daemon.children()) - set(before)) == 1, 30)
+        await place.submit_all(times=2)
+        await place.delivered(4 * len(DOMAINS))
+        assert counting.most == 2
+    server.close()
