@@ -78,9 +78,10 @@ def _use(limit: Limit, queue: "Queue", configuration: "Configuration", now: floa
             directive=limit.directive,
             scope=limit.scope,
             used=str(limit.used),
-            ceiling="unlimited" if limit.ceiling == units.UNLIMITED else str(limit.ceiling),
+            ceiling="unlimited" if limit.whole == units.UNLIMITED else str(limit.whole),
             place=where,
-            is_exhausted=limit.is_exhausted,
+            # A lease is small until somebody waits: that alone is no trouble.
+            is_exhausted=limit.is_exhausted and (waiting > 0 or not limit.part.is_lent),
             waiting=waiting,
         )
     is_exhausted = limit.ceiling is not None and limit.permits(1, now) <= 0
