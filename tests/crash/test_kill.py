@@ -32,7 +32,7 @@ def test_every_failpoint_is_planned_for():
 @pytest.mark.parametrize("workers", [1, 3])
 async def test_kills_under_load_lose_nothing(tmp_path, capsys, workers):
     rng = random.Random(SEED)
-    kills = KILLS if workers == 1 else max(1, KILLS // 5)
+    kills = KILLS if workers == 1 else max(1, KILLS // 8)
     async with Provider(PROFILES) as provider:
         trial = Trial(Loopback(tmp_path, provider.port), rng, workers=workers)
         await trial.run(plans(kills, rng, FAILPOINTS if workers == 1 else OF_WORKERS))
