@@ -340,6 +340,8 @@ class MessageExplanation:
     size: int
     job_id: str = ""
     env_id: str = ""
+    vmta_by: str = ""
+    """Which line chose the VirtualMTA, where a pattern list or a fallback did."""
     bounce_at: float | None = None
     """When `bounce-after` gives the message up; None for never."""
     recipients: tuple[RecipientExplanation, ...] = ()

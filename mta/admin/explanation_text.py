@@ -62,6 +62,8 @@ def message(m: MessageExplanation) -> Iterator[str]:
         yield _labelled("Job", m.job_id)
     if m.env_id:
         yield _labelled("ENVID", m.env_id)
+    if m.vmta_by:
+        yield _labelled("Virtual MTA", f"by {m.vmta_by}")
     if m.bounce_at is not None:
         yield _labelled("Given up", _moment(m.bounce_at, m.now))
     shown = (

@@ -35,6 +35,7 @@ from mta.config.pattern_lists import PatternLists
 from mta.config.patterns import AddressPattern, DomainPattern, parse_pattern
 from mta.config.place import Diagnostics, Place
 from mta.config.sections import ALIASES, MISPRINTS, SECTIONS, SectionRule, place_name, scopes_of
+from mta.config.submission_patterns import SubmissionPatterns
 from mta.settings.directive import Directive, Status, by_attribute, directives
 from mta.settings.kinds import parse_cidr, unquote
 from mta.settings.root import RootSettings
@@ -64,6 +65,7 @@ class Builder:
         self._parts = Parts(path, RootSettings(), self._root)
         self._patterns = PatternLists(diagnostics)
         self._names = Names(diagnostics)
+        self._submission = SubmissionPatterns(diagnostics, self._names, self._patterns)
         self._submitters = submitters.Builder(diagnostics, self._macros)
 
     def build(self, tree: Section) -> Configuration:
@@ -93,6 +95,13 @@ class Builder:
             elif special is None or not special(node):
                 self._statement(node, rule, block)
 
+    def _node(self, node: Node, rule: SectionRule) -> None:
+        """What is in a section of rules and is none of them."""
+        if isinstance(node, Section):
+            self._section(node, rule, None)
+        else:
+            self._statement(node, rule, Block(rule.tag, "", node.place))
+
     def _statement(self, statement: Statement, rule: SectionRule, block: Block) -> None:
         name = MISPRINTS.get(statement.name, statement.name)
         declared = directives(rule.scope)
@@ -117,8 +126,6 @@ class Builder:
         block.add(one, value[0], statement.place)
         if one.kind.names and value[0]:
             self._names.use(one.kind.names, str(value[0]), statement)
-        if rule.tag == "pattern-list":
-            self._names.use_pattern_result(statement)
         if one.name.endswith("-rate") and value[0] is None and statement.value.startswith("0"):
             self._diagnostics.warning(
                 statement.value_place,
@@ -223,6 +230,9 @@ class Builder:
             case "smtp-pattern-list":
                 self._names.define(tag, argument, section.place)
                 self._body(section.body, rule, _scratch(section), self._patterns.replies(argument))
+            case "pattern-list" if argument:
+                self._names.define(tag, argument, section.place)
+                self._submission.read(section, argument, lambda node: self._node(node, rule))
             case "mx-rollup-list":
                 self._body(section.body, rule, self._rollup)
             case "bounce-category-patterns":
@@ -399,6 +409,7 @@ class Builder:
         parts.relay_domain += tuple(DomainPattern(name.lower()) for name in parts.root.host_names)
         parts.bounce_category_patterns = self._patterns.categories
         parts.reply_rules = self._patterns.rules
+        parts.pattern_lists = self._submission.finish()
         parts.submitters = self._submitters.finish(root, parts.root.host_name, parts.sources)
         parts.rollup_rules = tuple(self._rollup.entries.get("mx", ()))
         parts.every_queue = every_queue.block_of(root)

@@ -23,6 +23,7 @@ from mta.config.patterns import (
 from mta.config.place import Place
 from mta.config.submitters import AUTH, Submitters
 from mta.model.domain_key import DomainKey
+from mta.model.pattern_list import PatternList
 from mta.model.queue_key import QueueKey
 from mta.model.reply_rule import ReplyRule
 from mta.model.rollup_rule import RollupRule
@@ -95,6 +96,7 @@ class VirtualMtaSettings:
     add_header: tuple[str, ...] = ()
     add_received_header: bool | None = None
     hide_received_header: bool = False
+    include_headers_from: str = ""
     cold_virtual_mta: tuple[str, ...] = ()
 
 
@@ -183,6 +185,7 @@ class Parts:
     """Source blocks of networks, shortest prefix first."""
     named_sources: dict[str, Block] = field(default_factory=dict)
     reply_rules: dict[str, tuple[ReplyRule, ...]] = field(default_factory=dict)
+    pattern_lists: dict[str, PatternList] = field(default_factory=dict)
     relay_domain: tuple[DomainPattern, ...] = ()
     relay_address: tuple[AddressPattern, ...] = ()
     domain_keys: tuple[DomainKey, ...] = ()
@@ -215,6 +218,8 @@ class Configuration:
         self._domains_by_layers: dict[tuple[int, ...], DomainSettings] = {}
         self._sources: dict[tuple[str, str, str], tuple[SourceSettings, bool]] = {}
         self._domain_vmtas: dict[str, tuple[str, ...]] = {}
+        self._sending_from: dict[str, VirtualMtaSettings | None] = {}
+        self._sources_by_layers: dict[tuple[int, ...], SourceSettings] = {}
 
     # VirtualMTAs and pools
 
@@ -225,6 +230,14 @@ class Configuration:
     def vmta_names(self) -> tuple[str, ...]:
         """All names as written, `{default}` first."""
         return tuple(vmta.name for vmta in self._parts.vmtas.values())
+
+    def vmta_sending_from(self, ip: str) -> VirtualMtaSettings | None:
+        """The first VirtualMTA that has ip among source addresses of its own."""
+        if ip not in self._sending_from:
+            if len(self._sending_from) > CACHED_SOURCES_MAX:
+                self._sending_from.clear()
+            self._sending_from[ip] = self._find_sender(ip)
+        return self._sending_from[ip]
 
     def pool(self, name: str) -> PoolSettings | None:
         """The pool of that name."""
@@ -326,6 +339,10 @@ class Configuration:
         names = _names(RootSettings)
         return {names[a]: block.place_of(a) for a in block.values}
 
+    def pattern_list(self, name: str) -> PatternList | None:
+        """The pattern-list of that name."""
+        return self._parts.pattern_lists.get(name.lower())
+
     def reply_rules(self, name: str) -> tuple[ReplyRule, ...]:
         """The rules of an smtp-pattern-list; empty if there is no such list."""
         return self._parts.reply_rules.get(name.lower(), ())
@@ -376,14 +393,31 @@ class Configuration:
             named = self._parts.named_sources
             names = (key[1], AUTH, key[2]) if key[2] not in ("", AUTH) else key[1:]
             blocks += [named[name] for name in names if name in named]
-            values: dict[str, Any] = {}
-            for block in blocks:
-                values.update(block.values)
-            found = (SourceSettings(**values), bool(blocks))
+            identity = tuple(id(block) for block in blocks)
+            settings = self._sources_by_layers.get(identity)
+            if settings is None:
+                values: dict[str, Any] = {}
+                for block in blocks:
+                    values.update(block.values)
+                settings = self._sources_by_layers[identity] = SourceSettings(**values)
+            found = (settings, bool(blocks))
             if len(self._sources) > CACHED_SOURCES_MAX:
                 self._sources.clear()
             self._sources[key] = found
         return found
+
+    def _find_sender(self, ip: str) -> VirtualMtaSettings | None:
+        for name, vmta in self._parts.vmtas.items():
+            values = self._parts.vmta_blocks[name].values
+            own = (*values.get("smtp_source_host", ()), *values.get("smtp_source_ip", ()))
+            # Guide: of a network, every address but 127.0.0.1.
+            if any(
+                ip == text
+                or ("/" in text and ip != "127.0.0.1" and ip_address(ip) in ip_network(text))
+                for text, _ in own
+            ):
+                return vmta
+        return None
 
     def pieces(self) -> list[object]:
         """Everything large that it is made of. Who holds these lets go of it bit by bit."""

@@ -1,6 +1,5 @@
 """Names that one line gives and another uses: VirtualMTAs, pools, lists, sources."""
 
-import re
 from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Final, NamedTuple
@@ -13,7 +12,6 @@ VIRTUAL_MTA: Final = "virtual-mta"
 BY_SOURCE_IP: Final = "by-smtp-source-ip"
 LISTS: Final = frozenset({"smtp-pattern-list", "pattern-list", "rewrite-list"})
 """Lists that do nothing until something names them."""
-_CHOSEN: Final = re.compile(r"\bvirtual-mta\s*=\s*([^\s,]+)", re.IGNORECASE)
 
 
 class _Use(NamedTuple):
@@ -39,12 +37,6 @@ class Names:
         """Something is said to be there."""
         use = _Use(name, statement.name, statement.value_place, statement.line)
         self._uses.setdefault(what, []).append(use)
-
-    def use_pattern_result(self, statement: Statement) -> None:
-        """The VirtualMTA that a rule of a pattern list chooses."""
-        match = _CHOSEN.search(statement.value)
-        if match and match[1] != '""':
-            self.use(VIRTUAL_MTA, match[1].strip('"'), statement)
 
     def is_used(self, what: str, name: str) -> bool:
         return any(use.name.lower() == name.lower() for use in self._uses.get(what, ()))

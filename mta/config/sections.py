@@ -53,8 +53,6 @@ SECTIONS: Final[dict[str, SectionRule]] = {
             lists.PatternListDirectives,
             ("global", "pattern-list"),
             "a name",
-            is_argument_optional=True,
-            note=NOT_YET,
         ),
         SectionRule(
             "address-list",

@@ -348,10 +348,10 @@ class Delivery:
         is_signed = queue.settings.is_signed
         own = (
             await own_head(content, envelope)
-            if is_signed or heads.rules(queue.key.vmta).pattern(envelope)
+            if is_signed or heads.rules(queue.key.vmta, queue.settings).pattern(envelope)
             else b""
         )
-        head = heads.render(queue.key.vmta, envelope, address, own)
+        head = heads.render(queue.key.vmta, queue.settings, envelope, address, own)
         if is_signed:
             head = await self._context.signer.sign(queue.key, envelope, head, own, content)
         result = await dialogue.transact(

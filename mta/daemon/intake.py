@@ -16,12 +16,14 @@ from mta.accounting import build
 from mta.admin.traffic import TrafficCounters
 from mta.daemon import expansion
 from mta.daemon.sender_checks import SenderChecks
+from mta.daemon.submission_rules import X_DKIM_KEY, X_DKIM_OPTIONS, SubmissionRules
 from mta.daemon.suppression import Suppression
 from mta.errors import SpoolError, SpoolFullError
-from mta.model.message import Content, Envelope, FileContent, Recipient
+from mta.model.message import PRIORITY, Content, Envelope, FileContent, Recipient
 from mta.model.queue_key import INVALID_DOMAIN, QueueKey
 from mta.model.reply import Reply
 from mta.routing import pool, relay, select
+from mta.routing.pattern_match import first_match
 from mta.settings.source import SourceSettings
 from mta.smtp import header_block
 
@@ -32,12 +34,6 @@ if TYPE_CHECKING:
     from mta.net.reception import Session
     from mta.smtp.command import MailParameters, RcptParameters
     from mta.spool.store import Spool
-
-X_VIRTUAL_MTA = b"x-virtual-mta"
-X_JOB = b"x-job"
-X_ENVID = b"x-envid"
-X_DKIM_OPTIONS = b"x-dkim-options"
-X_DKIM_KEY = b"x-dkim-key"
 
 _RECEIVED = re.compile(rb"^Received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
@@ -56,6 +52,8 @@ TOO_MANY_RCPTS = Reply(554, ("5.5.3 too many recipients with those that aliases 
 TOO_MANY_HOPS = Reply(554, ("5.4.6 the message has passed too many hosts; look for a mail loop",))
 DISK_FULL = Reply(452, ("4.3.1 the spool is full; try again later",))
 SPOOL_BROKEN = Reply(451, ("4.3.0 the message could not be stored; try again later",))
+RULES_MAX: Final = 10_000
+"""Sources whose rules are remembered; a few hundred octets each."""
 _OURSELVES: Final = SourceSettings(process_x_virtual_mta=True)
 """What holds for mail of our own: nothing limits it, and it may say its VirtualMTA."""
 
@@ -108,6 +106,7 @@ class Intake:
         self._log = log
         self._turns = pool.Turns()
         self._trusted: tuple[SourceSettings, SourceSettings] | None = None
+        self._rules: dict[int, SubmissionRules] = {}
         self.wanted_kinds = wanted_kinds
         self.acct_headers = acct_headers - {X_DKIM_KEY}
 
@@ -128,6 +127,7 @@ class Intake:
         self.suppression = suppression
         self.wanted_kinds = wanted_kinds
         self.acct_headers = acct_headers - {X_DKIM_KEY}
+        self._rules = {}
 
     # Reception
 
@@ -191,15 +191,26 @@ class Intake:
         head = await _head_of(content, head_size)
         if len(_RECEIVED.findall(head)) > source.max_message_hops:
             return TOO_MANY_HOPS
+        host_name = self.configuration.root.host_name
         added_fields = ""
         if session.gets_results:
-            host_name = self.configuration.root.host_name
             content, head, added_fields = await self._checks.results(
                 session, content, head, host_name
             )
             head_size = len(head)
-        processed = _processed(source)
-        found = header_block.find(head, processed | self.acct_headers | _jobid_header(source))
+        rules = self._rules_of(source)
+        found = header_block.find(head, rules.wanted)
+        match = None
+        if rules.pattern_list is not None:
+            match = first_match(
+                rules.pattern_list,
+                mail.mail_from,
+                [rcpt.address for rcpt in rcpts],
+                lambda name: header_block.values(head, name),
+            )
+        wish = select.wish(self.configuration, source, rules.x_virtual_mta(found), match)
+        if wish.error:
+            return Reply(550, (wish.error,))
         refusals: dict[str, str] = {}
         if source.accept_invalid_recipients:
             refusals = expansion.refusals(rcpts, source.suppression_lists, self.suppression)
@@ -207,8 +218,9 @@ class Intake:
             rcpts = expansion.expanded(rcpts, source.bcc, self.configuration, refusals)
             if len(rcpts) > ids.RECIPIENTS_MAX:
                 return TOO_MANY_RCPTS
+        message_id = self._spool.next_message_id()
         envelope = Envelope(
-            message_id=self._spool.next_message_id(),
+            message_id=message_id,
             mail_from=mail.mail_from,
             time_queued=now,
             size=content.size if isinstance(content, FileContent) else len(content),
@@ -217,27 +229,31 @@ class Intake:
             is_8bit=is_8bit,
             is_smtputf8=mail.smtputf8,
             ret=mail.ret,
-            env_id=mail.env_id or found.get(X_ENVID, ""),
-            job_id=_job_id(source, found),
+            env_id=mail.env_id or rules.env_id(found),
+            job_id=rules.job_id(found, session.user),
             source_helo=session.helo,
             source_ip=session.peer_ip,
             listener_ip=session.local_ip,
             smtp_user=session.user,
             with_protocol=session.with_protocol,
             hide_source=source.hide_message_source,
-            add_received=source.add_received_header,
-            remove_fields=self._removed(source, processed, found, head),
+            add_received=rules.adds_received,
+            remove_fields=rules.remove_fields(found, head),
+            adds_date=rules.adds_date_later(found),
+            shows_vmta=rules.shows_vmta(found),
             dkim_options=found.get(X_DKIM_OPTIONS, "") if source.process_x_dkim_options else "",
             has_dkim_key=source.process_x_dkim_key and X_DKIM_KEY in found,
-            added_fields=added_fields,
+            added_fields=added_fields + rules.added_fields(found, message_id, now, host_name),
             refusals=refusals,
+            vmta_by=wish.by,
             acct_headers={
                 name.decode(): found[name] for name in self.acct_headers if name in found
             },
         )
-        routed = self._route(envelope, source, rcpts, found.get(X_VIRTUAL_MTA), now)
-        if isinstance(routed, Reply):
-            return routed
+        priority = match.selection.priority if match is not None else None
+        routed = self._route(
+            envelope, source, rcpts, wish.name, PRIORITY if priority is None else priority
+        )
         refusal = await self._commit(envelope, content, routed, now)
         if refusal is not None:
             return refusal
@@ -257,9 +273,7 @@ class Intake:
         """
         now = clock.now()
         exists = self.configuration.vmta(vmta) or self.configuration.pool(vmta)
-        routed = self._route(envelope, _OURSELVES, rcpts, vmta if exists else None, now)
-        if isinstance(routed, Reply):
-            return routed
+        routed = self._route(envelope, _OURSELVES, rcpts, vmta if exists else None, PRIORITY)
         refusal = await self._commit(envelope, content, routed, now)
         if refusal is None:
             self._inbox(routed, clock.now())
@@ -287,10 +301,10 @@ class Intake:
         envelope: Envelope,
         source: SourceSettings,
         rcpts: Sequence["RcptParameters"],
-        x_virtual_mta: str | None,
-        now: float,
-    ) -> list[Recipient] | Reply:
-        """A queue for each recipient; a Reply if the VirtualMTA asked for does not exist."""
+        wanted: str | None,
+        priority: int,
+    ) -> list[Recipient]:
+        """A queue for each recipient; `wanted` is the VirtualMTA or pool they all ask for."""
         chosen: dict[tuple[str, str], tuple[QueueKey, str]] = {}
         diverted: dict[QueueKey, str] | None = {} if envelope.source_type == "smtp" else None
         recipients = []
@@ -301,9 +315,14 @@ class Intake:
             by = address.domain_of(rcpt.chosen_by) if rcpt.chosen_by else domain
             found = chosen.get((by, domain))
             if found is None:
-                choice = select.choose(self.configuration, source, by, x_virtual_mta, self._turns)
-                if choice.error:
-                    return Reply(550, (choice.error,))
+                choice = select.choose(
+                    self.configuration,
+                    source,
+                    by,
+                    wanted,
+                    self._turns,
+                    listener_ip=envelope.listener_ip,
+                )
                 found = QueueKey(domain, choice.vmta), choice.pool
                 if self._router.is_used:
                     found = self._router.end(*found, diverted)
@@ -315,56 +334,29 @@ class Intake:
                     envelope=envelope,
                     address=rcpt.address,
                     queue=queue,
-                    due=now,
+                    due=envelope.time_queued,
                     pool=pool_name,
                     orcpt=rcpt.orcpt,
                     notify=rcpt.notify,
+                    priority=priority,
                 )
             )
         return recipients
+
+    def _rules_of(self, source: SourceSettings) -> SubmissionRules:
+        rules = self._rules.get(id(source))
+        if rules is None:
+            if len(self._rules) >= RULES_MAX:
+                self._rules.clear()
+            rules = SubmissionRules.of(source, self.configuration, self.acct_headers)
+            self._rules[id(source)] = rules  # It holds its source: the id stays its own.
+        return rules
 
     def _trusting(self, source: SourceSettings) -> SourceSettings:
         if self._trusted is None or self._trusted[0] is not source:
             trusted = replace(source, process_x_virtual_mta=True, process_x_job=True)
             self._trusted = (source, trusted)
         return self._trusted[1]
-
-    def _removed(
-        self,
-        source: SourceSettings,
-        processed: frozenset[bytes],
-        found: dict[bytes, str],
-        head: bytes,
-    ) -> tuple[str, ...]:
-        """Which of the message's own fields are not sent on."""
-        retained = set()
-        if source.retain_x_virtual_mta:
-            retained.add(X_VIRTUAL_MTA)
-        if source.retain_x_job:
-            retained.add(X_JOB)
-        if source.retain_x_dkim_options:
-            retained.add(X_DKIM_OPTIONS)
-        if source.retain_x_dkim_key:
-            retained.add(X_DKIM_KEY)
-        names = [name.decode() for name in processed if name in found and name not in retained]
-        if X_DKIM_KEY not in processed | retained and X_DKIM_KEY in head.lower():
-            # A private key goes nowhere only because nobody turned its use on.
-            names.append(X_DKIM_KEY.decode())
-        names += [name.lower() for name in source.remove_header]
-        if source.remove_received_headers:
-            names.append("received")
-        return tuple(sorted(names))
-
-
-def _jobid_header(source: SourceSettings) -> frozenset[bytes]:
-    return frozenset([source.jobid_header.lower().encode()]) if source.jobid_header else frozenset()
-
-
-def _job_id(source: SourceSettings, found: dict[bytes, str]) -> str:
-    """X-Job where it is processed, else the header that jobid-header names."""
-    if X_JOB in found:
-        return found[X_JOB]
-    return found.get(source.jobid_header.lower().encode(), "") if source.jobid_header else ""
 
 
 async def _head_of(content: Content, head_size: int) -> bytes:
@@ -376,19 +368,3 @@ async def _head_of(content: Content, head_size: int) -> bytes:
 def _read_head(path: Path, size: int) -> bytes:
     with path.open("rb") as file:
         return file.read(size)
-
-
-def _processed(source: SourceSettings) -> frozenset[bytes]:
-    """The header fields that are instructions to us, from this source."""
-    names = set()
-    if source.process_x_virtual_mta:
-        names.add(X_VIRTUAL_MTA)
-    if source.process_x_job:
-        names.add(X_JOB)
-    if source.process_x_envid:
-        names.add(X_ENVID)
-    if source.process_x_dkim_options:
-        names.add(X_DKIM_OPTIONS)
-    if source.process_x_dkim_key:
-        names.add(X_DKIM_KEY)
-    return frozenset(names)

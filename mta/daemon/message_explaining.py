@@ -63,6 +63,7 @@ async def explain(
         size=envelope.size,
         job_id=envelope.job_id,
         env_id=envelope.env_id,
+        vmta_by=envelope.vmta_by,
         bounce_at=min(ages, default=None),
         recipients=tuple(
             _recipient(shard, r, places.get(r.recipient_id), tries.get(r.recipient_id, ()), now)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from mta.admin.answers import ReloadAnswer
 from mta.admin.operations import CommandRefusedError
 from mta.config.plan import restarts
+from mta.daemon import header_files
 from mta.daemon.loading import let_go, load_checked, made_to_last
 from mta.daemon.suppression import read_lists
 from mta.errors import ConfigError
@@ -45,9 +46,10 @@ async def adopt(shard: "Shard", configuration: "Configuration") -> None:
     before = [shard.configuration]
     try:
         suppression = await read_lists(configuration.submitters.address_lists)
+        included = await header_files.read_files(configuration)
     except ConfigError as error:
         raise CommandRefusedError("\n".join(error.args[0])) from None
     with made_to_last():  # What the queues make of it stays as long.
-        shard.reload(configuration, suppression)
+        shard.reload(configuration, suppression, included)
         await shard.followed()
     await let_go(before)

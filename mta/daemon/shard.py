@@ -8,7 +8,7 @@ the listeners. A stop goes the other way.
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from mta.accounting.writer import AccountingWriter
 from mta.admin.traffic import TrafficCounters
 from mta.bounces.categories import Categories
 from mta.bounces.default_patterns import DEFAULT_PATTERNS
-from mta.daemon import partition
+from mta.daemon import header_files, partition
 from mta.daemon.accounts import Accounts
 from mta.daemon.delivery import Delivery
 from mta.daemon.handover import Handover
@@ -98,12 +98,12 @@ class Shard:
         self.handover: Handover | None = None
         self.resolver = self.machine.resolver(configuration.root.name_server)
         self._threads = Threads()
-        self._follow()
+        self._follow(header_files.read_now(configuration))
 
-    def _follow(self) -> None:
-        """Make what is derived from the configuration."""
+    def _follow(self, included: Mapping[str, bytes]) -> None:
+        """Make what is derived from the configuration and its files of header fields."""
         configuration = self.configuration
-        self.heads = Heads(configuration)
+        self.heads = Heads(configuration, included)
         self.signer = Signer(configuration, self._threads, self.log)
         rules = [rule for rule, _ in configuration.parts.rollup_rules]
         self.rollups = Rollups(self.resolver, rules, shards=self.shards)
@@ -256,16 +256,22 @@ class Shard:
         asyncio.get_running_loop().call_later(DYING_S, os._exit, EXIT_DAMAGED)
 
     def reload(
-        self, configuration: "Configuration", suppression: Suppression | None = None
+        self,
+        configuration: "Configuration",
+        suppression: Suppression | None = None,
+        included: Mapping[str, bytes] | None = None,
     ) -> None:
         """Let a new configuration be in force for all that happens from now on.
 
-        `suppression` are its address lists, where they were read already.
+        `suppression` are its address lists, `included` its header fields, where they were
+        read already.
         """
         suppression = suppression or read_now(configuration.submitters.address_lists)
+        if included is None:
+            included = header_files.read_now(configuration)
         self.configuration = configuration
         self.own = self.machine.own_addresses()
-        self._follow()
+        self._follow(included)
         self.router.follow(configuration, self.rollups)
         self.intake.follow(
             configuration, suppression, self.wanted_kinds, acct_headers(configuration)

@@ -57,6 +57,12 @@ class Envelope:
     """Whether the content has an X-DKIM-Key field to sign with. The key stays there."""
     added_fields: str = ""
     """Header fields of ours that were decided at reception, each with its line end."""
+    adds_date: bool = False
+    """Whether a Date field of the moment of delivery is added."""
+    shows_vmta: bool = False
+    """Whether an X-Virtual-MTA field with the name of the VirtualMTA is added."""
+    vmta_by: str = ""
+    """Which line chose the VirtualMTA, where a pattern list or a fallback did."""
     refusals: dict[str, str] = field(default_factory=dict)
     """Why recipients bounce that were accepted nevertheless, by address."""
     acct_headers: dict[str, str] = field(default_factory=dict)

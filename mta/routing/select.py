@@ -1,18 +1,24 @@
 """Which VirtualMTA a recipient's mail goes through. Guide: selecting a VirtualMTA.
 
 First that says anything wins: the X-Virtual-MTA header where the source processes it, the
-`virtual-mta` lines of the domain, the source's `default-virtual-mta`, `{default}`. Each may
-name a pool; its members serve in turn. Mail for one domain in one message should be asked
+`pattern-list` of the source, the `virtual-mta` lines of the domain, the source's
+`default-virtual-mta`, `{default}`. The first two are asked once for a message (`wish`). Each
+may name a pool; its members serve in turn. Mail for one domain in one message should be asked
 for once, so that its recipients can share a transaction.
 """
 
 from typing import Final, NamedTuple, Protocol
 
 from mta.model.queue_key import DEFAULT_VMTA
+from mta.routing.pattern_match import Match
 from mta.routing.pool import Turns
 
 BY_SOURCE_IP: Final = "by-smtp-source-ip"
-"""A `default-virtual-mta` that means the VirtualMTA sending from the address listened on."""
+"""A name that means the VirtualMTA sending from the address listened on."""
+NO_NAME: Final = "{none}"
+"""No VirtualMTA has this name: mail that asks for one without a name bounces in its queue."""
+NAME_SHOWN_MAX: Final = 100
+"""Of a name that comes with a message."""
 
 
 class SelectSource(Protocol):
@@ -33,8 +39,6 @@ class SelectVmta(Protocol):
 
     @property
     def name(self) -> str: ...
-    @property
-    def smtp_source_host(self) -> tuple[tuple[str, str], ...]: ...
 
 
 class SelectPool(Protocol):
@@ -59,85 +63,102 @@ class SelectConfiguration(Protocol):
     @property
     def root(self) -> SelectRoot: ...
     def vmta(self, name: str) -> SelectVmta | None: ...
-    def vmta_names(self) -> tuple[str, ...]: ...
+    def vmta_sending_from(self, ip: str) -> SelectVmta | None: ...
     def pool(self, name: str) -> SelectPool | None: ...
     def domain_vmtas(self, domain: str) -> tuple[str, ...]: ...
 
 
-class Choice(NamedTuple):
-    """A VirtualMTA, and the pool it was chosen from if any; or why there is none.
+class Wish(NamedTuple):
+    """What a message as a whole asks for: a VirtualMTA or pool, or nothing (None).
 
-    `error` begins with the enhanced code and answers the submitter with a 550. The name
-    of a VirtualMTA that does not exist is a choice, too: its mail bounces with 5.3.5.
+    `error` begins with the enhanced code and answers the submitter with a 550. `by` says
+    which lines decided, where it was not the message alone.
+    """
+
+    name: str | None = None
+    by: str = ""
+    error: str = ""
+
+
+class Choice(NamedTuple):
+    """A VirtualMTA, and the pool it was chosen from if any.
+
+    The name of a VirtualMTA that does not exist is a choice, too: its mail bounces with 5.3.5.
     """
 
     vmta: str
     pool: str = ""
-    error: str = ""
 
 
+NO_WISH: Final = Wish()
 _DEFAULT: Final = Choice(DEFAULT_VMTA)
+
+
+def wish(
+    configuration: SelectConfiguration,
+    source: SelectSource,
+    x_virtual_mta: str | None,
+    match: Match | None,
+) -> Wish:
+    """What a message asks for. `x_virtual_mta` is the value of the header, None without one."""
+    if x_virtual_mta is not None and source.process_x_virtual_mta:
+        return _requested(configuration, source, x_virtual_mta.strip())
+    if match is None or match.selection.virtual_mta is None:
+        return NO_WISH
+    name = match.selection.virtual_mta or DEFAULT_VMTA
+    return Wish(name, f"pattern-list {match.name} ({match.place})")
 
 
 def choose(
     configuration: SelectConfiguration,
     source: SelectSource,
     domain: str,
-    x_virtual_mta: str | None,
+    wanted: str | None,
     turns: Turns,
     *,
     listener_ip: str = "",
 ) -> Choice:
-    """The VirtualMTA for mail to domain.
-
-    `x_virtual_mta` is the value of the header; None if the message has none.
-    """
-    if x_virtual_mta is not None and source.process_x_virtual_mta:
-        return _requested(configuration, source, domain, x_virtual_mta.strip(), turns)
+    """The VirtualMTA for mail to domain in a message that asks for `wanted`."""
+    if wanted is not None:
+        return _resolve(configuration, wanted, domain, turns, listener_ip)
     names = configuration.domain_vmtas(domain)
     if names:
         name = names[0] if len(names) == 1 else turns.next(" ".join(names), names, domain)
-        return _resolve(configuration, name, domain, turns) or Choice(name)
+        return _resolve(configuration, name, domain, turns, listener_ip)
     name = source.default_virtual_mta
-    if not name:
-        return _DEFAULT
-    if name == BY_SOURCE_IP:
-        return _sending_from(configuration, listener_ip)
-    return _resolve(configuration, name, domain, turns) or Choice(name)
+    return _resolve(configuration, name, domain, turns, listener_ip) if name else _DEFAULT
 
 
-def _requested(
-    configuration: SelectConfiguration, source: SelectSource, domain: str, name: str, turns: Turns
-) -> Choice:
+def _requested(configuration: SelectConfiguration, source: SelectSource, name: str) -> Wish:
     """What the header asks for."""
     if not name and source.allow_empty_x_virtual_mta:
-        return _DEFAULT
-    choice = _resolve(configuration, name, domain, turns) if name else None
-    if choice is not None:
-        return choice
+        return Wish(DEFAULT_VMTA)
+    if name and (configuration.vmta(name) is not None or _members(configuration, name)):
+        return Wish(name)
+    shown = "".join(c if c.isprintable() else "?" for c in name[:NAME_SHOWN_MAX])
     if source.reject_invalid_virtual_mta:
-        return Choice("", error=f"5.5.0 specified Virtual MTA '{name}' does not exist")
+        text = shown.encode("ascii", "replace").decode()
+        return Wish("", error=f"5.5.0 specified Virtual MTA '{text}' does not exist")
     fallback = configuration.root.invalid_virtual_mta_fallback
     if fallback:
-        return _resolve(configuration, fallback, domain, turns) or Choice(fallback)
-    return Choice(name) if name else _DEFAULT
+        return Wish(fallback, f"invalid-virtual-mta-fallback, as it asked for '{shown}'")
+    return Wish(shown or NO_NAME)
+
+
+def _members(configuration: SelectConfiguration, name: str) -> tuple[str, ...]:
+    pool = configuration.pool(name)
+    return pool.virtual_mta if pool is not None else ()
 
 
 def _resolve(
-    configuration: SelectConfiguration, name: str, domain: str, turns: Turns
-) -> Choice | None:
+    configuration: SelectConfiguration, name: str, domain: str, turns: Turns, listener_ip: str
+) -> Choice:
     """The VirtualMTA of that name, or the next member of the pool of that name."""
     pool = configuration.pool(name)
     if pool is not None and pool.virtual_mta:
         return Choice(turns.next(pool.name, pool.virtual_mta, domain), pool.name)
+    if name == BY_SOURCE_IP:
+        vmta = configuration.vmta_sending_from(listener_ip)
+        return Choice(vmta.name) if vmta is not None else _DEFAULT
     vmta = configuration.vmta(name)
-    return None if vmta is None else Choice(vmta.name)
-
-
-def _sending_from(configuration: SelectConfiguration, ip: str) -> Choice:
-    """The VirtualMTA one of whose source addresses is ip."""
-    for name in configuration.vmta_names():
-        vmta = configuration.vmta(name)
-        if vmta is not None and any(address == ip for address, _ in vmta.smtp_source_host):
-            return Choice(vmta.name)
-    return _DEFAULT
+    return Choice(name if vmta is None else vmta.name)

@@ -29,10 +29,10 @@ from mta.settings.kinds import (
     DATA_RATE,
     EMAILS,
     FILE,
+    HEADER_FIELD,
     INTERVAL,
     INTERVAL_LIST,
     INTERVAL_OR_NEVER,
-    LIST,
     NO_MX,
     PER_HOUR,
     QUEUE_NAME,
@@ -79,10 +79,9 @@ class DomainSettings:
         "recipients put into one outbound transaction before the message is repeated.",
     )
     remove_header: tuple[str, ...] = directive(
-        LIST,
+        HEADER_NAMES,
         (),
         "Headers deleted at delivery time. Empty string clears an inherited value.",
-        not_yet=True,
     )
     log_connections: bool = directive(
         BOOLEAN,
@@ -846,6 +845,13 @@ class DomainSettings:
         VMTA_OR_POOL,
         "Mail for the domain goes through these VirtualMTAs or pools in turn, unless "
         "something of higher precedence chose one.",
+        is_ours=True,
+    )
+    add_header: tuple[str, ...] = repeated(
+        HEADER_FIELD,
+        "A header field that mail for the domain leaves with; it replaces fields of its name, "
+        "and those that the VirtualMTA or the top level adds. The most specific <domain> that "
+        "has any counts.",
         is_ours=True,
     )
 

@@ -11,7 +11,7 @@ from typing import Final, Generic, TypeVar
 
 from mta import address, units
 from mta.ids import SHARDS_MAX
-from mta.model.header_field import field_name
+from mta.model.header_field import field_name, is_field_name
 from mta.model.rollup_rule import SUFFIX, RollupRule
 from mta.model.route import NO_ROUTE, RouteHost, RouteSpec
 from mta.units import UNLIMITED, DataRate, Rate
@@ -429,6 +429,16 @@ def _header(text: str) -> str:
 
 
 HEADER_FIELD: Final[Kind[str]] = Kind('"Name: value"', _header, quote)
+
+
+def _field_name_or_none(text: str) -> str:
+    value = _word(text).removesuffix(":")
+    if value and not is_field_name(value):
+        raise ValueError("expected the name of a header field such as X-Campaign")
+    return value
+
+
+FIELD_NAME: Final[Kind[str]] = Kind("NAME", _field_name_or_none, quote)
 
 _ROUTE_ITEM = re.compile(
     r"(?P<lookup>lookup-mx:)?"

@@ -25,24 +25,20 @@ class PatternListDirectives:
     mail_from: tuple[str, ...] = repeated(
         TEXT,
         "pattern-list: match the envelope sender.",
-        not_yet=True,
     )
     rcpt_to: tuple[str, ...] = repeated(
         TEXT,
         "Match the envelope recipient. With several recipients the first match decides for "
         "the whole message.",
-        not_yet=True,
     )
     header: tuple[str, ...] = repeated(
         TEXT,
         "Match the raw header content including surrounding white space.",
-        not_yet=True,
     )
     otherwise: tuple[str, ...] = repeated(
         TEXT,
         "Catch-all line inside (nested) pattern lists.",
         name="*",
-        not_yet=True,
     )
 
 

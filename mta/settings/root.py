@@ -360,7 +360,6 @@ class RootSettings:
         "",
         "File with header lines inserted right after the Received header. Global and "
         "VirtualMTA files are both applied.",
-        not_yet=True,
     )
     domain_macro: tuple[str, ...] = repeated(
         TEXT,

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mta.settings.directive import directive, repeated
+from mta.settings.dkim_kinds import HEADER_NAMES
 from mta.settings.kinds import (
     BOOLEAN,
     COUNT,
     COUNT_0,
     EMAIL,
+    FIELD_NAME,
     INTERVAL,
     LIST,
     RATE,
@@ -169,7 +171,6 @@ class SourceSettings:
         BOOLEAN,
         False,
         "Add X-Virtual-MTA naming the delivering VirtualMTA if absent.",
-        not_yet=True,
     )
     allow_empty_x_virtual_mta: bool = directive(
         BOOLEAN,
@@ -185,7 +186,6 @@ class SourceSettings:
         name_of("pattern-list"),
         "",
         "Attach one <pattern-list>, which may stand before or after the source.",
-        not_yet=True,
     )
     process_x_job: bool = directive(
         BOOLEAN,
@@ -198,7 +198,7 @@ class SourceSettings:
         "Keep the X-Job header.",
     )
     jobid_header: str = directive(
-        TEXT,
+        FIELD_NAME,
         "",
         "Alternative header providing the job id; X-Job processing and the *jobid merge "
         "variable win over it.",
@@ -207,7 +207,6 @@ class SourceSettings:
         TEXT,
         "",
         "Prefix added to the job id; {auth} inserts the authenticated user.",
-        not_yet=True,
     )
     process_x_envid: bool = directive(
         BOOLEAN,
@@ -251,19 +250,16 @@ class SourceSettings:
         "no",
         "Add a Date header when missing, or always with override. true/false are also used "
         "in practice.",
-        not_yet=True,
     )
     date_header_time: str = directive(
         choice("reception", "delivery"),
         "reception",
         "Which moment the added Date shows.",
-        not_yet=True,
     )
     add_message_id_header: bool = directive(
         BOOLEAN,
         False,
         "Add Message-ID when missing.",
-        not_yet=True,
     )
     add_received_header: bool = directive(
         BOOLEAN,
@@ -281,7 +277,7 @@ class SourceSettings:
         "Leave the client name/IP out of the added Received header.",
     )
     remove_header: tuple[str, ...] = directive(
-        LIST,
+        HEADER_NAMES,
         (),
         "Headers deleted at delivery time. Empty string clears an inherited value.",
     )

@@ -74,7 +74,6 @@ class VmtaDirectives:
         "",
         "File with header lines inserted right after the Received header. Global and "
         "VirtualMTA files are both applied.",
-        not_yet=True,
     )
     enable_signals: str = directive(
         TEXT,
@@ -185,7 +184,6 @@ class PoolDirectives:
         "",
         "File with header lines inserted right after the Received header. Global and "
         "VirtualMTA files are both applied.",
-        not_yet=True,
     )
     enable_signals: str = directive(
         TEXT,

@@ -19,7 +19,7 @@ PRODUCT = "Petrel"
 PATTERNS_MAX = 256
 """Sets of removed names remembered; a few sources have a few each."""
 
-# One whole field with its folded lines; the name is filled in, lower or upper case.
+# One whole field with its folded lines, in any case; the name is filled in.
 _FIELD = rb"(?im:^(?:%s)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*)"
 
 
@@ -31,23 +31,42 @@ class Head(NamedTuple):
 
 
 class HeadRules:
-    """What the configuration wants of every header block that leaves through one VMTA.
+    """What the configuration wants of every header block that leaves through one queue.
 
-    `added` are fields `Name: value`. A later one replaces an earlier one of its name, and
-    all replace fields of their name that the message came with.
+    `included` are whole fields that go right below our Received field. `added` are fields
+    `Name: value`. A later one replaces an earlier one of its name, and all replace fields of
+    their name that the message came with, or got at reception. `removed` are names of fields
+    that leave neither as they came nor as they were added at reception.
     """
 
-    __slots__ = ("_added", "_hide_received", "_host_name", "_names", "_patterns", "_received")
+    __slots__ = (
+        "_added", "_hide_received", "_host_name", "_included", "_names", "_not_ours",
+        "_patterns", "_received", "_vmta",
+    )  # fmt: skip
 
     def __init__(
-        self, *, host_name: str, added: Sequence[str], add_received: bool, hide_received: bool
+        self,
+        *,
+        host_name: str,
+        added: Sequence[str],
+        add_received: bool,
+        hide_received: bool,
+        included: bytes = b"",
+        removed: Sequence[str] = (),
+        vmta: str = "",
     ) -> None:
+        names = [name.lower() for name in removed]
         self._host_name = host_name
-        self._received = add_received
+        self._received = add_received and "received" not in names
         self._hide_received = hide_received
+        self._vmta = vmta
         fields = {field_name(field).lower(): field for field in added}
+        self._included = included
         self._added = "".join(f"{field}\r\n" for field in fields.values()).encode()
-        self._names = (*fields, *(["received"] if hide_received else []))
+        self._names = (*fields, *names)
+        self._not_ours = _matching(self._names)
+        if hide_received:
+            self._names += ("received",)
         self._patterns: dict[tuple[str, ...], re.Pattern[bytes] | None] = {}
 
     def pattern(self, envelope: Envelope) -> re.Pattern[bytes] | None:
@@ -61,27 +80,38 @@ class HeadRules:
         except KeyError:
             if len(self._patterns) >= PATTERNS_MAX:
                 self._patterns.clear()
-            alternatives = b"|".join(re.escape(n.encode()) for n in (*self._names, *names))
-            pattern = re.compile(_FIELD % alternatives) if alternatives else None
-            self._patterns[names] = pattern
+            pattern = self._patterns[names] = _matching((*self._names, *names))
             return pattern
 
-    def render(self, envelope: Envelope, recipient: str, date: str, head: bytes) -> Head:
+    def render(
+        self, envelope: Envelope, recipient: str, date: str, head: bytes, *, sent: str = ""
+    ) -> Head:
         """The header block of one transaction.
 
         `recipient` is named in the Received field; empty if there are several. `date` is
-        the time of reception (RFC 5322 form). `head` is the message's own header block;
-        it may be empty if `pattern` is None.
+        the time of reception (RFC 5322 form), `sent` that of delivery. `head` is the
+        message's own header block; it may be empty if `pattern` is None.
         """
-        octets = self._added
-        if envelope.added_fields:
-            octets = envelope.added_fields.encode() + octets
+        octets = self._included
         if self._received and envelope.add_received:
             octets = self._received_field(envelope, recipient, date) + octets
+        if envelope.added_fields or envelope.adds_date or envelope.shows_vmta:
+            octets += self._ours(envelope, sent)
+        octets += self._added
         pattern = self.pattern(envelope)
         if pattern is None or not pattern.search(head):
             return Head(octets, 0)
         return Head(octets + pattern.sub(b"", head), len(head))
+
+    def _ours(self, envelope: Envelope, sent: str) -> bytes:
+        """What reception decided to add."""
+        text = envelope.added_fields
+        if envelope.adds_date:
+            text += f"Date: {sent}\r\n"
+        if envelope.shows_vmta:
+            text += f"X-Virtual-MTA: {self._vmta}\r\n"
+        octets = text.encode()
+        return self._not_ours.sub(b"", octets) if self._not_ours else octets
 
     def _received_field(self, envelope: Envelope, recipient: str, date: str) -> bytes:
         source = ""
@@ -95,3 +125,9 @@ class HeadRules:
             f"Received: {source}by {self._host_name} ({PRODUCT}) with {envelope.with_protocol}"
             f" id {ids.printed(envelope.message_id)}{addressee};\r\n\t{date}\r\n"
         ).encode()
+
+
+def _matching(names: Sequence[str]) -> re.Pattern[bytes] | None:
+    """What matches all fields of some names."""
+    alternatives = b"|".join(re.escape(name.encode()) for name in names)
+    return re.compile(_FIELD % alternatives) if alternatives else None

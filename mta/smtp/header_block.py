@@ -31,6 +31,14 @@ def find(head: bytes, names: frozenset[bytes]) -> dict[bytes, str]:
     return found
 
 
+def values(head: bytes, name: bytes) -> list[str]:
+    """The value of each field of a lower-case name as it stands there, but for its line end."""
+    return [
+        match[2].decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
+        for match in _pattern(frozenset({name})).finditer(head)
+    ]
+
+
 @lru_cache(1024)
 def _pattern(names: frozenset[bytes]) -> re.Pattern[bytes]:
     alternatives = b"|".join(re.escape(name) for name in sorted(names))

@@ -28,9 +28,13 @@ ENVELOPE = Envelope(
 )
 
 
-def rules(*added, received=True, hide=False):
+def rules(*added, received=True, hide=False, **more):
     return HeadRules(
-        host_name="mta.example.com", added=added, add_received=received, hide_received=hide
+        host_name="mta.example.com",
+        added=added,
+        add_received=received,
+        hide_received=hide,
+        **more,
     )
 
 
@@ -96,7 +100,26 @@ def test_hide_received_keeps_the_submitting_host_out_of_ours():
     assert octets.startswith(b"Received: by mta.example.com (Petrel)")
 
 
-@pytest.mark.parametrize("bad", ["", "no colon", "a b: c", "X: y\r\nZ: 1", "X: \0"])
+def test_what_reception_added_goes_between_the_files_and_what_the_configuration_adds():
+    envelope = replace(ENVELOPE, added_fields="Date: d\r\n", adds_date=True, shows_vmta=True)
+    head = rules("X-New: 1", received=False, included=b"X-File: 1\r\n", vmta="v").render(
+        envelope, "", DATE, OWN, sent="now"
+    )
+    assert head.skip == 0
+    assert head.octets == (b"X-File: 1\r\nDate: d\r\nDate: now\r\nX-Virtual-MTA: v\r\nX-New: 1\r\n")
+
+
+def test_remove_header_takes_what_reception_added_and_leaves_what_the_configuration_adds():
+    envelope = replace(ENVELOPE, added_fields="Date: d\r\nX-A: 1\r\n", remove_fields=("x-a",))
+    head = rules("Precedence: bulk", removed=("Date", "Received", "subject")).render(
+        envelope, "", DATE, OWN
+    )
+    assert head.octets == (b"X-A: 1\r\nPrecedence: bulk\r\nX-Received: not the same\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "no colon", "a b: c", "X: y\r\nZ: 1", "X: \0", "X: \x85", "X: \u2028"]
+)
 def test_what_is_no_header_field_is_refused(bad):
     with pytest.raises(ValueError, match="expected a header field"):
         field_name(bad)

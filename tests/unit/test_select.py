@@ -2,9 +2,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from mta.model.pattern_list import Selection
+from mta.routing.pattern_match import Match
 from mta.routing.pool import Turns
 from mta.routing.relay import may_relay
-from mta.routing.select import Choice, choose
+from mta.routing.select import Choice, choose, wish
 
 
 class Configuration:
@@ -17,8 +19,8 @@ class Configuration:
         ip = self._vmtas.get(name.lower())
         return ip and SimpleNamespace(name=name.lower(), smtp_source_host=((ip, "x"),))
 
-    def vmta_names(self):
-        return tuple(self._vmtas)
+    def vmta_sending_from(self, ip):
+        return next((self.vmta(name) for name, own in self._vmtas.items() if own == ip), None)
 
     def pool(self, name):
         return SimpleNamespace(name="p", virtual_mta=("a", "b")) if name == "p" else None
@@ -37,17 +39,22 @@ def source(**changes):
     return SimpleNamespace(**(values | changes))
 
 
-def chosen(header=None, *, domains=None, fallback="", listener_ip="", turns=None, **changes):
-    return choose(
-        Configuration(fallback, domains),
-        source(**changes),
-        "d.example",
-        header,
-        turns or Turns(),
-        listener_ip=listener_ip,
-    )
+def chosen(
+    header=None, *, match=None, domains=None, fallback="", listener_ip="", turns=None, **changes
+):
+    configuration, rules = Configuration(fallback, domains), source(**changes)
+    wanted = wish(configuration, rules, header, match)
+    if wanted.error:
+        return wanted
+    turns = turns or Turns()
+    return choose(configuration, rules, "d.example", wanted.name, turns, listener_ip=listener_ip)
 
 
+def listed(name):
+    return Match(Selection(name), "l", "/c:3")
+
+
+SPREAD_OVER_C = {"d.example": ("c",)}
 SPREAD = {"d.example": ("b", "c")}
 
 
@@ -65,6 +72,14 @@ SPREAD = {"d.example": ("b", "c")}
         ({"header": "gone", "fallback": "b"}, "b"),
         ({"header": "gone"}, "gone"),
         ({"header": "", "allow_empty_x_virtual_mta": True}, "{default}"),
+        ({"header": ""}, "{none}"),
+        ({"header": "", "fallback": "b"}, "b"),
+        ({"match": listed("b"), "default_virtual_mta": "c", "domains": SPREAD_OVER_C}, "b"),
+        ({"match": listed("b"), "header": "a"}, "a"),
+        ({"match": listed("b"), "header": "a", "process_x_virtual_mta": False}, "b"),
+        ({"match": listed(""), "default_virtual_mta": "c"}, "{default}"),
+        ({"match": listed(None), "default_virtual_mta": "c"}, "c"),
+        ({"match": listed("by-smtp-source-ip"), "listener_ip": "192.0.2.3"}, "c"),
     ],
 )
 def test_who_says_it_first_decides(given, vmta):
@@ -73,7 +88,21 @@ def test_who_says_it_first_decides(given, vmta):
 
 def test_a_name_that_does_not_exist_is_refused_where_told_to():
     refused = chosen("gone", reject_invalid_virtual_mta=True)
-    assert refused.error.startswith("5.5.0")
+    assert refused.error == "5.5.0 specified Virtual MTA 'gone' does not exist"
+    assert chosen("", reject_invalid_virtual_mta=True).error.endswith("'' does not exist")
+
+
+def test_a_name_that_comes_with_a_message_cannot_grow_or_break_the_reply():
+    refused = chosen("é\n" + "x" * 5000, reject_invalid_virtual_mta=True)
+    assert refused.error == f"5.5.0 specified Virtual MTA '??{'x' * 98}' does not exist"
+
+
+def test_which_line_chose_is_known():
+    configuration, rules = Configuration("b"), source()
+    assert wish(configuration, rules, None, listed("a")).by == "pattern-list l (/c:3)"
+    assert wish(configuration, rules, "a", None).by == ""
+    fell_back = wish(configuration, rules, "gone", None)
+    assert fell_back.by == "invalid-virtual-mta-fallback, as it asked for 'gone'"
 
 
 def test_a_pool_serves_in_turn():
