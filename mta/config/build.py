@@ -34,6 +34,7 @@ from mta.config.names import BY_SOURCE_IP, VIRTUAL_MTA, Names
 from mta.config.pattern_lists import PatternLists
 from mta.config.patterns import AddressPattern, DomainPattern, parse_pattern
 from mta.config.place import Diagnostics, Place
+from mta.config.rewrite_lists import RewriteLists
 from mta.config.sections import ALIASES, MISPRINTS, SECTIONS, SectionRule, place_name, scopes_of
 from mta.config.submission_patterns import SubmissionPatterns
 from mta.settings.directive import Directive, Status, by_attribute, directives
@@ -66,6 +67,7 @@ class Builder:
         self._patterns = PatternLists(diagnostics)
         self._names = Names(diagnostics)
         self._submission = SubmissionPatterns(diagnostics, self._names, self._patterns)
+        self._rewrites = RewriteLists(diagnostics, self._macros, self._patterns)
         self._submitters = submitters.Builder(diagnostics, self._macros)
 
     def build(self, tree: Section) -> Configuration:
@@ -233,6 +235,9 @@ class Builder:
             case "pattern-list" if argument:
                 self._names.define(tag, argument, section.place)
                 self._submission.read(section, argument, lambda node: self._node(node, rule))
+            case "rewrite-list":
+                self._names.define(tag, argument, section.place)
+                self._body(section.body, rule, _scratch(section), self._rewrites.rules(argument))
             case "mx-rollup-list":
                 self._body(section.body, rule, self._rollup)
             case "bounce-category-patterns":
@@ -410,6 +415,7 @@ class Builder:
         parts.bounce_category_patterns = self._patterns.categories
         parts.reply_rules = self._patterns.rules
         parts.pattern_lists = self._submission.finish()
+        parts.rewrite_lists = self._rewrites.finish()
         parts.submitters = self._submitters.finish(root, parts.root.host_name, parts.sources)
         parts.rollup_rules = tuple(self._rollup.entries.get("mx", ()))
         parts.every_queue = every_queue.block_of(root)

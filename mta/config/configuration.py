@@ -32,6 +32,7 @@ from mta.settings.domain import DomainSettings
 from mta.settings.root import RootSettings
 from mta.settings.source import SourceSettings
 from mta.settings.virtual_mta import VmtaDirectives
+from mta.smtp.rewriting import RewriteList
 from mta.units import UNLIMITED, DataRate, Rate
 
 CACHED_QUEUES_MAX = 200_000
@@ -97,6 +98,7 @@ class VirtualMtaSettings:
     add_received_header: bool | None = None
     hide_received_header: bool = False
     include_headers_from: str = ""
+    rewrite_list: str = ""
     cold_virtual_mta: tuple[str, ...] = ()
 
 
@@ -186,6 +188,7 @@ class Parts:
     named_sources: dict[str, Block] = field(default_factory=dict)
     reply_rules: dict[str, tuple[ReplyRule, ...]] = field(default_factory=dict)
     pattern_lists: dict[str, PatternList] = field(default_factory=dict)
+    rewrite_lists: dict[str, RewriteList] = field(default_factory=dict)
     relay_domain: tuple[DomainPattern, ...] = ()
     relay_address: tuple[AddressPattern, ...] = ()
     domain_keys: tuple[DomainKey, ...] = ()
@@ -342,6 +345,10 @@ class Configuration:
     def pattern_list(self, name: str) -> PatternList | None:
         """The pattern-list of that name."""
         return self._parts.pattern_lists.get(name.lower())
+
+    def rewrite_list(self, name: str) -> RewriteList | None:
+        """The rewrite-list of that name."""
+        return self._parts.rewrite_lists.get(name.lower())
 
     def reply_rules(self, name: str) -> tuple[ReplyRule, ...]:
         """The rules of an smtp-pattern-list; empty if there is no such list."""

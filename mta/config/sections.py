@@ -67,7 +67,7 @@ SECTIONS: Final[dict[str, SectionRule]] = {
             ("bounce-processor", "feedback-loop-processor"),
             note=NOT_YET,
         ),
-        SectionRule("rewrite-list", lists.RewriteListDirectives, argument="a name", note=NOT_YET),
+        SectionRule("rewrite-list", lists.RewriteListDirectives, argument="a name"),
         SectionRule("mx-rollup-list", lists.MxRollupDirectives),
         SectionRule("domain-key-list", lists.DomainKeyListDirectives, argument="a name"),
         SectionRule("aliases", lists.AliasesDirectives),

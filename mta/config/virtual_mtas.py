@@ -58,6 +58,7 @@ def _settings(root: RootSettings, block: Block, pool: Block | None) -> VirtualMt
         add_header=values.get("add_header", ()),
         add_received_header=values.get("add_received_header"),
         hide_received_header=values.get("hide_received_header", False),
+        rewrite_list=values.get("rewrite_list", ""),
         include_headers_from=values.get("include_headers_from", ""),
         cold_virtual_mta=tuple(dict.fromkeys(values.get("cold_virtual_mta", ()))),
     )

@@ -344,18 +344,22 @@ class Delivery:
             self._pages.unreadable(connection, batch, error)
             return "", ""
         heads = self._context.heads
+        rules = heads.rules(queue.key.vmta, queue.settings)
         address = batch[0].address if len(batch) == 1 else ""
         is_signed = queue.settings.is_signed
-        own = (
-            await own_head(content, envelope)
-            if is_signed or heads.rules(queue.key.vmta, queue.settings).pattern(envelope)
-            else b""
-        )
-        head = heads.render(queue.key.vmta, queue.settings, envelope, address, own)
+        own = await own_head(content, envelope) if is_signed or rules.pattern(envelope) else b""
+        head = heads.render(rules, envelope, address, own)
         if is_signed:
             head = await self._context.signer.sign(queue.key, envelope, head, own, content)
         result = await dialogue.transact(
-            Transaction(envelope, tuple(batch), head.octets, content, head.skip)
+            Transaction(
+                envelope,
+                tuple(batch),
+                head.octets,
+                content,
+                head.skip,
+                rules.sender(envelope, address),
+            )
         )
         concluded = replies.conclude(result, queue.settings, queue.rules)
         self._conclude(connection, dialogue, batch, concluded)

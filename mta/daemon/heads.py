@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from mta import clock
 from mta.model.message import Envelope
 from mta.smtp.head import Head, HeadRules
+from mta.smtp.rewriting import NO_REWRITES
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
@@ -54,22 +55,16 @@ class Heads:
                 included=b"".join(self._included[file] for file in files if file),
                 removed=settings.remove_header,
                 vmta=vmta_name,
+                rewrites=self._configuration.rewrite_list(vmta.rewrite_list if vmta else "")
+                or NO_REWRITES,
             )
             return rules
 
-    def render(
-        self,
-        vmta_name: str,
-        settings: "DomainSettings",
-        envelope: Envelope,
-        recipient: str,
-        head: bytes,
-    ) -> Head:
+    def render(self, rules: HeadRules, envelope: Envelope, recipient: str, head: bytes) -> Head:
         """The header block of one transaction; see `HeadRules.render`."""
         second = int(envelope.time_queued)
         if self._date[0] != second:
             self._date = (second, _printed(second))
-        rules = self.rules(vmta_name, settings)
         if not envelope.adds_date:
             return rules.render(envelope, recipient, self._date[1], head)
         now = int(clock.now())

@@ -218,10 +218,11 @@ class Intake:
             rcpts = expansion.expanded(rcpts, source.bcc, self.configuration, refusals)
             if len(rcpts) > ids.RECIPIENTS_MAX:
                 return TOO_MANY_RCPTS
+        mail_from = rules.rewrites.sender(mail.mail_from)
         message_id = self._spool.next_message_id()
         envelope = Envelope(
             message_id=message_id,
-            mail_from=mail.mail_from,
+            mail_from=mail_from,
             time_queued=now,
             size=content.size if isinstance(content, FileContent) else len(content),
             head_size=head_size,
@@ -240,6 +241,8 @@ class Intake:
             add_received=rules.adds_received,
             remove_fields=rules.remove_fields(found, head),
             adds_date=rules.adds_date_later(found),
+            from_domains=rules.from_domains(head),
+            is_verp=source.verp_default and bool(mail_from),
             shows_vmta=rules.shows_vmta(found),
             dkim_options=found.get(X_DKIM_OPTIONS, "") if source.process_x_dkim_options else "",
             has_dkim_key=source.process_x_dkim_key and X_DKIM_KEY in found,

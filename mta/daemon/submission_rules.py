@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 from mta import ids
 from mta.model.pattern_list import PatternList
 from mta.settings.source import SourceSettings
+from mta.smtp import header_block
+from mta.smtp.rewriting import NO_REWRITES, RewriteList, domains_of
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
@@ -50,6 +52,7 @@ class SubmissionRules:
     removed_always: tuple[str, ...]
     """The fields of a message that are not sent on, if it has no instructions."""
     jobid_header: bytes
+    rewrites: RewriteList
 
     @classmethod
     def of(
@@ -88,11 +91,20 @@ class SubmissionRules:
             removed=removed,
             removed_always=tuple(sorted(always)),
             jobid_header=jobid_header,
+            rewrites=configuration.rewrite_list(source.rewrite_list) or NO_REWRITES,
         )
 
     @property
     def adds_received(self) -> bool:
         return self.source.add_received_header and b"received" not in self.removed
+
+    def from_domains(self, head: bytes) -> dict[str, str]:
+        """What domains of the message's From field become."""
+        if not self.rewrites.domains:
+            return {}
+        domains = [d for f in header_block.fields(head, b"from") for d in domains_of(f)]
+        changed = {domain: self.rewrites.domain(domain) for domain in domains}
+        return {domain: to for domain, to in changed.items() if to != domain}
 
     def x_virtual_mta(self, found: Found) -> str | None:
         """The VirtualMTA that the message names, if it may."""

@@ -61,6 +61,10 @@ class Envelope:
     """Whether a Date field of the moment of delivery is added."""
     shows_vmta: bool = False
     """Whether an X-Virtual-MTA field with the name of the VirtualMTA is added."""
+    from_domains: dict[str, str] = field(default_factory=dict)
+    """What domains of the From field become, by the domain in lower case."""
+    is_verp: bool = False
+    """Whether each recipient has a sender of its own, which names the recipient."""
     vmta_by: str = ""
     """Which line chose the VirtualMTA, where a pattern list or a fallback did."""
     refusals: dict[str, str] = field(default_factory=dict)

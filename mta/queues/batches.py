@@ -34,7 +34,7 @@ class Batches:
             size = first.envelope.size
             limit = self._gate.permitted(connection, size, now)
             if limit:
-                batch = backlog.pop(limit)
+                batch = backlog.pop(1 if first.envelope.is_verp else limit)
                 if queue.line is not None or queue.blocked_until is not None:
                     self._agenda.touch(queue)  # it may be the turn of others, or of no one
                 self._gate.charge(connection, len(batch), size, now)

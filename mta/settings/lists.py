@@ -80,13 +80,12 @@ class RewriteListDirectives:
 
     mail_from: tuple[str, ...] = repeated(
         TEXT,
-        "pattern-list: match the envelope sender.",
-        not_yet=True,
+        "Rewrite the envelope sender: user@domain, user@*, *@domain, *@* or <>, and what it "
+        "becomes; * keeps what was there.",
     )
     from_domain: tuple[str, ...] = repeated(
         TEXT,
         "Rewrite the domain of the From header address.",
-        not_yet=True,
     )
 
 

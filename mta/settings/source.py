@@ -290,7 +290,6 @@ class SourceSettings:
         BOOLEAN,
         False,
         "Turn on VERP: user-rcptlocal=rcptdomain@domain style senders.",
-        not_yet=True,
     )
     suppress_local_dsn: bool = directive(
         BOOLEAN,
@@ -320,7 +319,6 @@ class SourceSettings:
         REWRITE_LIST,
         "",
         "Attach a <rewrite-list>. Also valid in virtual-mta and virtual-mta-pool.",
-        not_yet=True,
     )
     check_dkim_inbound: bool = directive(
         BOOLEAN,

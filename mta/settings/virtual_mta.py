@@ -86,7 +86,6 @@ class VmtaDirectives:
         REWRITE_LIST,
         "",
         "Attach a <rewrite-list>. Also valid in virtual-mta and virtual-mta-pool.",
-        not_yet=True,
     )
     max_smtp_out: int = directive(
         COUNT,
@@ -196,7 +195,6 @@ class PoolDirectives:
         REWRITE_LIST,
         "",
         "Attach a <rewrite-list>. Also valid in virtual-mta and virtual-mta-pool.",
-        not_yet=True,
     )
     max_smtp_out: int = directive(
         COUNT,

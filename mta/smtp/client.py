@@ -49,6 +49,8 @@ class Transaction:
     head: bytes
     content: Content
     content_skip: int = 0
+    mail_from: str | None = None
+    """The sender that the peer is told, where it is not that of the envelope."""
 
 
 @dataclass(slots=True)
@@ -197,7 +199,7 @@ class Client:
 
     def _mail(self, transaction: Transaction) -> bytes:
         envelope = transaction.envelope
-        parts = [f"MAIL FROM:<{_checked(envelope.mail_from)}>"]
+        parts = [f"MAIL FROM:<{_checked(_sender(transaction))}>"]
         offers = self._extensions
         if offers.size:
             parts.append(f"SIZE={envelope.size + len(transaction.head) - transaction.content_skip}")
@@ -233,8 +235,13 @@ def stuffed(octets: bytes, *, at_line_start: bool = True) -> bytes:
     return b"." + octets if at_line_start and octets[:1] == b"." else octets
 
 
+def _sender(transaction: Transaction) -> str:
+    given = transaction.mail_from
+    return transaction.envelope.mail_from if given is None else given
+
+
 def _is_ascii(transaction: Transaction) -> bool:
-    return transaction.envelope.mail_from.isascii() and all(
+    return _sender(transaction).isascii() and all(
         recipient.address.isascii() for recipient in transaction.recipients
     )
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from mta import ids
 from mta.model.header_field import field_name
 from mta.model.message import Envelope
+from mta.smtp.rewriting import NO_REWRITES, RewriteList, verp, with_domains
 
 PRODUCT = "Petrel"
 
@@ -41,7 +42,7 @@ class HeadRules:
 
     __slots__ = (
         "_added", "_hide_received", "_host_name", "_included", "_names", "_not_ours",
-        "_patterns", "_received", "_vmta",
+        "_patterns", "_received", "_rewrites", "_vmta",
     )  # fmt: skip
 
     def __init__(
@@ -54,12 +55,14 @@ class HeadRules:
         included: bytes = b"",
         removed: Sequence[str] = (),
         vmta: str = "",
+        rewrites: RewriteList = NO_REWRITES,
     ) -> None:
         names = [name.lower() for name in removed]
         self._host_name = host_name
         self._received = add_received and "received" not in names
         self._hide_received = hide_received
         self._vmta = vmta
+        self._rewrites = rewrites
         fields = {field_name(field).lower(): field for field in added}
         self._included = included
         self._added = "".join(f"{field}\r\n" for field in fields.values()).encode()
@@ -70,11 +73,13 @@ class HeadRules:
         self._patterns: dict[tuple[str, ...], re.Pattern[bytes] | None] = {}
 
     def pattern(self, envelope: Envelope) -> re.Pattern[bytes] | None:
-        """What matches the fields to be removed from this message's own header block.
+        """What matches the fields of this message's own header block that do not stay as they are.
 
         None if there are none; then `render` needs no header block.
         """
         names = envelope.remove_fields
+        if self._rewrites.domains or envelope.from_domains:
+            names = (*names, "from")
         try:
             return self._patterns[names]
         except KeyError:
@@ -98,10 +103,32 @@ class HeadRules:
         if envelope.added_fields or envelope.adds_date or envelope.shows_vmta:
             octets += self._ours(envelope, sent)
         octets += self._added
+        if octets and not envelope.head_size:
+            # Content that begins without a header block is a body as a whole.
+            return Head(octets + b"\r\n", 0)
         pattern = self.pattern(envelope)
         if pattern is None or not pattern.search(head):
             return Head(octets, 0)
-        return Head(octets + pattern.sub(b"", head), len(head))
+        if self._rewrites.domains or envelope.from_domains:
+            own = pattern.sub(lambda match: self._edited(match[0], envelope), head)
+        else:
+            own = pattern.sub(b"", head)
+        return Head(octets + own, len(head))
+
+    def sender(self, envelope: Envelope, recipient: str) -> str:
+        """The sender that the peer is told; `recipient` is the only one if it is in the sender."""
+        sender = envelope.mail_from
+        if self._rewrites.senders:
+            sender = self._rewrites.sender(sender)
+        return verp(sender, recipient) if envelope.is_verp and sender else sender
+
+    def _edited(self, field: bytes, envelope: Envelope) -> bytes:
+        """A field that is not sent on, or the From field rewritten."""
+        name = field.partition(b":")[0].strip().lower()
+        if name != b"from" or "from" in self._names or "from" in envelope.remove_fields:
+            return b""
+        by_source, rewrites = envelope.from_domains, self._rewrites
+        return with_domains(field, lambda domain: rewrites.domain(by_source.get(domain, domain)))
 
     def _ours(self, envelope: Envelope, sent: str) -> bytes:
         """What reception decided to add."""

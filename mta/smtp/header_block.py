@@ -31,6 +31,11 @@ def find(head: bytes, names: frozenset[bytes]) -> dict[bytes, str]:
     return found
 
 
+def fields(head: bytes, name: bytes) -> list[bytes]:
+    """Each field of a lower-case name, whole."""
+    return [match[0] for match in _pattern(frozenset({name})).finditer(head)]
+
+
 def values(head: bytes, name: bytes) -> list[str]:
     """The value of each field of a lower-case name as it stands there, but for its line end."""
     return [

@@ -15,6 +15,8 @@ class Mailbox:
 
     def __init__(self) -> None:
         self.messages: list[bytes] = []
+        self.envelopes: list[tuple[str, tuple[str, ...]]] = []
+        """Sender and recipients of each message."""
         self.port = 0
 
     async def __aenter__(self) -> Self:
@@ -33,4 +35,5 @@ class Mailbox:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         assert isinstance(envelope.content, bytes)
         self.messages.append(envelope.content)
+        self.envelopes.append((envelope.mail_from or "", tuple(envelope.rcpt_tos)))
         return "250 2.0.0 kept"

@@ -10,7 +10,7 @@ from tests.e2e.daemon import until
 from tests.e2e.loopback import Loopback
 from tests.e2e.mailbox import Mailbox
 from tests.e2e.nameserver import Nameserver
-from tests.e2e.submission import Letter
+from tests.e2e.submission import Letter, client
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 
@@ -116,6 +116,48 @@ add-header "Reply-To: answers@sender.example"
         assert names.count("to") == 2
         assert names.count("reply-to") == 1
         assert "received" not in names
+
+
+async def test_a_foreign_signature_over_other_fields_outlives_every_edit(signing):
+    path = signing.new_key("r", "sender.example")
+    foreign = signing.new_key("f", "author.example")
+    fields = signing.directory / "fields.txt"
+    fields.write_text("X-File: 1,\n 2\n")
+    signing.configure(
+        top=f"""domain-key r, sender.example, {path}
+include-headers-from {fields}
+add-header "X-Company: Sender"
+<virtual-mta a>
+add-header "Precedence: bulk"
+rewrite-list w
+</virtual-mta>
+<rewrite-list w>
+mail-from *@* bounce@*
+</rewrite-list>
+"""
+        + SOURCE.format(
+            "default-virtual-mta a\nremove-header X-Internal\nremove-received-headers yes\n"
+            "add-message-id-header yes\nadd-date-header yes\nadd-x-virtual-mta-header yes"
+        ),
+        domain="dkim-sign yes\nremove-header X-More",
+    )
+    head = (
+        "Received: from a\r\n\tby b\r\nX-Internal: 7\r\nSUBJECT:  odd \t spacing\r\n"
+        "Precedence: first\r\nX-More: 1\r\n\t2\r\nX-Kept:no blank\r\n \tfolded \r\n"
+    )
+    content = Letter("anna@example.com", head, "Grüße.\r\n\r\n").content
+    signed = dkim.sign(
+        content, b"f", b"author.example", foreign.read_bytes(), canonicalize=(b"simple", b"simple"),
+        include_headers=[b"from", b"to", b"subject", b"x-kept"],
+    )  # fmt: skip
+    async with signing.running(), client(signing.address) as smtp:
+        await smtp.sendmail("news@sender.example", ["anna@example.com"], signed + content)
+        await until(lambda: signing.mailbox.messages, WAIT_S, signing.told)
+    (message,) = signing.mailbox.messages
+    assert [tags["d"] for tags in signing.verified(message)] == ["sender.example", "author.example"]
+    assert b"\r\nX-Kept:no blank\r\n \tfolded \r\n\r\nGr" in message
+    for gone in (b"X-Internal", b"X-More", b"Precedence: first", b"from a\r\n"):
+        assert gone not in message
 
 
 def field(key):

@@ -149,3 +149,41 @@ async def test_files_of_fields_go_below_received_and_a_reload_reads_them_again(s
         failed = await daemon.command("reload")
         assert failed.code != 0
         assert "vmta.txt:2: expected a header field" in failed.text
+
+
+async def test_senders_and_from_fields_are_rewritten_and_bodies_are_not(submitting):
+    submitting.configured(
+        "rewrite-list sources\ndefault-virtual-mta a",
+        "<rewrite-list sources>\nmail-from *@sender.example *@first.example\n"
+        "from-domain sender.example first.example\n</rewrite-list>\n"
+        "<rewrite-list vmtas>\nmail-from *@first.example bounce@*\nmail-from <> null@a.example\n"
+        "from-domain first.example second.example\n</rewrite-list>\n"
+        "<virtual-mta a>\nrewrite-list vmtas\n</virtual-mta>",
+    )
+    letter = Letter("u@one.example", 'X-Last: news@sender.example\r\n "x"\r\n')
+    async with submitting.running():
+        (message,) = await submitting.deliver(letter)
+        await submitting.deliver(Letter("v@one.example", mail_from=""))
+        await until(lambda: len(submitting.rows("d")) == 2, 30, submitting.told)
+    assert submitting.mailbox.envelopes == [
+        ("bounce@first.example", ("u@one.example",)),
+        ("null@a.example", ("v@one.example",)),
+    ]
+    own = letter.content.replace(b"From: news@sender", b"From: news@second")
+    assert message.endswith(b"\r\n" + own)
+    assert [row["orig"] for row in submitting.rows("d")] == ["news@first.example", ""]
+
+
+async def test_with_verp_each_recipient_has_a_sender_of_its_own(submitting):
+    submitting.configured("verp-default yes", domain="max-rcpt-per-message 10\nmax-smtp-out 1")
+    rcpts = ["joe@one.example", "jim+x@one.example"]
+    async with submitting.running():
+        async with client(submitting.address) as smtp:
+            await smtp.sendmail("news@sender.example", rcpts, b"Subject: x\r\n\r\nx\r\n")
+            await smtp.sendmail("", rcpts, b"Subject: x\r\n\r\nx\r\n")
+        await until(lambda: len(submitting.mailbox.messages) == 3, 30, submitting.told)
+    assert sorted(submitting.mailbox.envelopes) == [
+        ("<>", tuple(rcpts)),
+        ("news-jim+x=one.example@sender.example", ("jim+x@one.example",)),
+        ("news-joe=one.example@sender.example", ("joe@one.example",)),
+    ]

@@ -1,0 +1,145 @@
+"""Senders and From fields as a `<rewrite-list>` or VERP wants them. Guide: rewrite-list.
+
+The first rule that matches decides. In a From field nothing but the domain of an address
+changes: names, comments, folding and everything else stay as they are, octet by octet.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+ANY: Final = "*"
+
+# What tells apart the parts of an address list (RFC 5322 §3.4), and a domain after its @.
+_TOKEN = re.compile(
+    rb'"(?:[^"\\]|\\.)*"?|\\.|[<>(),:;]|@[ \t\r\n]*([A-Za-z0-9_.\x80-\xff-]+)', re.DOTALL
+)
+_IN_COMMENT = re.compile(rb"\\.|[()]", re.DOTALL)
+_DOT_ATOM = re.compile(r'[^\s"(),:;<>@\[\\\]\x00-\x1f\x7f]+')
+_QUOTABLE = re.compile(r'(["\\])')
+_QUOTED_PAIR = re.compile(r"\\(.)")
+
+
+class Domains(Protocol):
+    """Some domains, in lower case."""
+
+    def matches(self, domain: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SenderRule:
+    """`mail-from SOURCE TARGET`. `*` is any in the source, and what was there in the target.
+
+    The null sender has neither local part nor domain.
+    """
+
+    local: str
+    domain: str
+    to_local: str
+    to_domain: str
+
+    def covers(self, local: str, domain: str) -> bool:
+        """Whether it is for that sender, or for all senders of that form."""
+        if not self.domain or not domain:
+            return self.domain == domain
+        return self.local.lower() in (ANY, local.lower()) and (
+            self.domain.lower() in (ANY, domain.lower())
+        )
+
+    def target(self, local: str, domain: str) -> str:
+        """What a sender it is for becomes."""
+        if not self.to_domain:
+            return ""
+        to_local = local if self.to_local == ANY else self.to_local
+        return f"{to_local}@{domain if self.to_domain == ANY else self.to_domain}"
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteList:
+    """The rules of one list, in their order."""
+
+    senders: tuple[SenderRule, ...] = ()
+    domains: tuple[tuple[Domains, str], ...] = ()
+    """Domains of From fields, and what they become."""
+
+    def sender(self, mail_from: str) -> str:
+        """The envelope sender in the place of mail_from."""
+        local, _, domain = mail_from.rpartition("@")
+        for rule in self.senders:
+            if rule.covers(local, domain):
+                return rule.target(local, domain)
+        return mail_from
+
+    def domain(self, domain: str) -> str:
+        """The domain in the place of one in lower case."""
+        return next((to for some, to in self.domains if some.matches(domain)), domain)
+
+
+NO_REWRITES: Final = RewriteList()
+
+
+def verp(mail_from: str, rcpt: str) -> str:
+    """The sender that says to whom a message went: `user-rcptlocal=rcptdomain@domain`."""
+    local, _, domain = mail_from.rpartition("@")
+    rcpt_local, _, rcpt_domain = rcpt.rpartition("@")
+    text = f"{_bare(local)}-{_bare(rcpt_local)}={rcpt_domain}"
+    if not _DOT_ATOM.fullmatch(text):
+        text = '"' + _QUOTABLE.sub(r"\\\1", text) + '"'
+    return f"{text}@{domain}"
+
+
+def domains_of(field: bytes) -> set[str]:
+    """The domains of the addresses of a From field, in lower case."""
+    return {_domain(field, start, end) for start, end in _domains(field)}
+
+
+def with_domains(field: bytes, new: Callable[[str], str]) -> bytes:
+    """A From field with the domain of each address as `new` says; it is asked in lower case."""
+    octets, at = [], 0
+    for start, end in _domains(field):
+        domain = _domain(field, start, end)
+        becomes = new(domain)
+        if becomes != domain:
+            octets += [field[at:start], becomes.encode()]
+            at = end
+    return b"".join([*octets, field[at:]]) if octets else field
+
+
+def _domains(field: bytes) -> list[tuple[int, int]]:
+    """Where the domain of each address of a field stands."""
+    found: list[tuple[int, int]] = []
+    one: tuple[int, int] | None = None
+    depth, is_inside, is_closed = 0, False, False
+    at = field.find(b":") + 1
+    while (token := (_IN_COMMENT if depth else _TOKEN).search(field, at)) is not None:
+        at = token.end()
+        match token[0][:1]:
+            case b"(":
+                depth += 1
+            case b")":
+                depth = max(0, depth - 1)
+            case b"<":
+                # What stood before is a name, or the address in clear for people.
+                one, is_inside, is_closed = None, True, False
+            case b">":
+                is_inside, is_closed = False, True
+            case b"," | b";" if not is_inside:
+                found += [one] if one is not None else []
+                one, is_closed = None, False
+            case b":":
+                one = None  # A group's name, or a route.
+            case b"@" if not is_closed:
+                one = token.span(1)
+    return [*found, one] if one is not None else found
+
+
+def _domain(field: bytes, start: int, end: int) -> str:
+    return field[start:end].decode("utf-8", "replace").lower()
+
+
+def _bare(local: str) -> str:
+    """A local part without its quotes."""
+    if len(local) >= 2 and local[0] == '"' == local[-1]:
+        return _QUOTED_PAIR.sub(r"\1", local[1:-1])
+    return local
