@@ -28,7 +28,18 @@ EXAMPLES: Final = {
 """An argument for a section, where `example` will not do."""
 EXAMPLE_LINES: Final = {
     "domain": ["    smtp-pattern-list example"],
+    "source": ["    pattern-list example", "    rewrite-list example"],
     "virtual-mta-pool": ["    virtual-mta vmta1"],
+    "pattern-list": [
+        "    header X-Kind /^ offer/ virtual-mta=pool1, recipient-priority=10",
+        "    mail-from /@b\\.example\\.com$/ <pattern-list>",
+        "        rcpt-to /@example\\.org$/ virtual-mta=vmta1",
+        "    </pattern-list>",
+    ],
+    "rewrite-list": [
+        "    mail-from *@a.example.com *@bounces.a.example.com",
+        "    from-domain *.old.example.com new.example.com",
+    ],
     "smtp-pattern-list": ["    reply /421 .*too many/ mode=backoff"],
     "bounce-category-patterns": ["    /mailbox (is )?full/ quota-issues"],
 }

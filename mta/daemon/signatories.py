@@ -13,7 +13,7 @@ from os import cpu_count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mta import clock, ids
-from mta.daemon.intake import X_DKIM_KEY
+from mta.daemon.submission_rules import X_DKIM_KEY
 from mta.settings import dkim_kinds
 from mta.signing import identity, keys
 from mta.signing.canonical import fields
