@@ -23,6 +23,9 @@ PATTERNS_MAX = 256
 # One whole field with its folded lines, in any case; the name is filled in.
 _FIELD = rb"(?im:^(?:%s)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*)"
 
+_HELO = re.compile(r"[\w.:\[\]-]+", re.ASCII)
+"""What a client may call itself in our Received field: nothing that has a meaning there."""
+
 
 class Head(NamedTuple):
     """`octets` go first, then the content from `skip` on."""
@@ -146,7 +149,8 @@ class HeadRules:
             literal = (
                 f"IPv6:{envelope.source_ip}" if ":" in envelope.source_ip else envelope.source_ip
             )
-            source = f"from {envelope.source_helo or literal} ([{literal}])\r\n\t"
+            helo = envelope.source_helo if _HELO.fullmatch(envelope.source_helo) else literal
+            source = f"from {helo} ([{literal}])\r\n\t"
         addressee = f" for <{recipient}>" if recipient else ""
         return (
             f"Received: {source}by {self._host_name} ({PRODUCT}) with {envelope.with_protocol}"

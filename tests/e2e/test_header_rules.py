@@ -175,13 +175,18 @@ async def test_senders_and_from_fields_are_rewritten_and_bodies_are_not(submitti
 
 
 async def test_with_verp_each_recipient_has_a_sender_of_its_own(submitting):
-    submitting.configured("verp-default yes", domain="max-rcpt-per-message 10\nmax-smtp-out 1")
+    submitting.configured(
+        "verp-default yes\ndefault-virtual-mta by-smtp-source-ip",
+        "<virtual-mta c>\nsmtp-source-ip 127.0.0.1\n</virtual-mta>",
+        domain="max-rcpt-per-message 10\nmax-smtp-out 1",
+    )
     rcpts = ["joe@one.example", "jim+x@one.example"]
     async with submitting.running():
         async with client(submitting.address) as smtp:
             await smtp.sendmail("news@sender.example", rcpts, b"Subject: x\r\n\r\nx\r\n")
             await smtp.sendmail("", rcpts, b"Subject: x\r\n\r\nx\r\n")
-        await until(lambda: len(submitting.mailbox.messages) == 3, 30, submitting.told)
+        await until(lambda: len(submitting.rows("d")) == 4, 30, submitting.told)
+    assert {row["vmta"] for row in submitting.rows("d")} == {"c"}
     assert sorted(submitting.mailbox.envelopes) == [
         ("<>", tuple(rcpts)),
         ("news-jim+x=one.example@sender.example", ("jim+x@one.example",)),

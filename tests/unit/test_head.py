@@ -48,6 +48,12 @@ def test_a_received_field_goes_first_and_the_own_block_follows_uncopied():
     )
 
 
+@pytest.mark.parametrize("helo", ["", "a;b", "(a", "a)", "\\", "ü.example", "a\r\nX: 1", "[::1]\0"])
+def test_a_name_of_the_client_with_a_meaning_of_its_own_is_not_shown(helo):
+    octets = rules().render(replace(ENVELOPE, source_helo=helo), "", DATE, b"").octets
+    assert octets.startswith(b"Received: from 192.0.2.7 ([192.0.2.7])\r\n\tby ")
+
+
 def test_several_recipients_are_not_named():
     assert b" for <" not in rules().render(ENVELOPE, "", DATE, b"").octets
 
