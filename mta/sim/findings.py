@@ -1,5 +1,10 @@
 """What a simulation found wrong. The first is enough: it ends the run at the next rest."""
 
+from typing import Final
+
+FOUND_MAX: Final = 20
+"""What is found after so much follows from it."""
+
 
 class InvariantError(AssertionError):
     """An invariant does not hold."""
@@ -12,7 +17,7 @@ class Findings:
         self.found: list[str] = []
 
     def add(self, at: float, text: str) -> None:
-        if len(self.found) < 20:
+        if len(self.found) < FOUND_MAX:
             self.found.append(f"at {at:.3f} s: {text}")
 
     def check(self) -> None:

@@ -33,11 +33,11 @@ UNCHECKED: Final = frozenset(
 
 
 class Rest:
-    """Looks at a shard; counts for how long what was the reason."""
+    """Looks at a shard, and keeps count of the reasons."""
 
     def __init__(self, findings: Findings, now: Callable[[], float], wire: Wire) -> None:
-        self.reasons: Counter[str] = Counter()
-        """By queue and directive, seconds that due mail waited."""
+        self.waits_ms: Counter[str] = Counter()
+        """By queue and directive, how long due mail waited."""
         self._findings = findings
         self._now = now
         self._wire = wire
@@ -49,7 +49,7 @@ class Rest:
         """All is at rest now."""
         now = self._now()
         for waiting in self._waiting:
-            self.reasons[waiting] += int((now - self._since) * 1000)
+            self.waits_ms[waiting] += int((now - self._since) * 1000)
         self._since = now
         self._waiting = []
         self._shard = shard

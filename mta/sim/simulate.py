@@ -8,18 +8,16 @@ from mta.sim.findings import InvariantError
 from mta.sim.scenario import MESSAGES, scenario
 from mta.sim.simulation import scratch, simulate
 
-MESSAGES_A_DAY = MESSAGES
-
 
 def main() -> int:
     """Run it; 1 if an invariant does not hold."""
     parser = argparse.ArgumentParser(prog="mta.sim.simulate", description=__doc__)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--days", type=float, default=1.0)
-    parser.add_argument("--messages", type=int, help="in all; as in the tests unless given")
+    parser.add_argument("--messages", type=int, help=f"in all; {MESSAGES} a day unless given")
     parser.add_argument("--quiet", action="store_true", help="only what came of it")
     given = parser.parse_args()
-    messages = given.messages or max(MESSAGES, int(given.days * MESSAGES_A_DAY))
+    messages = given.messages or max(MESSAGES, int(given.days * MESSAGES))
     story = scenario(given.seed, given.days, messages)
     say = None if given.quiet else _say
     with scratch() as directory:

@@ -160,11 +160,7 @@ class Simulation:
                 await self._happen(event)
             await self._calm_down()
             longest = max(rules.bounce_after for rules in self._policy.domains.values())
-            await until(
-                self._is_drained,
-                step_s=600,
-                within_s=longest + DAY_S,
-            )
+            await until(self._is_drained, step_s=600, within_s=longest + DAY_S)
             loop.before_jump = self._findings.check
             await self._node.stop()
         self._books.compare()
@@ -178,7 +174,7 @@ class Simulation:
             bounced=settled.count("b"),
             attempts=self._wire.attempts_total,
             virtual_s=loop.time(),
-            waits={name: ms / 1000 for name, ms in self._rest.reasons.most_common()},
+            waits={name: ms / 1000 for name, ms in self._rest.waits_ms.most_common()},
         )
 
     def _look(self) -> None:

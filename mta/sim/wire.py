@@ -95,7 +95,7 @@ class Wire:
         self.forget()
 
     def forget(self) -> None:
-        """The daemon has started, or its clock was set: windows begin anew."""
+        """The daemon has started, and remembers nothing: windows begin anew."""
         now = self._now()
         self._changed = dict.fromkeys([*self.attempts, *self._openings, *self._changed], now)
 
@@ -200,7 +200,7 @@ class Wire:
                 client.is_content, client.is_unanswered = False, True
             return
         if octets[:5].upper() == b"MAIL " and b"\r\nRCPT " not in octets.upper():
-            for scope in (client.queue, client.vmta):
+            for scope in filter(None, (client.queue, client.vmta)):
                 self._unnamed.setdefault(scope, deque(maxlen=TIMES_MAX)).append(self._now())
         for line in octets.split(b"\r\n"):
             if line[:5].upper() == b"MAIL ":
