@@ -43,7 +43,7 @@ SWEEP_S = 60
 """How often a queue whose mail waits looks for recipients that have become too old."""
 UNNAMED = "address chosen by the system"
 KEEP_EMPTY_S = 300
-"""How long an empty queue is remembered, with its rates and its last errors."""
+"""How long an empty queue is remembered at least, with its last errors."""
 
 
 class QueueEvent(NamedTuple):
@@ -429,14 +429,17 @@ class Queue:
 
     @property
     def is_forgettable(self) -> bool:
-        """Whether nothing about an empty queue outlives it."""
-        rate = self.pace.max_msg_rate
-        return (
-            not self.is_paused
-            and self.mode == NORMAL
-            and not self.disabled
-            and (rate is None or rate.per_s <= KEEP_EMPTY_S)
-        )
+        """Whether nothing about an empty queue outlives it but what its rates remember."""
+        return not self.is_paused and self.mode == NORMAL and not self.disabled
+
+    @property
+    def keeps_s(self) -> int:
+        """How long it is remembered when empty: each of its rates holds over its whole window."""
+        limits = [self.msg_limit, self.data_limit, self.connect_limit]
+        for source in self.source_limits.values():
+            limits += [source.msg, source.data, source.connect]
+        windows = [limit.ceiling.per_s for limit in limits if limit.ceiling is not None]
+        return max(KEEP_EMPTY_S, self.settings.smtp_out_rampup_interval, *windows)
 
     @property
     def is_resting(self) -> bool:

@@ -30,7 +30,7 @@ from mta.queues.connection import Connection, State
 from mta.queues.departures import Departures, Redirecting
 from mta.queues.gate import Gate
 from mta.queues.lane import PAGE_RECIPIENTS, Lane
-from mta.queues.queue import BACKOFF, KEEP_EMPTY_S, SWEEP_S, Queue
+from mta.queues.queue import BACKOFF, SWEEP_S, Queue
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
@@ -470,12 +470,12 @@ class Scheduler:
             queue.empty_since = None
         elif queue.empty_since is None:
             queue.empty_since = now
-            times.append(now + KEEP_EMPTY_S)
-        elif queue.empty_since + KEEP_EMPTY_S <= now:
+            times.append(now + queue.keeps_s)
+        elif queue.empty_since + queue.keeps_s <= now:
             self._forget(queue, now)
             return
         else:
-            times.append(queue.empty_since + KEEP_EMPTY_S)
+            times.append(queue.empty_since + queue.keeps_s)
         if times:
             self._agenda.wake_at(queue, min(times))
 

@@ -39,3 +39,17 @@ def test_what_one_transaction_cannot_carry_of_a_message_gets_a_connection_of_its
     assert len(up(some, first)) == 2
     (second,) = opened(some.run(NOW))
     assert len(up(some, second)) == 1
+
+
+def test_an_empty_queue_is_remembered_for_the_longest_window_of_its_rates():
+    some = scheduler(max_connect_rate=Rate(1, 3600))
+    some.arrive(recipients(1), NOW)
+    (connection,) = opened(some.run(NOW))
+    up(some, connection)
+    finish(some, connection)
+    some.closed(connection, NOW)
+    some.run(NOW)
+    some.run(NOW + 1800)
+    some.arrive(recipients(1, first=2, due=NOW + 1800), NOW + 1800)
+    assert opened(some.run(NOW + 1800)) == []
+    assert len(opened(some.run(NOW + 3600))) == 1
