@@ -38,6 +38,8 @@ class _Client:
     """Where it counts as a connection."""
     rcpts: list[str] = field(default_factory=list)
     began: float = 0.0
+    reset_at: float | None = None
+    """When RSET went out alone: the transaction began then, and MAIL follows its reply."""
     is_content: bool = False
     is_unanswered: bool = False
     """All content is sent, and no reply to it has come."""
@@ -199,13 +201,16 @@ class Wire:
             if octets.endswith(b"\r\n.\r\n"):
                 client.is_content, client.is_unanswered = False, True
             return
-        if octets[:5].upper() == b"MAIL " and b"\r\nRCPT " not in octets.upper():
+        if octets == b"RSET\r\n":
+            client.reset_at = self._now()
+        if octets[:5] in (b"MAIL ", b"RSET\r") and b"\r\nRCPT " not in octets:
             for scope in filter(None, (client.queue, client.vmta)):
                 self._unnamed.setdefault(scope, deque(maxlen=TIMES_MAX)).append(self._now())
         for line in octets.split(b"\r\n"):
             if line[:5].upper() == b"MAIL ":
                 client.rcpts = []
-                client.began = self._now()
+                client.began = self._now() if client.reset_at is None else client.reset_at
+                client.reset_at = None
             elif line[:5].upper() == b"RCPT ":
                 address = line.partition(b"<")[2].partition(b">")[0].decode()
                 client.rcpts.append(address)
