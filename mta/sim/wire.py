@@ -16,7 +16,7 @@ from mta.sim.network import Link
 from mta.sim.policy import Pace, Policy, QueueRules
 from mta.units import UNLIMITED, Rate
 
-DECISION_S: Final = 400.0
+DECISION_S: Final = 1800.0
 """From the decision to open a connection until its last host is tried: limits that were in
 force that long ago may be why it is opened now."""
 DNS_S: Final = 1.0
