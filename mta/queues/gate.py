@@ -222,7 +222,7 @@ class Gate:
             queue.blocked_by = (limit.directive, limit.scope)
             queue.blocked_until = None if at == FOREVER else at
             times = [at, queue.next_enabled() or FOREVER]
-            if queue.crowded_until is not None:
+            if queue.crowded_until is not None and queue.crowded_until > now:
                 times.append(queue.crowded_until)
             if min(times) != FOREVER:
                 self._agenda.wake_at(queue, min(times))
