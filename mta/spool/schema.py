@@ -10,7 +10,7 @@ cold        how many messages VirtualMTAs being warmed up took today, and how fa
 position    how far each accounting file is good
 counter     the next block of message ids; the last outbox row that was ever written to files
 
-Where several shards share the work (docs/design/0007-workers.md):
+Where several shards share the work (docs/design/0008-workers.md):
 
 staged      recipients of queues that another shard owns, which has not taken them yet
 taken       parcels of other shards that are here, until their senders have heard of it
