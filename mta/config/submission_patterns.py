@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Final
 
 from mta.config.expressions import FREE, compile_expression, matches_everything, split_expression
@@ -15,6 +16,8 @@ from mta.model.pattern_list import PatternList, PatternRule, Selection
 
 TAG: Final = "pattern-list"
 PRIORITY_MAX: Final = 100
+DEPTH_MAX: Final = 50
+"""Lists that a rule leads into one after another; as deep as sections may be, and more."""
 _SUBJECTS: Final = ("mail-from", "rcpt-to", "header", "*")
 _ITEM: Final = re.compile(r'(virtual-mta|recipient-priority)\s*=\s*("[^"]*"|[^\s,"]+)', re.I)
 _CALL: Final = re.compile(r'call-to\s*:\s*"?([^\s",]+)"?', re.IGNORECASE)
@@ -65,9 +68,9 @@ class SubmissionPatterns:
     def _read(self, section: Section, into: _List, other: Callable[[Node], None]) -> None:
         met_by_all: Place | None = None
         last, last_place = None, section.place
-        for node in section.body:
+        for node, following in zip_longest(section.body, section.body[1:]):
             if isinstance(node, Section):
-                if node.name != TAG or node.place[:2] != last_place[:2]:
+                if not _is_inner(node, last_place):
                     other(node)
                     continue
                 inner = _List("")
@@ -79,7 +82,8 @@ class SubmissionPatterns:
             else:
                 if met_by_all is not None:
                     self._never_tried(node, met_by_all)
-                last, last_place = self._rule(node, opens=_opens(section, node)), node.place
+                opens = isinstance(following, Section) and _is_inner(following, node.place)
+                last, last_place = self._rule(node, opens=opens), node.place
                 if last is not None:
                     into.rules.append(last)
                     if met_by_all is None and _is_met_by_all(last):
@@ -123,6 +127,8 @@ class SubmissionPatterns:
             called = rule.calls.lower()
             if rule.inner is not None:
                 inner = self._made(rule.inner, done, within)
+            elif called and len(within) > DEPTH_MAX:
+                self._diagnostics.error(rule.place, f"more than {DEPTH_MAX} lists call one another")
             elif called in within:
                 way = " → ".join((*within[within.index(called) :], called))
                 self._diagnostics.error(rule.place, f"call-to: lists call one another: {way}")
@@ -141,12 +147,9 @@ class SubmissionPatterns:
         return PatternList(one.name, tuple(rules))
 
 
-def _opens(section: Section, statement: Statement) -> bool:
-    """Whether the line of a rule opens a list."""
-    return any(
-        isinstance(node, Section) and node.name == TAG and node.place[:2] == statement.place[:2]
-        for node in section.body
-    )
+def _is_inner(section: Section, place: Place) -> bool:
+    """Whether the rule at a place opens that section."""
+    return section.name == TAG and section.place[:2] == place[:2]
 
 
 def _parsed(statement: Statement, *, opens: bool) -> _Rule:

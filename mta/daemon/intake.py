@@ -23,7 +23,6 @@ from mta.model.message import PRIORITY, Content, Envelope, FileContent, Recipien
 from mta.model.queue_key import INVALID_DOMAIN, QueueKey
 from mta.model.reply import Reply
 from mta.routing import pool, relay, select
-from mta.routing.pattern_match import first_match
 from mta.settings.source import SourceSettings
 from mta.smtp import header_block
 
@@ -200,14 +199,7 @@ class Intake:
             head_size = len(head)
         rules = self._rules_of(source)
         found = header_block.find(head, rules.wanted)
-        match = None
-        if rules.pattern_list is not None:
-            match = first_match(
-                rules.pattern_list,
-                mail.mail_from,
-                [rcpt.address for rcpt in rcpts],
-                lambda name: header_block.values(head, name),
-            )
+        match = rules.match(mail.mail_from, [rcpt.address for rcpt in rcpts], head)
         wish = select.wish(self.configuration, source, rules.x_virtual_mta(found), match)
         if wish.error:
             return Reply(550, (wish.error,))

@@ -5,12 +5,14 @@ for each source and configuration; for a message only what its fields say is lef
 Guide: header processing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
 from mta import ids
 from mta.model.pattern_list import PatternList
+from mta.routing.pattern_match import Match, first_match
 from mta.settings.source import SourceSettings
 from mta.smtp import header_block
 from mta.smtp.rewriting import NO_REWRITES, RewriteList, domains_of
@@ -79,9 +81,7 @@ class SubmissionRules:
             always.add("date")
         return cls(
             source=source,
-            pattern_list=configuration.pattern_list(source.pattern_list)
-            if source.pattern_list
-            else None,
+            pattern_list=configuration.pattern_list(source.pattern_list),
             wanted=frozenset(wanted - {b""}),
             spent=frozenset(
                 name
@@ -105,6 +105,14 @@ class SubmissionRules:
         domains = [d for f in header_block.fields(head, b"from") for d in domains_of(f)]
         changed = {domain: self.rewrites.domain(domain) for domain in domains}
         return {domain: to for domain, to in changed.items() if to != domain}
+
+    def match(self, mail_from: str, rcpts: Sequence[str], head: bytes) -> Match | None:
+        """The rule of the source's pattern-list that the message meets."""
+        if self.pattern_list is None:
+            return None
+        return first_match(
+            self.pattern_list, mail_from, rcpts, lambda name: header_block.values(head, name)
+        )
 
     def x_virtual_mta(self, found: Found) -> str | None:
         """The VirtualMTA that the message names, if it may."""

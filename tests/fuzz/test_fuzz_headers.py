@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from mta.daemon.submission_rules import SubmissionRules
 from mta.model.message import Envelope
 from mta.routing import select
-from mta.routing.pattern_match import first_match
 from mta.signing.canonical import fields
 from mta.smtp import header_block
 from mta.smtp.head import HeadRules
@@ -78,9 +77,7 @@ def test_any_block_goes_all_the_way(content, user):
     head = content[: header_block.head_size(content)]
     found = header_block.find(head, RULES.wanted)
     assert all(value.isprintable() for value in found.values())
-    match = first_match(
-        RULES.pattern_list, "", ["r@d.example"], lambda name: header_block.values(head, name)
-    )
+    match = RULES.match("", ["r@d.example"], head)
     wish = select.wish(CONFIGURATION, RULES.source, RULES.x_virtual_mta(found), match)
     assert len(wish.name or "") <= select.NAME_SHOWN_MAX
     envelope = Envelope(

@@ -132,6 +132,15 @@ def test_lists_that_call_one_another_in_a_circle_are_an_error():
     assert "l → m → l" in only(text, "error").message
 
 
+def test_a_long_chain_of_lists_is_an_error_and_no_more():
+    chain = "".join(
+        f"<pattern-list l{n}>\n* call-to: l{n + 1}\n</pattern-list>\n" for n in range(2000)
+    )
+    text = f"{USED}<pattern-list l>\n* call-to: l0\n</pattern-list>\n{chain}"
+    text += "<pattern-list l2000>\n</pattern-list>\n"
+    assert {d.message for d in said(text, "error")} == {"more than 50 lists call one another"}
+
+
 @pytest.mark.parametrize(
     "first", ["* virtual-mta=a", "mail-from /.*/ virtual-mta=a", "rcpt-to // virtual-mta=a"]
 )
