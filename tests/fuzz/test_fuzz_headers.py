@@ -67,7 +67,9 @@ PIECES = st.sampled_from(
      b"\r\n\r\n", b"\r\n ", b"\r\n\t", b"a", b"b" * 30, b"@d.example", b"<a@d.example>", b'"',
      b"(", b")", b"\\", b"\0", b"\r", b"\n", b"\xff", b"\xc3\xa9", b"x" * 3000, b" " * 300]
 )  # fmt: skip
-CONTENTS = st.lists(PIECES | st.binary(max_size=6), max_size=60).map(b"".join)
+CONTENTS = st.lists(PIECES | st.binary(max_size=6), max_size=60).map(
+    lambda pieces: b"".join(pieces) + b"\r\n"
+)  # As the framer leaves it: it ends in CRLF.
 OURS = {b"received", b"x-file", b"date", b"message-id", b"x-virtual-mta", b"x-top"}
 
 
