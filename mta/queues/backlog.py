@@ -63,7 +63,10 @@ class Backlog:
 
     def ready(self, now: float) -> int:
         """How many recipients in memory are due."""
-        return sum(lane.ready(now) for lane in self._lanes)
+        found = 0
+        for lane in self._lanes:
+            found += lane.ready(now)
+        return found
 
     def next_due(self) -> float | None:
         """When the first recipient in memory that is not due yet will be."""
