@@ -30,6 +30,8 @@ def uses(
 
 def place(directive: str, scope: str, queue: "Queue", configuration: "Configuration") -> str:
     """Where a limit is written, as `file:line`; empty for a default."""
+    if directive == "disable-source-ip":
+        return f"smtp-pattern-list {queue.settings.smtp_pattern_list}"
     if directive in ("total-max-smtp-out", "mx-connection-limit", "ip-connection-limit"):
         places = configuration.root_places
     elif scope == queue.key.vmta:

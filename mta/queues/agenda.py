@@ -94,6 +94,8 @@ class Agenda:
                 left -= 1
                 del self._touched[queue]
                 yield queue
+        if not self._touched:
+            self._touched.clear()  # It would go on as large as it ever was, and slow to look into.
         for _ in range(min(len(self._behind), FOLLOWERS_MAX)):
             yield self._behind.popitem()[1]
 

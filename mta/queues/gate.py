@@ -391,9 +391,11 @@ class Gate:
             self._leave(queue, now)
         if queue.called and not queue.opening:
             self._answer_call(queue, now)
-        for limit in (*queue.budget.limits, self.total):
-            if limit is not queue.line:
+        for limit in queue.budget.limits:
+            if limit.line is not None and limit.line.places and limit is not queue.line:
                 self.offer((limit,), now)
+        if self.total.line.places and self.total is not queue.line:
+            self.offer((self.total,), now)
 
     def _leave(self, queue: Queue, now: float) -> None:
         """Stand in no line any more, so that others have their turn."""

@@ -331,7 +331,10 @@ class RateLimit:
     def frees_at(self, now: float) -> float | None:
         """When the first of the line gets something; None if it hangs on others' work."""
         amount = self.line.first_amount() if self.line is not None and self.line.places else 1
-        return self.rate.until(now, amount)
+        at = self.rate.until(now, amount)
+        if at is not None and at <= now and not self.permits_opening(amount, 0, now):
+            return None if self.expected is None else self.expected.until()
+        return at
 
     def use(self, now: float) -> str:
         """What counts now, for people."""

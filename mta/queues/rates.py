@@ -50,7 +50,8 @@ class RollingRate:
     __slots__ = ("_behind", "_chunks", "_limit", "_now", "_reserved", "_span", "_used", "_window")
 
     def __init__(self, rate: Rate | DataRate | None) -> None:
-        self._chunks: deque[_Chunk] = deque()
+        self._chunks: deque[_Chunk] | None = None
+        """Made when something is taken: most queues have rates that nothing counts in."""
         self._used = 0
         self._reserved = 0
         self._now = 0.0
@@ -102,6 +103,8 @@ class RollingRate:
         at = self._advance(now)
         self._forget(at)
         chunks = self._chunks
+        if chunks is None:
+            chunks = self._chunks = deque()
         self._used += count
         if count > self._limit > 0:
             at += self._window * ((count - 1) // self._limit)
@@ -120,7 +123,7 @@ class RollingRate:
         if self.fits(amount, now):
             return now
         excess = self._used + self._reserved + min(amount, self._limit) - self._limit
-        for chunk in self._chunks:
+        for chunk in self._chunks or ():
             excess -= chunk.count
             if excess <= 0:
                 return chunk.last + self._window - self._behind
@@ -132,7 +135,7 @@ class RollingRate:
             self._forget(self._advance(now))
         self._set(rate)
         if self._limit == UNLIMITED:
-            self._chunks.clear()
+            self._chunks = None
             self._used = 0
 
     def _set(self, rate: Rate | DataRate | None) -> None:

@@ -1,5 +1,6 @@
-"""Whatever happens: no level exceeds its limit in any window, every slot comes back, a queue
-with due mail that may move does move, and in the end all mail is through.
+"""No level exceeds its limit in any window, nothing sleeps that could move, all mail gets through.
+
+Whatever hosts do meanwhile: connections that do not come about, refusals, broken transactions.
 """
 
 import random
