@@ -30,8 +30,6 @@ def uses(
 
 def place(directive: str, scope: str, queue: "Queue", configuration: "Configuration") -> str:
     """Where a limit is written, as `file:line`; empty for a default."""
-    if directive == "disable-source-ip":
-        return f"smtp-pattern-list {queue.settings.smtp_pattern_list}"
     if directive in ("total-max-smtp-out", "mx-connection-limit", "ip-connection-limit"):
         places = configuration.root_places
     elif scope == queue.key.vmta:
@@ -41,7 +39,8 @@ def place(directive: str, scope: str, queue: "Queue", configuration: "Configurat
             directive = "max-msg-rate"
     else:
         places = configuration.domain_places(queue.key)
-        if directive.startswith("backoff-") and places.get(directive) is None:
+        # The backoff rates are the normal ones where not given; the others have their own default.
+        if directive.endswith("-rate") and places.get(directive) is None:
             directive = directive.removeprefix("backoff-")
     found = places.get(directive)
     return str(found) if found else ""

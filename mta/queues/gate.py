@@ -174,10 +174,6 @@ class Gate:
         if len(queue.connections) >= queue.pace.max_smtp_out:
             self.refuse_by(queue, queue.directive("max-smtp-out"), None)
             return False
-        interval = queue.settings.smtp_out_rampup_interval
-        if interval and queue.opened_at is not None and queue.opened_at + interval > now:
-            self.refuse_by(queue, "smtp-out-rampup-interval", queue.opened_at + interval)
-            return False
         for limit in queue.rates:
             if limit.line is not None and not limit.line.lets(queue):
                 self.refuse(queue, limit, None, now, size)
@@ -188,6 +184,10 @@ class Gate:
         if queue.connect_limit.rate.available(now) <= 0:
             until = queue.connect_limit.rate.until(now)
             self.refuse(queue, queue.connect_limit, until, now)
+            return False
+        interval = queue.settings.smtp_out_rampup_interval
+        if interval and queue.opened_at is not None and queue.opened_at + interval > now:
+            self.refuse_by(queue, "smtp-out-rampup-interval", queue.opened_at + interval)
             return False
         return True
 
