@@ -359,6 +359,8 @@ class Gate:
         for slots in called:
             slots.called.pop(queue, None)
         self.offer(called, now)
+        for slots in called:
+            self.hosts.forget(slots)
 
     # Lines
 
@@ -381,8 +383,8 @@ class Gate:
             self._agenda.touch(first)
 
     def _call(self, queue: Queue, slots: Slots) -> None:
+        slots.called[queue] = None  # First, or the slots would be forgotten as nobody's.
         self.uncrowd(queue)
-        slots.called[queue] = None
         queue.called.append(slots)
 
     def decided(self, queue: Queue, now: float) -> None:

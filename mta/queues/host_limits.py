@@ -65,8 +65,11 @@ class HostLimits:
 
     def forget(self, slots: Slots) -> None:
         """Forget a host that nobody uses or waits for."""
-        if not (slots.used or slots.line.places or slots.called):
-            self._slots.pop((slots.directive, slots.scope), None)
+        key = (slots.directive, slots.scope)
+        entry = self._slots.get(key)
+        is_unused = not (slots.used or slots.line.places or slots.called)
+        if is_unused and entry is not None and entry[1] is slots:
+            del self._slots[key]
 
     def _ceiling(self, directive: str, name: str) -> int:
         key = (directive, name)
