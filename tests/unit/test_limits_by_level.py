@@ -1,76 +1,15 @@
 """Every limit holds at its own level, refuses with its name and time, and lets go in turn."""
 
-import sys
-
 import pytest
 
 from mta.model.message import Envelope, Recipient
 from mta.model.queue_key import QueueKey
-from mta.queues.actions import Assign, Close, Interrupt, Open
+from mta.queues.actions import Assign, Close, Interrupt
 from mta.queues.batches import RATE_WAIT_S
 from mta.queues.gate import CROWDED_S
 from mta.queues.limits import EXPECTED_S
-from mta.queues.scheduler import Scheduler
-from tests.queue_runs import HOST, NOW, OWN, SOURCES
-from tests.texts import HEAD, configured
-
-V1 = QueueKey("example.net", "v1")
-V2 = QueueKey("example.net", "v2")
-OTHER = QueueKey("example.org", "v1")
-IP = "198.51.100.1"
-
-
-class Run:
-    """Queues under a real configuration, driven in virtual time."""
-
-    def __init__(self, domain="", *, vmta="", top="", more=""):
-        self.configuration = configured(
-            f"{HEAD}{top}\n<virtual-mta v1>\n{vmta}\n</virtual-mta>\n"
-            f"<virtual-mta v2>\n</virtual-mta>\n{more}\n<domain *>\n{domain}\n</domain>\n"
-        )
-        self.scheduler = Scheduler(self.configuration, OWN)
-        self.number = 0
-
-    def mail(self, key=V1, count=1, *, now=NOW, size=100):
-        for _ in range(count):
-            self.number += 1
-            envelope = Envelope(
-                message_id=self.number << 6, mail_from="", time_queued=now, size=size, head_size=10
-            )
-            recipient = Recipient(self.number << 22, envelope, f"r@{key.domain}", key, now)
-            self.scheduler.arrive([recipient], now)
-
-    def run(self, now=NOW):
-        actions = []
-        while self.scheduler.has_decisions or (self.scheduler.next_wake() or now + 1) <= now:
-            actions += self.scheduler.run(now)
-        return actions
-
-    def opened(self, now=NOW):
-        return [a.connection for a in self.run(now) if isinstance(a, Open)]
-
-    def up(self, connection, now=NOW):
-        assert self.scheduler.connecting(connection, HOST, IP, now)
-        self.scheduler.connected(connection, HOST, now)
-        return self.scheduler.next_batch(connection, now)
-
-    def done(self, connection, now=NOW, *, delivered=True, failed=0):
-        batch = connection.batch
-        connection.recipients_failed += failed
-        self.scheduler.finish(
-            connection,
-            done=batch,
-            deferred=(),
-            untried=(),
-            now=now,
-            delivered=len(batch) if delivered else 0,
-        )
-        return self.scheduler.next_batch(connection, now)
-
-    def refusal(self, key=V1):
-        queue = self.scheduler.queues[key]
-        return queue.blocked_by, queue.blocked_until
-
+from tests.limit_runs import IP, OTHER, V1, V2, Run
+from tests.queue_runs import HOST, NOW, SOURCES
 
 # Of one queue
 
@@ -465,52 +404,6 @@ def test_equal_priorities_interrupt_nobody():
     run.mail(OTHER)
     assert run.run() == []
     assert not holder.interrupted
-
-
-@pytest.mark.parametrize(
-    "rules",
-    [
-        "total-max-smtp-out 2",
-        "vmta: max-smtp-out 2",
-        "vmta: max-smtp-msg-rate 50/s",
-        "vmta: max-smtp-data-volume-rate 5000b/s",
-    ],
-)
-def test_a_decision_costs_the_same_whatever_number_of_queues_waits(rules):
-    """Counted in calls of functions, which are the same on every machine."""
-
-    def calls(queues):
-        vmta, top = (rules[6:], "") if rules.startswith("vmta: ") else ("", rules)
-        run = Run("max-smtp-out 1\nmax-msg-per-connection 1", vmta=vmta, top=top)
-        for number in range(queues):
-            run.mail(QueueKey(f"d{number}.example", "v1"))
-        up = []
-        for connection in run.opened():
-            run.up(connection)
-            up.append(connection)
-        counted = served = 0
-
-        def count(_frame, event, _argument):
-            nonlocal counted
-            counted += event in ("call", "c_call")
-
-        now = NOW
-        while served < 30:
-            now += 0.1
-            for connection in up:
-                run.done(connection, now)
-                sys.setprofile(count)
-                run.scheduler.closed(connection, now)
-                sys.setprofile(None)
-                served += 1
-            sys.setprofile(count)
-            up = run.opened(now)
-            sys.setprofile(None)
-            for connection in up:
-                run.up(connection, now)
-        return counted / served
-
-    assert calls(2000) <= 1.2 * calls(100)
 
 
 # Ceilings that change
