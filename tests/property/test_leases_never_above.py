@@ -54,8 +54,7 @@ class Process:
     def rate_used(self, now):
         if self.rate is None:
             return 0
-        self.rate.available(now)  # forgets what has left the window
-        return sum(chunk.count for chunk in self.rate._chunks)
+        return self.rate.used(now)
 
 
 class Run:
