@@ -437,7 +437,9 @@ class Delivery:
             for recipient in batch:
                 if queue.settings.discard_as_bounce:
                     bounced = Bounced("5.0.0", DISCARDED)
-                    self._ledger.bounced(records, queue, recipient, bounced, DISCARD, now)
+                    self._ledger.bounced(
+                        records, queue, recipient, bounced, DISCARD, now, is_told=False
+                    )
                 else:
                     delivered = Delivered("2.0.0", DISCARDED)
                     self._ledger.delivered(records, queue, recipient, delivered, DISCARD, now)

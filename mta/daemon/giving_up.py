@@ -49,13 +49,22 @@ class GivingUp:
         outcome: Bounced,
         now: float,
         *,
-        accounting: bool = True,
+        is_accounted: bool = True,
+        is_told: bool = True,
     ) -> None:
         """Bounce recipients that are in no transaction."""
         records: list[Record] = []
-        if accounting:
-            for recipient in recipients:
-                self._ledger.bounced(records, queue, recipient, outcome, NO_ATTEMPT, now)
+        for recipient in recipients:
+            self._ledger.bounced(
+                records,
+                queue,
+                recipient,
+                outcome,
+                NO_ATTEMPT,
+                now,
+                is_accounted=is_accounted,
+                is_told=is_told,
+            )
         self._ledger.settle(recipients, (), records)
         self._scheduler.settled(queue, recipients)
 

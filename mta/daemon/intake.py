@@ -222,6 +222,8 @@ class Intake:
             is_8bit=is_8bit,
             is_smtputf8=mail.smtputf8,
             ret=mail.ret,
+            suppresses_dsn=source.suppress_local_dsn,
+            dsn_return="full" if source.dsn_return_default == "full" else "",
             env_id=mail.env_id or rules.env_id(found),
             job_id=rules.job_id(found, session.user),
             source_helo=session.helo,

@@ -5,12 +5,15 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from mta.accounting import build
+from mta.bounces import dsn
+from mta.bounces.dsn import Action, Told
 from mta.model.attempt import Attempt, Try
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mta.bounces.categories import Categories
+    from mta.daemon.reports import Reports
     from mta.model.message import Recipient
     from mta.model.outcome import Bounced, Deferred, Delivered
     from mta.model.record import Record
@@ -31,6 +34,9 @@ class Context(Protocol):
     categories: "Categories"
     wanted_kinds: frozenset[str]
 
+    @property
+    def reports(self) -> "Reports": ...
+
     def log(self, text: str) -> None: ...
 
 
@@ -41,6 +47,8 @@ class Ledger:
         self._context = context
         self._spool = spool
         self._unsettled: deque[asyncio.Future[None]] = deque()
+        self._told: list[Told] = []
+        """Outcomes of the next settlement that somebody is to be told of."""
 
     # Records
 
@@ -56,6 +64,16 @@ class Ledger:
         """Add the `d` record, if any file wants it."""
         if self._wants("d", queue):
             records.append(build.delivery_record(recipient, outcome, attempt, now))
+        if recipient.notify and attempt.delivery_type == "smtp" and not _notifies(attempt, queue):
+            self._tell(
+                Told(
+                    recipient=recipient,
+                    action=Action.RELAYED,
+                    status=outcome.status,
+                    diagnostic=outcome.diagnostic,
+                    attempt=attempt,
+                )
+            )
 
     def bounced(
         self,
@@ -65,11 +83,27 @@ class Ledger:
         outcome: "Bounced",
         attempt: Attempt,
         now: float,
+        *,
+        is_accounted: bool = True,
+        is_told: bool = True,
     ) -> None:
-        """Add the `b` record, if any file wants it."""
-        if self._wants("b", queue):
-            category = self._context.categories.category(outcome.status, outcome.diagnostic)
+        """Add the `b` record, if any file wants it, and have the submitter told."""
+        category = self._context.categories.category(outcome.status, outcome.diagnostic)
+        if is_accounted and self._wants("b", queue):
             records.append(build.bounce_record(recipient, outcome, attempt, now, category=category))
+        if not is_told:
+            return
+        self._tell(
+            Told(
+                recipient=recipient,
+                action=Action.FAILED,
+                status=outcome.status,
+                diagnostic=outcome.diagnostic,
+                words=outcome.status_text,
+                attempt=attempt,
+                category=category,
+            )
+        )
 
     def deferred(
         self,
@@ -114,6 +148,10 @@ class Ledger:
         )
         self.settle((), (), [record])
 
+    def _tell(self, told: Told) -> None:
+        if dsn.wants(told.recipient, told.action):
+            self._told.append(told)
+
     def _wants(self, kind: str, queue: "Queue") -> bool:
         return (
             kind in self._context.wanted_kinds and kind not in queue.settings.disable_acct_records
@@ -132,6 +170,11 @@ class Ledger:
 
         `tried` is the connection that those who wait on were tried over.
         """
+        if self._told:
+            told, self._told = self._told, []
+            owed = self._context.reports.owe(told)
+            if owed is not None:
+                self.follow(owed)
         self.follow(self._spool.settle(done, deferred, records, tried))
 
     def follow(self, settled: "asyncio.Future[None]") -> None:
@@ -162,3 +205,8 @@ class Ledger:
         error = settled.exception()
         if error is not None:
             self._context.log(f"an outcome could not be written and may be repeated: {error}")
+
+
+def _notifies(attempt: Attempt, queue: "Queue") -> bool:
+    """Whether the peer tells of a delivery itself: it was asked to (RFC 3461 §5.2.1)."""
+    return "DSN" in attempt.esmtp.split(",") and not queue.settings.ignore_dsn

@@ -77,6 +77,7 @@ class LocalMail:
             head_size=head_size,
             has_leading_dot=content.startswith(b".") or b"\n." in content,
             is_8bit=not content.isascii(),
+            is_smtputf8=not all(address.isascii() for address in letter.recipients),
             source_type=SOURCE_TYPE,
             source_helo=self._intake.configuration.root.host_name,
             add_received=False,

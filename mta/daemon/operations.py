@@ -324,13 +324,11 @@ class ShardOperations:
         return Changed(len(changed), len(matching))
 
     async def delete(self, recipients: RecipientFilter, *, dsn: bool, accounting: bool) -> Changed:
-        if dsn:
-            raise CommandRefusedError("bounce messages are not sent yet; delete without --dsn")
         shard = self._shard
         changed = Changed(0, 0)
         async with shard.delivery.giving_up.frozen(self._queues_of(recipients)) as busy:
             async for page in self._pages(_query(recipients), busy):
-                self._bounce(page.free, accounting=accounting)
+                self._bounce(page.free, accounting=accounting, dsn=dsn)
                 changed = page.changed
         self._log.write(f"{changed.count} recipients deleted by an operator")
         return changed
@@ -369,13 +367,13 @@ class ShardOperations:
             if len(found) < limit:
                 return
 
-    def _bounce(self, recipients: "list[Recipient]", *, accounting: bool) -> None:
+    def _bounce(self, recipients: "list[Recipient]", *, accounting: bool, dsn: bool) -> None:
         now = clock.now()
         ordered = sorted(recipients, key=lambda r: r.queue)
         for key, group in groupby(ordered, key=lambda r: r.queue):
             queue = self._shard.scheduler.queue(key, now)
             self._shard.delivery.giving_up.bounce(
-                queue, list(group), local.DELETED, now, accounting=accounting
+                queue, list(group), local.DELETED, now, is_accounted=accounting, is_told=dsn
             )
 
     async def reload(self) -> ReloadAnswer:

@@ -29,6 +29,7 @@ from mta.daemon.local_mail import LocalMail
 from mta.daemon.machine import Machine
 from mta.daemon.notices import Notices
 from mta.daemon.records import RecordForwarder
+from mta.daemon.reports import Reports
 from mta.daemon.rollups import Rollups
 from mta.daemon.router import Router
 from mta.daemon.sender_checks import SenderChecks
@@ -90,6 +91,8 @@ class Shard:
         self.delivery: Delivery
         self.intake: Intake
         self.local_mail: LocalMail
+        self.reports: Reports
+        self._reporting: asyncio.Task[None] | None = None
         self.notices: Notices
         self.accounting: AccountingWriter | RecordForwarder
         self.accounts: Accounts
@@ -209,6 +212,8 @@ class Shard:
         )
         self.local_mail = LocalMail(self.intake, self.spool)
         self.notices = Notices(self.local_mail.write, tasks, log=self.log)
+        self.reports = Reports(configuration, self.spool, self.local_mail.submit, self.log)
+        self._reporting = tasks.create_task(self.reports.run())
         self.accounts = Accounts(configuration, self.log)
         stack.callback(self.accounts.close)
         self.door = Door(configuration, self.intake, self.accounts, self.own, shards=self.shards)
@@ -277,6 +282,7 @@ class Shard:
             configuration, suppression, self.wanted_kinds, acct_headers(configuration)
         )
         self.accounts.follow(configuration)
+        self.reports.follow(configuration)
         self.accounting.reload(configuration.acct_files)
         self.scheduler.reload(configuration, self.own, clock.now(), self.router.redirects)
         self.door.follow(configuration)
@@ -296,8 +302,9 @@ class Shard:
         async with asyncio.TaskGroup() as closing:
             closing.create_task(self.door.close(STOP_WITHIN_S))
             closing.create_task(self.delivery.stop(STOP_WITHIN_S))
-        if self._sampling is not None:
-            self._sampling.cancel()
+        for task in (self._sampling, self._reporting):
+            if task is not None:
+                task.cancel()
 
     async def _sample(self) -> None:
         while not self.is_stopping:

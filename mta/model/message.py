@@ -31,6 +31,10 @@ class Envelope:
     is_smtputf8: bool = False
     ret: str = ""
     """`FULL`, `HDRS` or empty (RFC 3461)."""
+    suppresses_dsn: bool = False
+    """Whether nobody is told what becomes of it: `suppress-local-dsn` of the source."""
+    dsn_return: str = ""
+    """`dsn-return-default` of the source: how much of it goes back where RET does not say."""
     env_id: str = ""
     """ENVID, decoded from xtext."""
     job_id: str = ""

@@ -718,13 +718,11 @@ class DomainSettings:
         choice("standard", "plain-text"),
         "standard",
         "plain-text sends only the delivery-status part as text/plain.",
-        not_yet=True,
     )
     deliver_local_dsn: bool = directive(
         BOOLEAN,
         True,
         "Whether DSN mails are generated for mail received from this domain.",
-        not_yet=True,
         means="suppress-local-dsn",
     )
     disable_acct_records: tuple[str, ...] = directive(

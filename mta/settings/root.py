@@ -279,26 +279,22 @@ class RootSettings:
         TEXT,
         "",
         "Text of the From header in locally generated DSNs.",
-        not_yet=True,
     )
     dsn_failed_from_template: str = directive(
         TEXT,
         "",
         "Template for the From header of failure DSNs.",
-        not_yet=True,
     )
     dsn_failed_subject_template: str = directive(
         TEXT,
         "",
         "Template for the Subject of failure DSNs.",
-        not_yet=True,
     )
     dsn_failed_body_template_from: str = directive(
         FILE,
         "",
         "File with the body template of failure DSNs. Variables: hostname, originator, "
         "recipient, subject, retryAfter, bounceAfter, date, timeQueued, response.",
-        not_yet=True,
     )
     mailmerge_expands_undefined_variables: bool = directive(
         BOOLEAN,

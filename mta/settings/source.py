@@ -295,13 +295,11 @@ class SourceSettings:
         BOOLEAN,
         False,
         "Send no DSN mail for messages from this source; accounting unaffected.",
-        not_yet=True,
     )
     dsn_return_default: str = directive(
         choice("headers", "full", "system"),
         "system",
         "Default RET for DSNs; ignored with dsn-format plain-text.",
-        not_yet=True,
     )
     suppression_lists: tuple[str, ...] = directive(
         LIST,

@@ -44,6 +44,11 @@ def values(head: bytes, name: bytes) -> list[str]:
     ]
 
 
+def without(head: bytes, names: frozenset[bytes]) -> bytes:
+    """The header block without the fields of these lower-case names."""
+    return _pattern(names).sub(b"", head) if names else head
+
+
 @lru_cache(1024)
 def _pattern(names: frozenset[bytes]) -> re.Pattern[bytes]:
     alternatives = b"|".join(re.escape(name) for name in sorted(names))

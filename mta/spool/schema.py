@@ -8,6 +8,7 @@ record      accounting records not yet in their files: one row for each commit
 try         what recipients that wait were answered
 cold        how many messages VirtualMTAs being warmed up took today, and how far they are
 position    how far each accounting file is good
+report      notifications that are owed
 counter     the next block of message ids; the last outbox row that was ever written to files
 
 Where several shards share the work (docs/design/0008-workers.md):
@@ -79,6 +80,12 @@ CREATE TABLE IF NOT EXISTS taken (parcel INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS written (shard INTEGER PRIMARY KEY, upto INTEGER NOT NULL);
 """
 
+REPORT_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS report (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL, content BLOB NOT NULL
+);
+"""
+
 COLD_TABLE: Final = """
 CREATE TABLE IF NOT EXISTS cold (
     warm TEXT NOT NULL, cold TEXT NOT NULL, domain TEXT NOT NULL,
@@ -122,7 +129,9 @@ def connect(path: str) -> sqlite3.Connection:
                 connection.executescript(script)
         else:
             raise SpoolError(f"{path} was written by another version ({version}) of the program")
-        connection.executescript(f"BEGIN;{SHARED_TABLES}{COLD_TABLE}{tries.TABLE}COMMIT;")
+        connection.executescript(
+            f"BEGIN;{SHARED_TABLES}{COLD_TABLE}{REPORT_TABLE}{tries.TABLE}COMMIT;"
+        )
         tries.forget_strays(connection)
     except sqlite3.DatabaseError as error:
         connection.close()

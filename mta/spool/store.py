@@ -30,6 +30,7 @@ from mta.spool.operations import Accept, Counts, Execute, QueueState, Read, Sett
 from mta.spool.outbox import Outbox
 from mta.spool.parcels import Parcels
 from mta.spool.query import RecipientQuery, fetched, find_rows
+from mta.spool.reports import OwedReports
 from mta.spool.shards import content_path
 from mta.spool.thread import Hand, TakeUp, WriterThread
 from mta.spool.tries import Tries
@@ -84,6 +85,7 @@ class Spool:
         self._writer: Hand
         self.parcels = Parcels(self._ask, self._change)
         self.outbox = Outbox(self._ask, self._change)
+        self.reports = OwedReports(self._ask, self._change, self._content_path)
         self.tries = Tries(self._look)
         self.ages = Ages(self._look)
 

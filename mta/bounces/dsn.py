@@ -1,0 +1,255 @@
+"""Delivery status notifications: who is told, and the message that tells (RFC 3461, RFC 3464).
+
+The layout is PowerMTA's, as parsers of its bounces know it: the fields and their order, the
+words `delivery failed; will not continue trying`, and the `X-PowerMTA-` fields.
+"""
+
+import enum
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from string import Template
+from typing import Final
+
+from mta.bounces.status_texts import with_text
+from mta.model.attempt import Attempt
+from mta.model.message import Envelope, Recipient
+from mta.smtp import header_block
+
+LINE_OCTETS_MAX: Final = 900
+"""Longer field bodies are cut. RFC 5322 §2.1.1 allows 998 octets of a line."""
+FULL_OCTETS_MAX: Final = 256 << 10
+"""A larger message is not sent back whole: its header block goes instead."""
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]+")
+_TEMPLATE_VARIABLES: Final = (
+    "hostname", "originator", "recipient", "subject", "retryAfter", "bounceAfter", "date",
+    "timeQueued", "response",
+)  # fmt: skip
+
+
+class Action(enum.Enum):
+    """What a notification says of a recipient (RFC 3464 §2.3.3); the word for people beside it."""
+
+    FAILED = ("failed", "delivery failed; will not continue trying")
+    DELAYED = ("delayed", "delivery delayed; will continue trying")
+    RELAYED = ("relayed", "relayed to a system that sends no notifications")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One recipient, as a notification tells of it."""
+
+    recipient: Recipient
+    action: Action
+    status: str
+    diagnostic: str = ""
+    """As in accounting rows, `smtp;550 …`; empty where no server said anything."""
+    words: str = ""
+    """Of the status, where they are not the usual ones."""
+    attempt: Attempt = field(default_factory=Attempt)
+    category: str = ""
+    retry_until: float | None = None
+    """For a delay: when it is given up, epoch seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """How the configuration wants notifications."""
+
+    host_name: str
+    is_plain: bool = False
+    """`dsn-format plain-text`: the fields alone, as text."""
+    returns_full: bool = False
+    """The default of RET."""
+    from_field: str = ""
+    from_template: str = ""
+    subject_template: str = ""
+    body_template: str = ""
+    retry_after: str = ""
+    bounce_after: str = ""
+
+
+def wants(recipient: Recipient, action: Action) -> bool:
+    """Whether the submitter is to be told that of a recipient.
+
+    Nobody is told of what happened to a notification (RFC 3461 §6.2, RFC 5321 §4.5.5).
+    """
+    envelope = recipient.envelope
+    if not envelope.mail_from or envelope.suppresses_dsn:
+        return False
+    asked = recipient.notify.split(",") if recipient.notify else ["FAILURE"]
+    match action:
+        case Action.FAILED:
+            return "FAILURE" in asked
+        case Action.DELAYED:
+            return "DELAY" in asked
+        case Action.RELAYED:
+            return "SUCCESS" in asked
+
+
+def compose(told: Sequence[Told], content: bytes, style: Style, *, now: float) -> bytes:
+    """The notification about recipients of one message that went through one VirtualMTA.
+
+    `content` is the message, or as much of it as has its header block.
+    """
+    envelope = told[0].recipient.envelope
+    host = style.host_name
+    head = content[: envelope.head_size]
+    variables = _variables(told, head, style, now)
+    failed = told[0].action is Action.FAILED
+    sender = style.from_field or f"postmaster@{host}"
+    subject = "Delivery report"
+    if failed and style.from_template:
+        sender = _filled(style.from_template, variables)
+    if failed and style.subject_template:
+        subject = _filled(style.subject_template, variables)
+    fields = [
+        f"Date: {_date(now)}",
+        f"From: {_line(sender)}",
+        f"Subject: {_line(subject)}",
+        f"To: {_line(envelope.mail_from)}",
+        "Auto-Submitted: auto-replied",  # RFC 3834 §5
+        "MIME-Version: 1.0",
+    ]
+    status = _status_fields(told, style)
+    if style.is_plain:
+        fields.append('Content-Type: text/plain; charset="utf-8"')
+        return _octets([*fields, "", *status])
+    text = _filled(style.body_template, variables).splitlines() if style.body_template else []
+    return _report(fields, text or _text(told, host), status, envelope, content, style, now)
+
+
+def _report(
+    fields: list[str],
+    text: list[str],
+    status: list[str],
+    envelope: Envelope,
+    content: bytes,
+    style: Style,
+    now: float,
+) -> bytes:
+    head = content[: envelope.head_size]
+    is_full = envelope.ret == "FULL" or (not envelope.ret and style.returns_full)
+    is_full = is_full and len(content) == envelope.size and envelope.size <= FULL_OCTETS_MAX
+    # What was an instruction to us, such as a key to sign with, goes to nobody.
+    names = frozenset(name.encode() for name in envelope.remove_fields)
+    original = header_block.without(head, names)
+    if is_full:
+        original += content[envelope.head_size :]
+    boundary = f"report{int(now):08X}@{style.host_name}"
+    number = 0
+    while boundary.encode() in original:
+        number += 1
+        boundary = f"report{int(now):08X}.{number}@{style.host_name}"
+    parts = [
+        *fields,
+        "Content-Type: multipart/report; report-type=delivery-status;",
+        f'    boundary="{boundary}"',
+        "",
+        "",
+        f"--{boundary}",
+        'Content-Type: text/plain; charset="utf-8"',
+        "",
+        *map(_printable, text),
+        "",
+        f"--{boundary}",
+        "Content-Type: message/delivery-status",
+        "",
+        *status,
+        f"--{boundary}",
+        f"Content-Type: {'message/rfc822' if is_full else 'text/rfc822-headers'}",
+        *([] if original.isascii() else ["Content-Transfer-Encoding: 8bit"]),
+        "",
+        "",
+    ]
+    return _octets(parts)[:-2] + original + f"\r\n--{boundary}--\r\n".encode()
+
+
+def _text(told: Sequence[Told], host: str) -> list[str]:
+    return [
+        f"Hello, this is the mail server on {host}.",
+        "",
+        "This message is about a message that you sent before. Below are the recipients",
+        "it is about and what became of each. A report in standard form is attached, and",
+        "what you sent, or its header.",
+        "",
+        *(f"  <{one.recipient.address}>  {one.action.value[1]}" for one in told),
+    ]
+
+
+def _status_fields(told: Sequence[Told], style: Style) -> list[str]:
+    """RFC 3464 §2.2 and §2.3: a group for the message, one for each recipient."""
+    first = told[0].recipient
+    envelope = first.envelope
+    came_from = f"{envelope.source_helo} ({envelope.source_ip})".strip()
+    lines = [
+        *([f"Original-Envelope-Id: {_line(envelope.env_id)}"] if envelope.env_id else []),
+        f"Reporting-MTA: dns;{style.host_name}",
+        f"X-PowerMTA-VirtualMTA: {_line(first.queue.vmta)}",
+        f"Received-From-MTA: dns;{_line(came_from)}",
+        f"Arrival-Date: {_date(envelope.time_queued)}",
+        "",
+    ]
+    for one in told:
+        attempt = one.attempt
+        lines += [
+            *([f"Original-Recipient: {_line(one.recipient.orcpt)}"] if one.recipient.orcpt else []),
+            f"Final-Recipient: {_address(one.recipient.address)}",
+            f"Action: {one.action.value[0]}",
+            f"Status: {with_text(one.status, one.words)}",
+            *([f"Remote-MTA: dns;{_line(attempt.dsn_mta)}"] if attempt.dsn_mta else []),
+            *([f"Diagnostic-Code: {_line(one.diagnostic)}"] if one.diagnostic else []),
+            *([f"Will-Retry-Until: {_date(one.retry_until)}"] if one.retry_until else []),
+            *([f"X-PowerMTA-BounceCategory: {_line(one.category)}"] if one.category else []),
+            "",
+        ]
+    return lines
+
+
+def _variables(told: Sequence[Told], head: bytes, style: Style, now: float) -> dict[str, str]:
+    """What a template may name. Guide: dsn-failed-body-template-from."""
+    recipient = told[0].recipient
+    envelope = recipient.envelope
+    values = (
+        style.host_name,
+        envelope.mail_from,
+        ", ".join(one.recipient.address for one in told),
+        header_block.find(head, frozenset([b"subject"])).get(b"subject", ""),
+        style.retry_after,
+        style.bounce_after,
+        _date(now),
+        _date(envelope.time_queued),
+        told[0].diagnostic.partition(";")[2] or told[0].diagnostic,
+    )
+    return dict(zip(_TEMPLATE_VARIABLES, values, strict=True))
+
+
+def _filled(template: str, variables: dict[str, str]) -> str:
+    return Template(template).safe_substitute(variables)
+
+
+def _address(address: str) -> str:
+    """RFC 3464 §2.3.2; RFC 6533 §3 where it is not ASCII."""
+    if address.isascii():
+        return f"rfc822;{_line(address)}"
+    spelled = "".join(c if c.isascii() else f"\\x{{{ord(c):X}}}" for c in address)
+    return f"utf-8;{_line(spelled)}"
+
+
+def _line(text: str) -> str:
+    """Text that may stand in a header field: one line, ASCII, no longer than it may be."""
+    return _printable(text).encode("ascii", "replace").decode()[:LINE_OCTETS_MAX]
+
+
+def _printable(text: str) -> str:
+    return _CONTROL.sub(" ", text)
+
+
+def _date(at: float) -> str:
+    return format_datetime(datetime.fromtimestamp(int(at), UTC).astimezone())
+
+
+def _octets(lines: list[str]) -> bytes:
+    return "".join(f"{line}\r\n" for line in lines).encode()

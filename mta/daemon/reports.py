@@ -1,0 +1,123 @@
+"""Writes the notifications that are owed to submitters, one after another, and at the start
+those that an earlier life still owed.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mta import clock, failpoints
+from mta.address import domain_of
+from mta.bounces import dsn
+from mta.bounces.dsn import Style, Told
+from mta.daemon.local_mail import Letter
+from mta.errors import SpoolError
+from mta.model.queue_key import DEFAULT_VMTA, QueueKey
+from mta.units import print_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mta.config.configuration import Configuration
+    from mta.model.reply import Reply
+    from mta.settings.domain import DomainSettings
+    from mta.spool.reports import Owed
+    from mta.spool.store import Spool
+
+RETRY_S: Final = 1.0
+"""When a notification that the disk did not take is tried again, as an outcome is."""
+PAGE_REPORTS: Final = 50
+"""Notifications that are in memory at once; of full messages that is some 10 MB."""
+TEMPLATE_OCTETS_MAX: Final = 64 << 10
+
+Submit = Callable[[Letter], Coroutine[None, None, "Reply | None"]]
+
+
+class Reports:
+    """The notifications of one shard."""
+
+    def __init__(
+        self,
+        configuration: "Configuration",
+        spool: "Spool",
+        submit: Submit,
+        log: Callable[[str], None],
+    ) -> None:
+        self._spool = spool
+        self._submit = submit
+        self._log = log
+        self._owing = asyncio.Event()
+        self.follow(configuration)
+
+    def follow(self, configuration: "Configuration") -> None:
+        """Take a new configuration, and its template anew."""
+        self._configuration = configuration
+        self._body_template = self._read(configuration.root.dsn_failed_body_template_from)
+
+    def owe(self, told: "Sequence[Told]") -> "asyncio.Future[None] | None":
+        """Have submitters told; done when that is on disk. None if nobody wants to know."""
+        wanted = [one for one in told if self._settings_of(one).deliver_local_dsn]
+        if not wanted:
+            return None
+        owed = self._spool.reports.put(wanted)
+        owed.add_done_callback(lambda _: self._owing.set())
+        return owed
+
+    async def run(self) -> None:
+        """Write what is owed, first what an earlier life left, until cancelled."""
+        while True:
+            try:
+                while owed := await self._spool.reports.pending(PAGE_REPORTS):
+                    failpoints.reach("report.owed")
+                    for one in owed:
+                        await self._write(one)
+                    await self._spool.reports.written([one.number for one in owed])
+            except SpoolError as error:
+                self._log(f"notifications wait: {error}")
+                await asyncio.sleep(RETRY_S)
+                continue
+            await self._owing.wait()
+            self._owing.clear()
+
+    async def _write(self, owed: "Owed") -> None:
+        mail_from = owed.told[0].recipient.envelope.mail_from
+        octets = dsn.compose(owed.told, owed.content, self._style(owed.told[0]), now=clock.now())
+        letter = Letter(recipients=(mail_from,), content=octets)
+        while (refusal := await self._submit(letter)) is not None:
+            if refusal.code // 100 != 4:
+                self._log(f"no notification to {mail_from}: {refusal}")
+                return
+            await asyncio.sleep(RETRY_S)
+
+    def _settings_of(self, told: Told) -> "DomainSettings":
+        """Of the domain that is told."""
+        domain = domain_of(told.recipient.envelope.mail_from)
+        return self._configuration.domain(QueueKey(domain, DEFAULT_VMTA))
+
+    def _style(self, told: Told) -> Style:
+        root = self._configuration.root
+        recipient = told.recipient
+        vmta = self._configuration.vmta(recipient.queue.vmta)
+        settings = self._configuration.domain(recipient.queue)
+        return Style(
+            host_name=(vmta.host_name if vmta is not None else "") or root.host_name,
+            is_plain=self._settings_of(told).dsn_format == "plain-text",
+            returns_full=recipient.envelope.dsn_return == "full",
+            from_field=root.custom_dsn_from_header,
+            from_template=root.dsn_failed_from_template,
+            subject_template=root.dsn_failed_subject_template,
+            body_template=self._body_template,
+            retry_after=print_interval(settings.retry_after[0]),
+            bounce_after=print_interval(settings.bounce_after),
+        )
+
+    def _read(self, path: str) -> str:
+        if not path:
+            return ""
+        try:
+            with Path(path).open("rb") as file:
+                return file.read(TEMPLATE_OCTETS_MAX).decode("utf-8", "replace")
+        except OSError as error:
+            self._log(f"dsn-failed-body-template-from {path} cannot be read: {error.strerror}")
+            return ""

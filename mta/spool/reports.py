@@ -1,0 +1,131 @@
+"""Notifications that are owed: who is to be told what, and the message it is about.
+
+What is owed is on disk before the outcome it tells of, and goes when the notification itself
+is a message in the spool. So a kill may have somebody told twice, and never not at all.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mta import ids
+from mta.bounces.dsn import Action, Told
+from mta.model.attempt import Attempt
+from mta.model.message import Recipient
+from mta.model.queue_key import QueueKey
+from mta.spool import schema
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from mta.spool.operations import Ask, Change
+
+
+class Owed(NamedTuple):
+    """One notification: about recipients of one message."""
+
+    number: int
+    told: list[Told]
+    content: bytes
+    """The message; of a large one the header block."""
+
+
+class OwedReports:
+    """The notifications of one spool that are not written yet."""
+
+    def __init__(self, ask: "Ask", change: "Change", content_path: Callable[[int], Path]) -> None:
+        self._ask = ask
+        self._change = change
+        self._content_path = content_path
+
+    def put(self, told: Sequence[Told]) -> "asyncio.Future[None]":
+        """Remember that these are to be told; ask for it before their outcome is settled."""
+        ordered = sorted(told, key=_message_id)
+        groups = [list(group) for _, group in groupby(ordered, key=_message_id)]
+
+        def change(connection: sqlite3.Connection) -> None:
+            for group in groups:
+                envelope = group[0].recipient.envelope
+                body = {
+                    "envelope": schema.envelope_text(envelope),
+                    "told": [_values(one) for one in group],
+                }
+                content = self._content(connection, envelope.message_id, envelope.head_size)
+                connection.execute(
+                    "INSERT INTO report (body, content) VALUES (?, ?)", (json.dumps(body), content)
+                )
+
+        return self._change(change)
+
+    async def pending(self, limit: int) -> list[Owed]:
+        """The oldest that are owed, up to limit."""
+        rows = await self._ask(
+            lambda connection: connection.execute(
+                "SELECT id, body, content FROM report ORDER BY id LIMIT ?", (limit,)
+            ).fetchall()
+        )
+        return [_owed(number, body, content) for number, body, content in rows]
+
+    def written(self, numbers: Sequence[int]) -> "asyncio.Future[None]":
+        """These are messages in the spool now."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.executemany("DELETE FROM report WHERE id = ?", [(one,) for one in numbers])
+
+        return self._change(change)
+
+    def _content(self, connection: sqlite3.Connection, number: int, head_size: int) -> bytes:
+        row = connection.execute("SELECT content FROM message WHERE id = ?", (number,)).fetchone()
+        if row is not None and row[0] is not None:
+            return bytes(row[0])
+        try:
+            with self._content_path(number).open("rb") as file:
+                return file.read(head_size)
+        except OSError:
+            return b""
+
+
+def _message_id(told: Told) -> int:
+    return told.recipient.envelope.message_id
+
+
+def _values(told: Told) -> dict[str, Any]:
+    recipient = told.recipient
+    return {
+        "recipient": {
+            "index": recipient.recipient_id & (ids.RECIPIENTS_MAX - 1),
+            "address": recipient.address,
+            "queue": list(recipient.queue),
+            "orcpt": recipient.orcpt,
+        },
+        "action": told.action.name,
+        "status": told.status,
+        "diagnostic": told.diagnostic,
+        "words": told.words,
+        "attempt": asdict(told.attempt),
+        "category": told.category,
+        "retry_until": told.retry_until,
+    }
+
+
+def _owed(number: int, body: str, content: bytes) -> Owed:
+    values = json.loads(body)
+    envelope = schema.envelope_of(values["envelope"])
+    told = []
+    for one in values["told"]:
+        of = one.pop("recipient")
+        recipient = Recipient(
+            ids.recipient_id(envelope.message_id, of["index"]),
+            envelope,
+            of["address"],
+            QueueKey(*of["queue"]),
+            0.0,
+            orcpt=of["orcpt"],
+        )
+        action, attempt = Action[one.pop("action")], Attempt(**one.pop("attempt"))
+        told.append(Told(recipient=recipient, action=action, attempt=attempt, **one))
+    return Owed(number, told, content)
