@@ -1,6 +1,4 @@
-"""Writes the notifications that are owed to submitters, one after another, and at the start
-those that an earlier life still owed.
-"""
+"""Writes the notifications that are owed to submitters; at the start, those of an earlier life."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
