@@ -61,11 +61,15 @@ class Ledger:
         attempt: Attempt,
         now: float,
     ) -> None:
-        """Add the `d` record, if any file wants it."""
+        """Add the `d` record, if any file wants it, and have the submitter told if it asked."""
         if self._wants("d", queue):
             records.append(build.delivery_record(recipient, outcome, attempt, now))
-        if recipient.notify and attempt.delivery_type == "smtp" and not _notifies(attempt, queue):
-            self._tell(
+        if (
+            recipient.notify
+            and _is_relayed(attempt, queue)
+            and dsn.wants(recipient, Action.RELAYED)
+        ):
+            self._told.append(
                 Told(
                     recipient=recipient,
                     action=Action.RELAYED,
@@ -88,22 +92,25 @@ class Ledger:
         is_told: bool = True,
     ) -> None:
         """Add the `b` record, if any file wants it, and have the submitter told."""
-        category = self._context.categories.category(outcome.status, outcome.diagnostic)
-        if is_accounted and self._wants("b", queue):
-            records.append(build.bounce_record(recipient, outcome, attempt, now, category=category))
-        if not is_told:
+        is_accounted = is_accounted and self._wants("b", queue)
+        is_told = is_told and dsn.wants(recipient, Action.FAILED)
+        if not (is_accounted or is_told):
             return
-        self._tell(
-            Told(
-                recipient=recipient,
-                action=Action.FAILED,
-                status=outcome.status,
-                diagnostic=outcome.diagnostic,
-                words=outcome.status_text,
-                attempt=attempt,
-                category=category,
+        category = self._context.categories.category(outcome.status, outcome.diagnostic)
+        if is_accounted:
+            records.append(build.bounce_record(recipient, outcome, attempt, now, category=category))
+        if is_told:
+            self._told.append(
+                Told(
+                    recipient=recipient,
+                    action=Action.FAILED,
+                    status=outcome.status,
+                    diagnostic=outcome.diagnostic,
+                    words=outcome.status_text,
+                    attempt=attempt,
+                    category=category,
+                )
             )
-        )
 
     def deferred(
         self,
@@ -147,10 +154,6 @@ class Ledger:
             reason=reason,
         )
         self.settle((), (), [record])
-
-    def _tell(self, told: Told) -> None:
-        if dsn.wants(told.recipient, told.action):
-            self._told.append(told)
 
     def _wants(self, kind: str, queue: "Queue") -> bool:
         return (
@@ -207,6 +210,7 @@ class Ledger:
             self._context.log(f"an outcome could not be written and may be repeated: {error}")
 
 
-def _notifies(attempt: Attempt, queue: "Queue") -> bool:
-    """Whether the peer tells of a delivery itself: it was asked to (RFC 3461 §5.2.1)."""
-    return "DSN" in attempt.esmtp.split(",") and not queue.settings.ignore_dsn
+def _is_relayed(attempt: Attempt, queue: "Queue") -> bool:
+    """Whether the peer took it without being asked to tell of it (RFC 3461 §5.2.1)."""
+    is_asked = "DSN" in attempt.esmtp.split(",") and not queue.settings.ignore_dsn
+    return attempt.delivery_type == "smtp" and not is_asked
