@@ -31,11 +31,19 @@ class Block:
     def add(self, directive: Directive, value: object, place: Place) -> None:
         """Take one more value."""
         self.entries.setdefault(directive.attribute, []).append(Entry(value, place))
-        if directive.repeats:
-            before = self.values.get(directive.attribute, ())
-            self.values[directive.attribute] = (*before, value)
-        else:
+        if not directive.repeats:
             self.values[directive.attribute] = value
+            return
+        several = self.values.get(directive.attribute, ())
+        if not isinstance(several, list):
+            several = self.values[directive.attribute] = list(several)
+        several.append(value)
+
+    def seal(self) -> None:
+        """All is read, for now: what repeats becomes a tuple, once and not with each line."""
+        for attribute, value in self.values.items():
+            if isinstance(value, list):
+                self.values[attribute] = tuple(value)
 
     def place_of(self, attribute: str) -> Place | None:
         """Where the value that counts was given."""

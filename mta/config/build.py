@@ -8,7 +8,6 @@ line left out, so that one run finds them all.
 import posixpath
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any
 
 from mta.config import (
@@ -35,7 +34,15 @@ from mta.config.pattern_lists import PatternLists
 from mta.config.patterns import AddressPattern, DomainPattern, parse_pattern
 from mta.config.place import Diagnostics, Place
 from mta.config.rewrite_lists import RewriteLists
-from mta.config.sections import ALIASES, MISPRINTS, SECTIONS, SectionRule, place_name, scopes_of
+from mta.config.sections import (
+    ALIASES,
+    MISPRINTS,
+    SECTIONS,
+    SectionRule,
+    place_name,
+    places_by_name,
+    scopes_of,
+)
 from mta.config.submission_patterns import SubmissionPatterns
 from mta.settings.directive import Directive, Status, by_attribute, directives
 from mta.settings.kinds import parse_cidr, unquote
@@ -60,8 +67,11 @@ class Builder:
         self._key_lists: dict[str, Block] = {}
         self._listeners: list[Block] = []
         self._spools: list[Block] = []
+        self._relay_domains: list[DomainPattern] = []
+        self._relay_addresses: list[AddressPattern] = []
         self._acct_files: list[Block] = []
         self._log_rotate: Block | None = None
+        self._networks: dict[str, Block] = {}
         self._rollup = Block("mx-rollup-list", "", start)
         self._parts = Parts(path, RootSettings(), self._root)
         self._patterns = PatternLists(diagnostics)
@@ -96,6 +106,7 @@ class Builder:
                 self._section(node, rule, domains)
             elif special is None or not special(node):
                 self._statement(node, rule, block)
+        block.seal()
 
     def _node(self, node: Node, rule: SectionRule) -> None:
         """What is in a section of rules and is none of them."""
@@ -140,10 +151,13 @@ class Builder:
         """The value in a tuple of one, as None is a value; None after an error."""
         text = statement.value
         if not text:
+            # Only a comment can follow a directive without a value.
+            swallowed = "#" in statement.line
+            comment = '; the comment takes what follows: put a "#" of the value in double quotes'
             self._diagnostics.error(
                 statement.value_place,
                 f"{one.name}: argument missing",
-                hint=f"expected {one.kind.syntax}",
+                hint=f"expected {one.kind.syntax}{comment if swallowed else ''}",
                 line=statement.line,
             )
             return None
@@ -172,11 +186,10 @@ class Builder:
                 what += "; for all queues, in <domain *>"
         else:
             known = list(directives(rule.scope))
-            close = get_close_matches(statement.name, known, 1, 0.7)
+            close = self._diagnostics.nearest(statement.name, known, 0.7)
             if not close:
-                everywhere = [n for r in SECTIONS.values() for n in directives(r.scope)]
-                close = get_close_matches(statement.name, everywhere, 1, 0.75)
-            what = f'did you mean "{close[0]}"?' if close else ""
+                close = self._diagnostics.nearest(statement.name, places_by_name(), 0.75)
+            what = f'did you mean "{close}"?' if close else ""
         self._diagnostics.error(
             statement.place,
             f'{where} has no directive "{statement.name}"',
@@ -280,8 +293,8 @@ class Builder:
         if rule is not None:
             hint = f"it belongs in {' or '.join(map(place_name, rule.parents))}"
         else:
-            close = get_close_matches(section.name, [*SECTIONS, *ALIASES], 1, 0.7)
-            hint = f'did you mean "<{close[0]}>"?' if close else ""
+            close = self._diagnostics.nearest(section.name, [*SECTIONS, *ALIASES], 0.7)
+            hint = f'did you mean "<{close}>"?' if close else ""
         self._diagnostics.error(
             section.place, f"{where} has no section <{section.name}>", hint=hint, line=section.line
         )
@@ -337,6 +350,7 @@ class Builder:
             for attribute, entries in read.entries.items():
                 for entry in entries:
                     block.add(declared[attribute], entry.value, entry.place)
+            block.seal()
 
     def _source(self, section: Section, argument: str, rule: SectionRule) -> None:
         parts = self._parts
@@ -346,13 +360,8 @@ class Builder:
             block = self._named(parts.named_sources, argument, section, rule)
         else:
             network = network if "/" in network else f"{network}/{128 if ':' in network else 32}"
-            known = dict(parts.networks)
-            found = known.get(network)
-            if found is None:
-                found = Block("source", argument, section.place)
-                parts.networks.append((network, found))
-                parts.networks.sort(key=lambda one: int(one[0].rpartition("/")[2]))
-            block = found
+            fresh = Block("source", argument, section.place)
+            block = self._networks.setdefault(network, fresh)
         self._body(section.body, rule, block)
 
     def _root_statement(self, statement: Statement) -> bool:
@@ -384,16 +393,16 @@ class Builder:
             except ValueError as error:
                 self._patterns.error(statement, error)
             else:
-                self._parts.relay_domain += (pattern,)
+                self._relay_domains.append(pattern)
 
     def _relay_address(self, statement: Statement) -> None:
         text = statement.value
         try:
             if text.startswith("/"):
                 expression = compile_expression(split_expression(text)[0])
-                self._parts.relay_address += (AddressPattern(text, expression),)
+                self._relay_addresses.append(AddressPattern(text, expression))
             else:
-                self._parts.relay_address += (AddressPattern(unquote(text)),)
+                self._relay_addresses.append(AddressPattern(unquote(text)))
         except ValueError as error:
             self._patterns.error(statement, error)
 
@@ -410,8 +419,11 @@ class Builder:
         )
         values["log_file"] = values.get("log_file") or self._default_log()
         parts.root = RootSettings(**values)
+        parts.networks = sorted(self._networks.items(), key=_prefix_length)
         # Guide: mail to a name of this host is accepted as if by relay-domain.
-        parts.relay_domain += tuple(DomainPattern(name.lower()) for name in parts.root.host_names)
+        local = (DomainPattern(name.lower()) for name in parts.root.host_names)
+        parts.relay_domain = (*self._relay_domains, *local)
+        parts.relay_address = tuple(self._relay_addresses)
         parts.bounce_category_patterns = self._patterns.categories
         parts.reply_rules = self._patterns.rules
         parts.pattern_lists = self._submission.finish()
@@ -470,3 +482,7 @@ def _statements(section: Section) -> Iterator[Statement]:
 
 def _scratch(section: Section) -> Block:
     return Block("", section.argument, section.place)
+
+
+def _prefix_length(one: tuple[str, Block]) -> int:
+    return int(one[0].rpartition("/")[2])

@@ -7,9 +7,11 @@ fold the same layers, so they cannot disagree.
 """
 
 import re
+from bisect import insort
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from mta.config.block import Block
@@ -125,7 +127,8 @@ class DomainIndex:
 
     def __init__(self) -> None:
         self._by_pattern: dict[str, list[Block]] = {}
-        self._literals: list[Block] = []
+        self._literals: list[tuple[int, Block]] = []
+        """The longest prefix first."""
 
     def block(self, pattern: str, place: Place, *, is_macro: bool) -> Block:
         """The block of a pattern, made if there is none; written out before macros."""
@@ -136,15 +139,15 @@ class DomainIndex:
         block = Block("domain", pattern, place, is_macro=is_macro)
         blocks.append(block)
         blocks.sort(key=lambda one: one.is_macro)
-        if network_of(pattern) is not None:
-            self._literals.append(block)
-            self._literals.sort(key=_prefix_length, reverse=True)
+        network = network_of(pattern)
+        if network is not None:
+            insort(self._literals, (-network.prefixlen, block), key=itemgetter(0))
         return block
 
     def matching(self, domain: str) -> Iterator[Block]:
         """The blocks that match a domain, most specific first."""
         if domain.startswith("["):
-            yield from (b for b in self._literals if literal_matches(b.name, domain))
+            yield from (b for _, b in self._literals if literal_matches(b.name, domain))
             yield from self._by_pattern.get("*", ())
             return
         for pattern in candidates(domain):
@@ -442,11 +445,6 @@ class Configuration:
 
 def _names(scope: type[Scope]) -> dict[str, str]:
     return {one.attribute: one.name for one in directives(scope).values()}
-
-
-def _prefix_length(block: Block) -> int:
-    network = network_of(block.name)
-    return network.prefixlen if network is not None else 0
 
 
 def _explain(declared: Iterable[Directive], layers: list[Block]) -> tuple[Explained, ...]:

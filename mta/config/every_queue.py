@@ -15,4 +15,5 @@ def block_of(root: Block) -> Block | None:
         one = directives(DomainSettings)[name]
         for value, place in root.entries.get(one.attribute, ()):
             block.add(one, value, place)
+    block.seal()
     return block if block.values else None

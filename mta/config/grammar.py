@@ -11,17 +11,20 @@ its directive; here it is the rest of the line. Nothing here raises: what is wro
 and reading goes on, so that one run finds every problem.
 """
 
+import codecs
 import posixpath
 import re
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Final, Protocol
 
 from mta.config.place import Diagnostics, Place
 
 LINE_CHARACTERS_MAX: Final = 100_000
 """A longer line is damage, not a directive."""
-FILE_OCTETS_MAX: Final = 256 << 20
+OCTETS_MAX: Final = 256 << 20
+"""Of a file with all it includes."""
+FILES_MAX: Final = 100_000
+"""Files read; ten that include the next ten times each would be ten thousand million."""
 PIECE_CHARACTERS: Final = 1 << 19
 DEPTH_MAX: Final = 16
 """Sections in sections, and files in files."""
@@ -90,6 +93,9 @@ class Reader:
         self._files = files
         self._diagnostics = diagnostics
         self._reading: list[str] = []
+        self._files_left = FILES_MAX
+        self._octets_left = OCTETS_MAX
+        self._is_full = False
         self._base = ""
 
     def read(self, path: str) -> Section:
@@ -104,20 +110,31 @@ class Reader:
             way = " → ".join([*self._reading, path])
             self._diagnostics.error(asked_at, f"files include one another: {way}", line=line)
             return
+        if self._is_full:
+            return
         try:
             octets = self._files.read(path)
         except OSError as error:
             reason = error.strerror or str(error)
             self._diagnostics.error(asked_at, f"cannot read {path}: {reason}", line=line)
             return
-        if len(octets) > FILE_OCTETS_MAX:
-            self._diagnostics.error(asked_at, f"{path} is too large for a configuration", line=line)
+        self._files_left -= 1
+        self._octets_left -= len(octets)
+        if self._files_left < 0 or self._octets_left < 0:
+            if not self._is_full:
+                what = f"{OCTETS_MAX >> 20} MiB" if self._octets_left < 0 else f"{FILES_MAX} files"
+                message = f"{path} is too large: a configuration has at most {what} in all"
+                self._diagnostics.error(asked_at, message, line=line)
+            self._is_full = True
             return
         self._reading.append(path)
         FileReader(self, parent, path, self._text(octets, path)).read()
         self._reading.pop()
 
     def _text(self, octets: bytes, path: str) -> str:
+        if octets.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            self._diagnostics.error(Place(path, 1), "the file is UTF-16", hint="save it as UTF-8")
+            return ""
         try:
             return octets.decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -230,14 +247,10 @@ class FileReader:
     def _warn_swallowed(self, number: int, line: str, at: int) -> None:
         """A comment right after other text may be half of a value."""
         before = line[:at]
-        words = before.split(None, 1)
-        if len(words) == 1 and before[-1:].isspace() and words[0].lower() in ("password",):
-            message, hint = "the comment leaves no value", 'put the value in double quotes: "#…"'
-        elif words and not before[-1:].isspace():
-            message = f"the comment cuts the value short: it is {before.strip()!r}"
-            hint = 'write a blank before the "#", \\x23 in a regular expression, or use quotes'
-        else:
+        if not before.strip() or before[-1:].isspace():
             return
+        message = f"the comment cuts the value short: it is {before.strip()!r}"
+        hint = 'write a blank before the "#", \\x23 in a regular expression, or use quotes'
         place = Place(self._path, number, at + 1)
         self._diagnostics.warning(place, message, hint=hint, line=line)
 
@@ -297,8 +310,8 @@ class FileReader:
             if aliases.get(name) in names:
                 name = aliases[name]
             else:
-                close = get_close_matches(name, names[-1:], 1, 0.7)
-                hint = f'did you mean "</{close[0]}>"?' if close else ""
+                close = self._diagnostics.nearest(name, names[-1:], 0.7)
+                hint = f'did you mean "</{close}>"?' if close else ""
                 message = f"</{name}> closes nothing"
                 self._diagnostics.error(place, message, hint=hint, line=line)
                 if close:

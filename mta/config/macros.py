@@ -1,7 +1,6 @@
 """`domain-macro` lists, and patterns written with them. Guide: domain-macro."""
 
 import re
-from difflib import get_close_matches
 from itertools import product
 from typing import Final
 
@@ -9,6 +8,9 @@ from mta.config.place import Diagnostics, Place
 
 EXPANDED_MAX: Final = 100_000
 """Patterns from one line; more is a mistake in a product of macros."""
+TOTAL_MAX: Final = 3_000_000
+"""Patterns from all lines, those of macros within macros counted again: half a minute and a
+few GB at the most."""
 
 _USE = re.compile(r"\$([A-Za-z0-9_]+)")
 
@@ -20,6 +22,7 @@ class Macros:
         self._diagnostics = diagnostics
         self._items: dict[str, tuple[list[str], Place, str]] = {}
         self._used: set[str] = set()
+        self._total = 0
 
     def define(self, value: str, place: Place, line: str) -> None:
         """`NAME item, item, …`."""
@@ -63,6 +66,9 @@ class Macros:
             raise ValueError(
                 f"{text} expands to {size} patterns; at most {EXPANDED_MAX} make sense"
             )
+        self._total += size
+        if self._total > TOTAL_MAX:
+            raise ValueError(f"the macros expand to more than {TOTAL_MAX} patterns in all")
         return ["".join(combination) for combination in product(*parts)]
 
     def _items_of(self, name: str, within: tuple[str, ...]) -> list[str]:
@@ -71,10 +77,8 @@ class Macros:
             way = " → ".join(f"${one}" for one in (*within, key))
             raise ValueError(f"macros refer to one another: {way}")
         if key not in self._items:
-            close = get_close_matches(key, self._items, 1, 0.7)
-            hint = (
-                f'did you mean "${close[0]}"?' if close else f"add a line `domain-macro {name} …`"
-            )
+            close = self._diagnostics.nearest(key, self._items, 0.7)
+            hint = f'did you mean "${close}"?' if close else f"add a line `domain-macro {name} …`"
             raise ValueError(f"macro ${name} is not defined; {hint}")
         self._used.add(key)
         return [

@@ -1,7 +1,6 @@
 """Names that one line gives and another uses: VirtualMTAs, pools, lists, sources."""
 
 from collections.abc import Collection
-from difflib import get_close_matches
 from typing import Final, NamedTuple
 
 from mta.config.grammar import Statement
@@ -38,10 +37,7 @@ class Names:
         use = _Use(name, statement.name, statement.value_place, statement.line)
         self._uses.setdefault(what, []).append(use)
 
-    def is_used(self, what: str, name: str) -> bool:
-        return any(use.name.lower() == name.lower() for use in self._uses.get(what, ()))
-
-    def used(self, what: str, *, except_at: Collection[tuple[str, int]]) -> set[str]:
+    def used(self, what: str, *, except_at: Collection[tuple[str, int]] = ()) -> set[str]:
         """The names used, in lower case, but for uses in some lines."""
         uses = self._uses.get(what, ())
         return {use.name.lower() for use in uses if use.place[:2] not in except_at}
@@ -52,8 +48,9 @@ class Names:
             for use in uses:
                 self._check(what, use)
         for what in sorted(LISTS):
-            for name, place in self._defined.get(what, {}).values():
-                if not self.is_used(what, name):
+            used = self.used(what)
+            for key, (name, place) in self._defined.get(what, {}).items():
+                if key not in used:
                     self._diagnostics.warning(
                         place, f"<{what} {name}> is not used", hint=f"name it: {what} {name}"
                     )
@@ -62,11 +59,11 @@ class Names:
         known = self._defined.get(what, {})
         found = known.get(use.name.lower())
         if found is None:
-            close = get_close_matches(use.name.lower(), known, 1, 0.7)
+            close = self._diagnostics.nearest(use.name.lower(), known, 0.7)
             self._diagnostics.error(
                 use.place,
                 f"{use.directive}: there is no {what} {use.name}",
-                hint=f'did you mean "{known[close[0]][0]}"?'
+                hint=f'did you mean "{known[close][0]}"?'
                 if close
                 else f"define it with <{what} {use.name}>",
                 line=use.line,

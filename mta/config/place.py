@@ -1,9 +1,17 @@
 """Where something stands in a configuration, and what is to be said about it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from difflib import get_close_matches
+from typing import Final, Literal, NamedTuple
 
 Severity = Literal["error", "warning", "note"]
+
+COMPARED_MAX: Final = 300_000
+"""Names compared for what a slip may have meant: some two seconds. A file with more slips
+than that is no configuration, or has one slip many times."""
+WORD_CHARACTERS_MAX: Final = 100
+"""A longer word is no slip of a name."""
 
 
 class Place(NamedTuple):
@@ -44,6 +52,7 @@ class Diagnostics:
     def __init__(self) -> None:
         self._found: list[Diagnostic] = []
         self._seen: set[tuple[Place, str]] = set()
+        self._compared = 0
 
     def add(
         self, severity: Severity, place: Place, message: str, *, hint: str = "", line: str = ""
@@ -61,6 +70,13 @@ class Diagnostics:
 
     def note(self, place: Place, message: str, *, hint: str = "", line: str = "") -> None:
         self.add("note", place, message, hint=hint, line=line)
+
+    def nearest(self, word: str, known: Collection[str], cutoff: float) -> str:
+        """What of the known somebody meant who wrote the word; empty if nothing is close."""
+        self._compared += len(known)
+        if self._compared > COMPARED_MAX or len(word) > WORD_CHARACTERS_MAX:
+            return ""
+        return next(iter(get_close_matches(word, known, 1, cutoff)), "")
 
     @property
     def has_errors(self) -> bool:

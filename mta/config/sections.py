@@ -1,5 +1,6 @@
 """Which section may stand where, and what its directives are."""
 
+from functools import cache
 from typing import Final, NamedTuple
 
 from mta.settings import acct_file, listener, lists, services
@@ -113,7 +114,17 @@ def place_name(tag: str) -> str:
 
 def scopes_of(name: str) -> list[str]:
     """Where a directive of that name may stand, as people call those places."""
-    return [place_name(rule.tag) for rule in SECTIONS.values() if name in directives(rule.scope)]
+    return places_by_name().get(name, [])
+
+
+@cache
+def places_by_name() -> dict[str, list[str]]:
+    """Every directive there is, with where it may stand."""
+    found: dict[str, list[str]] = {}
+    for rule in SECTIONS.values():
+        for name in directives(rule.scope):
+            found.setdefault(name, []).append(place_name(rule.tag))
+    return found
 
 
 def all_directives() -> list[Directive]:

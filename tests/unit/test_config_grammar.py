@@ -56,11 +56,24 @@ def test_an_escaped_quote_does_not_end_a_quoted_value():
     assert configuration.root.add_header == ('X-A: "b" # c',)
 
 
-def test_a_comment_that_eats_a_value_is_pointed_at():
-    found = only("<smtp-user a>\npassword #secret\n</smtp-user>\n", "warning")
-    assert (found.place.line, found.place.column) == (2, 10)
-    assert "quotes" in found.hint
-    assert "argument missing" in only("http-mgmt-port #8080\n", "error").message
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("<smtp-user a>\npassword #secret\n</smtp-user>\n", 10),
+        ("\nhttp-access #192.0.2.1 admin\n", 13),
+        ("<domain *>\nauth-password ###\n</domain>\n", 15),
+        ("\ndomain-key # s,a.example,/k.pem\n", 12),
+    ],
+)
+def test_a_comment_that_eats_a_value_is_pointed_at(text, column):
+    found = only(text, "error")
+    assert (found.place.line, found.place.column) == (2, column)
+    assert "argument missing" in found.message
+    assert "the comment takes what follows" in found.hint
+
+
+def test_a_value_that_is_missing_without_a_comment_is_no_comments_fault():
+    assert "comment" not in only("http-mgmt-port\n", "error").hint
 
 
 @pytest.mark.parametrize(

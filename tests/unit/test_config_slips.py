@@ -9,8 +9,7 @@ FILE = Path(__file__).parent.parent / "data/config/slips.conf"
 FOUND = [
     ("error", 13, "there is no virtual-mta mailer-1", 'did you mean "mailer1"?'),
     ("error", 17, "lets anybody relay", "name the networks that may"),
-    ("warning", 21, "the comment leaves no value", "in double quotes"),
-    ("error", 21, "password: argument missing", "expected"),
+    ("error", 21, "password: argument missing", "in double quotes"),
     ("error", 25, "smtp-source-host: the address goes first", "192.0.2.1 mail1.example.org"),
     ("error", 31, "macro $yaho is not defined", 'did you mean "$yahoo"?'),
     ("error", 36, '<domain> has no directive "max-smpt-out"', 'did you mean "max-smtp-out"?'),
