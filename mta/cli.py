@@ -15,7 +15,7 @@ from typing import Final, Self, cast
 import click
 
 import mta
-from mta.admin.command import AdminCommand, Parameter, UsageError, match_word
+from mta.admin.command import AdminCommand, Arguments, Parameter, UsageError, match_word
 from mta.admin.commands import COMMANDS, PRODUCT
 from mta.admin.local_commands import (
     AGAINST,
@@ -37,6 +37,7 @@ from mta.admin.local_commands import (
     STRICT,
     WRITE,
 )
+from mta.admin.parameters import DIRECTIVE, IN_FILE, QUEUE, SUBJECT
 from mta.admin.protocol import EXIT_MEANINGS, Exit, Request
 from mta.admin.render import Format, render_failure
 from mta.errors import PetrelError
@@ -250,7 +251,9 @@ def _ask(context: click.Context, command: AdminCommand, given: _Given) -> int:
     }
     request = Request(command=command.words, arguments=raw, format=options.format)
     try:
-        command.arguments(raw)
+        arguments = command.arguments(raw)
+        if IN_FILE.name in raw and IN_FILE in command.parameters:
+            return _ask_file(context, command, arguments)
         return ask(
             control_socket(Path(options.config)),
             request,
@@ -264,6 +267,24 @@ def _ask(context: click.Context, command: AdminCommand, given: _Given) -> int:
         return _fail(context, str(error), Exit.USAGE)
     except KeyboardInterrupt:
         return int(Exit.DONE) if command.stream is not None else INTERRUPTED
+
+
+def _ask_file(context: click.Context, command: AdminCommand, arguments: Arguments) -> int:
+    """What a file says of a queue, without a daemon."""
+    from mta.admin import effective
+    from mta.admin.render import render
+
+    subject = arguments[QUEUE] if QUEUE in command.parameters else arguments[SUBJECT]
+    if isinstance(subject, int):
+        raise UsageError("a message is in no configuration file; name a queue")
+    try:
+        found = effective.in_file(arguments[IN_FILE], subject)
+        is_whole = SUBJECT not in command.parameters
+        answer = found if is_whole else effective.explained(found, arguments[DIRECTIVE])
+    except PetrelError as error:
+        return _fail(context, str(error), Exit.REFUSED)
+    _out(render(answer, _Options.of(context).format))
+    return int(Exit.DONE)
 
 
 def _refuse(context: click.Context, command: AdminCommand) -> int:

@@ -6,12 +6,10 @@ the command line, the control socket and the reference page follow.
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from typing import Final
 
 import mta
-from mta.admin import merge
+from mta.admin import effective, merge
 from mta.admin import parameters as p
 from mta.admin.answers import (
     Answer,
@@ -110,19 +108,12 @@ async def _explain(shards: Sequence[Operations], a: Arguments) -> Answer:
 async def _explain_directive(
     queue: QueueKey, shards: Sequence[Operations], a: Arguments
 ) -> DirectiveAnswer:
-    wanted = a[p.DIRECTIVE].lower()
     run = from_owner(
         lambda operations, _: operations.settings(queue), lambda answers, _: answers[0]
     )
     answer = await run(shards, a)
     assert isinstance(answer, SettingsAnswer)
-    known = [*answer.vmta_settings, *answer.queue_settings]
-    found = tuple(one for one in known if fnmatchcase(one.directive, wanted))
-    if not found:
-        close = get_close_matches(wanted, [one.directive for one in known], 1)
-        hint = f'; did you mean "{close[0]}"?' if close else ""
-        raise CommandRefusedError(f'a queue has no directive "{wanted}"{hint}')
-    return DirectiveAnswer(queue, found)
+    return effective.directive(answer, a[p.DIRECTIVE])
 
 
 def _change(call: Callable[[Operations, Arguments], Awaitable[Changed]]) -> Run:
@@ -239,7 +230,7 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
     AdminCommand(
         words="show settings",
         help="every directive in effect for a queue",
-        parameters=(p.QUEUE,),
+        parameters=(p.QUEUE, p.IN_FILE),
         run=from_owner(
             lambda operations, a: operations.settings(a[p.QUEUE]), lambda answers, _: answers[0]
         ),
@@ -249,7 +240,7 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
     AdminCommand(
         words="explain",
         help="what rules a queue or message, where that is written, and why it waits",
-        parameters=(p.SUBJECT, p.DIRECTIVE),
+        parameters=(p.SUBJECT, p.DIRECTIVE, p.IN_FILE),
         run=_explain,
         example="explain gmail.com/vmta1 max-msg-rate",
     ),

@@ -128,6 +128,13 @@ DIRECTIVE: Final = Parameter(
     is_option=False,
     help="only this directive of the queue, such as max-msg-rate; * is any run of characters",
 )
+IN_FILE: Final = Parameter(
+    name="file",
+    parse=parse_text,
+    default="",
+    metavar="FILE",
+    help="what this configuration file says of a queue; no daemon is asked",
+)
 DOMAIN: Final = Parameter(
     name="domain",
     parse=parse_text,

@@ -39,6 +39,8 @@ from mta.units import UNLIMITED, DataRate, Rate
 
 CACHED_QUEUES_MAX = 200_000
 CACHED_SOURCES_MAX = 20_000
+ADDED_UP = frozenset({"domain_key", "include_headers_from"})
+"""Directives of a VirtualMTA that hide nothing: what its pool says holds as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,15 +330,23 @@ class Configuration:
         return _explain(directives(DomainSettings).values(), self.layers(key))
 
     def explain_vmta(self, name: str) -> tuple[Explained, ...]:
-        """Every directive of a VirtualMTA."""
-        block = self._parts.vmta_blocks.get(name.lower())
-        return _explain(directives(VmtaDirectives).values(), [block] if block else [])
+        """Every directive of a VirtualMTA, with what it has of its pool."""
+        return _explain(directives(VmtaDirectives).values(), self._vmta_layers(name))
 
     def vmta_places(self, name: str) -> Mapping[str, Place | None]:
         """Where each directive of a VirtualMTA was given."""
-        block = self._parts.vmta_blocks.get(name.lower())
         names = _names(VmtaDirectives)
-        return {names[a]: block.place_of(a) for a in block.values} if block else {}
+        found: dict[str, Place | None] = {}
+        for block in self._vmta_layers(name):
+            for attribute in block.values.keys() & names.keys():
+                found.setdefault(names[attribute], block.place_of(attribute))
+        return found
+
+    def _vmta_layers(self, name: str) -> list[Block]:
+        """A VirtualMTA and its pool, whose values are those of the members that give none."""
+        parts, key = self._parts, name.lower()
+        pool = parts.pool_blocks.get(parts.pool_of.get(key, ""))
+        return [block for block in (parts.vmta_blocks.get(key), pool) if block is not None]
 
     @property
     def root_places(self) -> Mapping[str, Place | None]:
@@ -453,6 +463,8 @@ def _explain(declared: Iterable[Directive], layers: list[Block]) -> tuple[Explai
         if one.means or one.name == "include":
             continue
         given = [block for block in layers if one.attribute in block.values]
+        if one.attribute in ADDED_UP:
+            given = [block for block in given if block is layers[0]]
         texts = [
             (one.printed(block.values[one.attribute]), block.place_of(one.attribute))
             for block in given

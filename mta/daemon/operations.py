@@ -1,12 +1,13 @@
 """What operators can ask of one shard and tell it: `mta.admin.operations` made real."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from mta import clock, ids
+from mta.admin import effective
 from mta.admin.answers import (
     EXPLAINED_RECIPIENTS_MAX,
     Changed,
@@ -15,7 +16,6 @@ from mta.admin.answers import (
     DomainsAnswer,
     Event,
     Explanation,
-    Hidden,
     ListAnswer,
     ListedRecipient,
     MessageExplanation,
@@ -24,7 +24,6 @@ from mta.admin.answers import (
     QueuesAnswer,
     QueueTotals,
     ReloadAnswer,
-    Setting,
     SettingsAnswer,
     StatusAnswer,
     VmtaRow,
@@ -44,7 +43,6 @@ from mta.model.queue_key import QueueKey
 from mta.spool.query import RecipientQuery
 
 if TYPE_CHECKING:
-    from mta.config.configuration import Explained
     from mta.daemon.log import LogLines
     from mta.daemon.shard import Shard
     from mta.model.message import Recipient
@@ -214,12 +212,7 @@ class ShardOperations:
 
     async def settings(self, queue: QueueKey) -> SettingsAnswer:
         self._check_vmta(queue)
-        configuration = self._shard.configuration
-        return SettingsAnswer(
-            queue,
-            _settings(configuration.explain_vmta(queue.vmta)),
-            _settings(configuration.explain(queue)),
-        )
+        return effective.settings(self._shard.configuration, queue)
 
     async def explain_queue(self, queue: QueueKey) -> Explanation:
         self._check_vmta(queue)
@@ -233,7 +226,7 @@ class ShardOperations:
         answer = explaining.explain(known, shard.scheduler, shard.configuration, now)
         return explaining.with_settings(
             answer,
-            settings=_settings(shard.configuration.explain(queue)),
+            settings=effective.settings_of(shard.configuration.explain(queue)),
             leads=ways.of(queue, shard.router, shard.configuration),
             hosts=await explaining.hosts(end, shard.hosts),
             signing=await signing_text.lines(shard.signer, end.key, shard.configuration),
@@ -421,16 +414,3 @@ def _query(recipients: RecipientFilter) -> RecipientQuery:
 
 def _events(queue: "Queue") -> tuple[Event, ...]:
     return tuple(Event(event.time, event.text, event.kind) for event in queue.events)
-
-
-def _settings(explained: "Iterable[Explained]") -> tuple[Setting, ...]:
-    return tuple(
-        Setting(
-            directive=one.directive,
-            value=one.value_text,
-            place=str(one.place) if one.place else "",
-            hides=tuple(Hidden(value, str(place) if place else "") for value, place in one.hides),
-            note=one.note,
-        )
-        for one in explained
-    )

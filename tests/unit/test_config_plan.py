@@ -150,3 +150,14 @@ def test_keys_of_pools_and_lists_are_compared():
     ]
     assert plan("", key_list.format(key)).appear == ["domain-key-list l"]
     assert plan(key_list.format(key), "\n\n" + key_list.format(key)).is_empty
+
+
+def test_what_a_vmta_has_of_its_pool_changes_with_the_pool():
+    vmta = "<virtual-mta a>\n</virtual-mta>\n"
+    text = vmta + "<virtual-mta-pool p>\nvirtual-mta a\n{}</virtual-mta-pool>\n"
+    found = plan(text.format("max-smtp-out 5\n"), text.format("max-smtp-out 7\n"))
+    ((name, change),) = found.changed
+    assert (name, change.directive, change.before, change.after) == (
+        "VirtualMTA a", "max-smtp-out", "5", "7",
+    )  # fmt: skip
+    assert str(change.place) == "/etc/pmta/config:10"
