@@ -23,6 +23,7 @@ LINE_OCTETS_MAX: Final = 900
 FULL_OCTETS_MAX: Final = 256 << 10
 """A larger message is not sent back whole: its header block goes instead."""
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]+")
+_TRANSIENT: Final = re.compile(r"^smtp;4\d\d[ -](4\.\d{1,3}\.\d{1,3})\b")
 _TEMPLATE_VARIABLES: Final = (
     "hostname", "originator", "recipient", "subject", "retryAfter", "bounceAfter", "date",
     "timeQueued", "response",
@@ -87,6 +88,12 @@ def wants(recipient: Recipient, action: Action) -> bool:
             return "DELAY" in asked
         case Action.RELAYED:
             return "SUCCESS" in asked
+
+
+def status_of_delay(diagnostic: str) -> str:
+    """The status of a recipient that waits, from the last reply to it, if there was any."""
+    found = _TRANSIENT.search(diagnostic)
+    return found[1] if found else "4.0.0"
 
 
 def compose(told: Sequence[Told], content: bytes, style: Style, *, now: float) -> bytes:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mta.config.configuration import Configuration
     from mta.model.reply import Reply
     from mta.settings.domain import DomainSettings
+    from mta.spool.delays import Look
     from mta.spool.reports import Owed
     from mta.spool.store import Spool
 
@@ -53,12 +54,17 @@ class Reports:
         self._configuration = configuration
         self._body_template = self._read(configuration.root.dsn_failed_body_template_from)
 
-    def owe(self, told: "Sequence[Told]") -> "asyncio.Future[None] | None":
-        """Have submitters told; done when that is on disk. None if nobody wants to know."""
+    def owe(
+        self, told: "Sequence[Told]", look: "Look | None" = None
+    ) -> "asyncio.Future[None] | None":
+        """Have submitters told; done when that is on disk. None if nobody wants to know.
+
+        `look` is the one that found them, if they are delayed.
+        """
         wanted = [one for one in told if self._settings_of(one).deliver_local_dsn]
         if not wanted:
             return None
-        owed = self._spool.reports.put(wanted)
+        owed = self._spool.reports.put(wanted, look)
         owed.add_done_callback(lambda _: self._owing.set())
         return owed
 

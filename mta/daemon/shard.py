@@ -20,6 +20,7 @@ from mta.bounces.categories import Categories
 from mta.bounces.default_patterns import DEFAULT_PATTERNS
 from mta.daemon import header_files, partition
 from mta.daemon.accounts import Accounts
+from mta.daemon.delays import Delays
 from mta.daemon.delivery import Delivery
 from mta.daemon.handover import Handover
 from mta.daemon.heads import Heads
@@ -92,7 +93,7 @@ class Shard:
         self.intake: Intake
         self.local_mail: LocalMail
         self.reports: Reports
-        self._reporting: asyncio.Task[None] | None = None
+        self._reporting: tuple[asyncio.Task[None], ...] = ()
         self.notices: Notices
         self.accounting: AccountingWriter | RecordForwarder
         self.accounts: Accounts
@@ -213,7 +214,10 @@ class Shard:
         self.local_mail = LocalMail(self.intake, self.spool)
         self.notices = Notices(self.local_mail.write, tasks, log=self.log)
         self.reports = Reports(configuration, self.spool, self.local_mail.submit, self.log)
-        self._reporting = tasks.create_task(self.reports.run())
+        self._reporting = (
+            tasks.create_task(self.reports.run()),
+            tasks.create_task(Delays(self, self.spool).run()),
+        )
         self.accounts = Accounts(configuration, self.log)
         stack.callback(self.accounts.close)
         self.door = Door(configuration, self.intake, self.accounts, self.own, shards=self.shards)
@@ -302,7 +306,7 @@ class Shard:
         async with asyncio.TaskGroup() as closing:
             closing.create_task(self.door.close(STOP_WITHIN_S))
             closing.create_task(self.delivery.stop(STOP_WITHIN_S))
-        for task in (self._sampling, self._reporting):
+        for task in (self._sampling, *self._reporting):
             if task is not None:
                 task.cancel()
 

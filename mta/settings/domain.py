@@ -293,7 +293,6 @@ class DomainSettings:
         INTERVAL_OR_NEVER,
         14400,
         "How often delay DSNs are considered.",
-        not_yet=True,
     )
     queue_priority: int = directive(
         number(0, 100),

@@ -16,6 +16,7 @@ class Letter:
     vmta: str = ""
     job_id: str = ""
     size: int = 500
+    notify: str = ""
 
 
 async def submit(address: tuple[str, int], letters: list[Letter]) -> list[Letter]:
@@ -27,8 +28,9 @@ async def submit(address: tuple[str, int], letters: list[Letter]) -> list[Letter
         await _say(reader, writer, "EHLO app.sender.example")
         for letter in letters:
             code = await _say(reader, writer, f"MAIL FROM:<{letter.mail_from}>")
+            notify = f" NOTIFY={letter.notify}" if letter.notify else ""
             for rcpt in letter.rcpts:
-                code = max(code, await _say(reader, writer, f"RCPT TO:<{rcpt}>"))
+                code = max(code, await _say(reader, writer, f"RCPT TO:<{rcpt}>{notify}"))
             if code != 250 or await _say(reader, writer, "DATA") != 354:
                 await _say(reader, writer, "RSET")
                 continue

@@ -17,7 +17,8 @@ from mta.bounces.dsn import Action, Told
 from mta.model.attempt import Attempt
 from mta.model.message import Recipient
 from mta.model.queue_key import QueueKey
-from mta.spool import schema
+from mta.spool import delays, schema
+from mta.spool.delays import Delays, Look
 
 if TYPE_CHECKING:
     import asyncio
@@ -37,15 +38,21 @@ class Owed(NamedTuple):
 class OwedReports:
     """The notifications of one spool that are not written yet."""
 
-    def __init__(self, ask: "Ask", change: "Change", content_path: Callable[[int], Path]) -> None:
+    def __init__(
+        self, ask: "Ask", look: "Ask", change: "Change", content_path: Callable[[int], Path]
+    ) -> None:
+        self.delays = Delays(look, change)
         self._ask = ask
         self._change = change
         self._content_path = content_path
 
-    def put(self, told: Sequence[Told]) -> "asyncio.Future[None]":
-        """Remember that these are to be told; ask for it before their outcome is settled."""
-        ordered = sorted(told, key=_message_id)
-        groups = [list(group) for _, group in groupby(ordered, key=_message_id)]
+    def put(self, told: Sequence[Told], look: Look | None = None) -> "asyncio.Future[None]":
+        """Remember that these are to be told; ask for it before their outcome is settled.
+
+        `look` is the one that found them, if they are delayed.
+        """
+        ordered = sorted(told, key=_subject)
+        groups = [list(group) for _, group in groupby(ordered, key=_subject)]
 
         def change(connection: sqlite3.Connection) -> None:
             for group in groups:
@@ -58,6 +65,8 @@ class OwedReports:
                 connection.execute(
                     "INSERT INTO report (body, content) VALUES (?, ?)", (json.dumps(body), content)
                 )
+            if look is not None:
+                delays.note(connection, look)
 
         return self._change(change)
 
@@ -89,8 +98,9 @@ class OwedReports:
             return b""
 
 
-def _message_id(told: Told) -> int:
-    return told.recipient.envelope.message_id
+def _subject(told: Told) -> tuple[int, str]:
+    """What one notification is about: a message, and the VirtualMTA it went through."""
+    return told.recipient.envelope.message_id, told.recipient.queue.vmta
 
 
 def _values(told: Told) -> dict[str, Any]:

@@ -9,7 +9,8 @@ try         what recipients that wait were answered
 cold        how many messages VirtualMTAs being warmed up took today, and how far they are
 position    how far each accounting file is good
 report      notifications that are owed
-counter     the next block of message ids; the last outbox row that was ever written to files
+counter     the next block of message ids; the last outbox row that was ever written to files;
+            the last look for mail that is delayed
 
 Where several shards share the work (docs/design/0008-workers.md):
 
@@ -86,6 +87,11 @@ CREATE TABLE IF NOT EXISTS report (
 );
 """
 
+ASKS_OF_DELAY: Final = "instr(notify, 'DELAY') > 0"
+DELAY_INDEX: Final = (
+    f"CREATE INDEX IF NOT EXISTS recipient_delay ON recipient (id) WHERE {ASKS_OF_DELAY};"
+)
+
 COLD_TABLE: Final = """
 CREATE TABLE IF NOT EXISTS cold (
     warm TEXT NOT NULL, cold TEXT NOT NULL, domain TEXT NOT NULL,
@@ -130,7 +136,7 @@ def connect(path: str) -> sqlite3.Connection:
         else:
             raise SpoolError(f"{path} was written by another version ({version}) of the program")
         connection.executescript(
-            f"BEGIN;{SHARED_TABLES}{COLD_TABLE}{REPORT_TABLE}{tries.TABLE}COMMIT;"
+            f"BEGIN;{SHARED_TABLES}{COLD_TABLE}{REPORT_TABLE}{DELAY_INDEX}{tries.TABLE}COMMIT;"
         )
         tries.forget_strays(connection)
     except sqlite3.DatabaseError as error:

@@ -85,7 +85,7 @@ class Spool:
         self._writer: Hand
         self.parcels = Parcels(self._ask, self._change)
         self.outbox = Outbox(self._ask, self._change)
-        self.reports = OwedReports(self._ask, self._change, self._content_path)
+        self.reports = OwedReports(self._ask, self._look, self._change, self._content_path)
         self.tries = Tries(self._look)
         self.ages = Ages(self._look)
 

@@ -2,6 +2,8 @@
 
 import email
 import email.policy
+from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,27 @@ def test_as_much_goes_back_as_was_asked_for(ret, default, kind):
     octets = composed(told(ret=ret), style=style)
     assert parts(octets)[2].get_content_type() == kind
     assert (b"Hello." in octets) is (kind == "message/rfc822")
+
+
+def test_of_a_delay_it_is_said_until_when_it_is_tried():
+    """RFC 3464 §2.3.3 and §2.3.9."""
+    delayed = replace(
+        told(action=Action.DELAYED), status=dsn.status_of_delay("smtp;451 4.7.1 later"),
+        diagnostic="smtp;451 4.7.1 later", category="", retry_until=NOW + 86400,
+    )  # fmt: skip
+    octets = composed(delayed)
+    assert "  <list@example.org>  delivery delayed; will continue trying" in octets.decode()
+    status = parts(octets)[1].get_payload()[1]
+    assert status["Action"] == "delayed"
+    assert status["Status"].startswith("4.7.1 (")
+    assert status["Diagnostic-Code"] == "smtp;451 4.7.1 later"
+    until = parsedate_to_datetime(status["Will-Retry-Until"])
+    assert until.timestamp() == NOW + 86400
+
+
+@pytest.mark.parametrize("reply", ["", "smtp;451 later", "smtp;550 5.1.1 no", "smtp;451 5.1.1 no"])
+def test_the_status_of_a_delay_is_transient_whatever_was_said(reply):
+    assert dsn.status_of_delay(reply) == "4.0.0"
 
 
 def test_a_message_too_large_goes_back_as_its_header():
