@@ -30,7 +30,13 @@ class Names:
 
     def define(self, what: str, name: str, place: Place) -> None:
         """There is one of that name; of several, the first keeps its spelling."""
-        self._defined.setdefault(what, {}).setdefault(name.lower(), (name, place))
+        known = self._defined.setdefault(what, {})
+        first, where = known.setdefault(name.lower(), (name, place))
+        if first != name:
+            ending = "and are two" if what == "smtp-user" else "and are one"
+            self._diagnostics.warning(
+                place, f"<{what}> {name} and {first} ({where}) differ only in case, {ending}"
+            )
 
     def use(self, what: str, name: str, statement: Statement) -> None:
         """Something is said to be there."""

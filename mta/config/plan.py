@@ -14,7 +14,7 @@ from mta.config.configuration import Configuration, DomainIndex, Explained
 from mta.config.patterns import EVERY, network_of
 from mta.config.place import Place
 from mta.model.queue_key import DEFAULT_VMTA, QueueKey
-from mta.settings.directive import directives
+from mta.settings.directive import Status, directives
 from mta.settings.lists import MxRollupDirectives
 from mta.settings.root import RootSettings
 from mta.settings.source import SourceSettings
@@ -90,6 +90,18 @@ def restarts(old: Configuration, new: Configuration) -> list[str]:
     if old.root.log_file != new.root.log_file:
         parts.append("log-file")
     return parts
+
+
+def at_next_start(old: Configuration, new: Configuration) -> list[str]:
+    """Everything that differs and that a reload leaves as it is, by its directive."""
+    single = [
+        one.name
+        for one in directives(RootSettings).values()
+        if one.needs_restart
+        and one.status is Status.IN_FORCE
+        and getattr(old.root, one.attribute) != getattr(new.root, one.attribute)
+    ]
+    return list(dict.fromkeys((*restarts(old, new), *single)))
 
 
 def _change(before: Explained, after: Explained) -> Change | None:

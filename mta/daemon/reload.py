@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from mta.admin.answers import ReloadAnswer
 from mta.admin.operations import CommandRefusedError
-from mta.config.plan import restarts
+from mta.config.plan import at_next_start
 from mta.daemon import header_files
 from mta.daemon.loading import let_go, load_checked, made_to_last
 from mta.daemon.suppression import read_lists
@@ -29,16 +29,17 @@ async def read_again(path: str) -> "tuple[Configuration, list[str]]":
 
 def answer(before: "Configuration", after: "Configuration", remarks: list[str]) -> ReloadAnswer:
     """What to say of it."""
-    parts = restarts(before, after)
-    needs_restart = tuple(f"a changed {part} takes effect at the next start" for part in parts)
+    needs_restart = tuple(at_next_start(before, after))
     return ReloadAnswer(remarks=tuple(remarks), needs_restart=needs_restart)
 
 
 def say(told: ReloadAnswer, log: "LogLines") -> None:
     """Have it in the log."""
     log.write("configuration reloaded")
-    for line in (*told.remarks, *told.needs_restart):
+    for line in told.remarks:
         log.write(line)
+    for directive in told.needs_restart:
+        log.write(f"{directive}: takes effect at the next start")
 
 
 async def adopt(shard: "Shard", configuration: "Configuration") -> None:

@@ -373,7 +373,7 @@ class RootSettings:
         INTERVAL,
         0,
         "No longer used.",
-        no_effect="obsolete",
+        no_effect="PowerMTA no longer uses it, either",
     )
     pickup_remove_dot: bool = directive(
         BOOLEAN,

@@ -103,7 +103,7 @@ class SourceSettings:
         BOOLEAN,
         False,
         "No longer used.",
-        no_effect="obsolete",
+        no_effect="PowerMTA no longer uses it, either",
     )
     max_message_size: int = directive(
         SIZE,
@@ -347,7 +347,7 @@ class SourceSettings:
         TEXT,
         "",
         "Do not use.",
-        no_effect="obsolete",
+        no_effect="what SPF might have said is no policy of the domain",
     )
     reject_spf_check_fail: bool = directive(
         BOOLEAN,

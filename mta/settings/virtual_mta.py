@@ -113,7 +113,7 @@ class VmtaDirectives:
         TEXT,
         "",
         "Automatically created cold companion VirtualMTA (name ending -cold).",
-        no_effect="obsolete; use cold-virtual-mta",
+        no_effect="PowerMTA 4.5 gave it up; use cold-virtual-mta",
     )
     proxy_protocol: str = directive(
         choice("1", "2"),

@@ -49,6 +49,7 @@ def test_a_declaration_is_complete(declared):
     assert declared.doc.endswith((".", ")")), declared.doc
     assert declared.kind.syntax
     assert (declared.status is Status.NO_EFFECT) == bool(declared.reason)
+    assert not declared.reason or len(declared.reason.split()) > 3
     for value in declared.default if declared.repeats else (declared.default,):
         text = declared.kind.print(value)
         if text:

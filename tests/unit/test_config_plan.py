@@ -6,7 +6,7 @@ import pytest
 
 from mta import cli
 from mta.admin.protocol import Exit
-from mta.config.plan import compare
+from mta.config.plan import at_next_start, compare
 from mta.model.queue_key import QueueKey
 from tests.texts import HEAD, configured
 
@@ -161,3 +161,9 @@ def test_what_a_vmta_has_of_its_pool_changes_with_the_pool():
         "VirtualMTA a", "max-smtp-out", "5", "7",
     )  # fmt: skip
     assert str(change.place) == "/etc/pmta/config:10"
+
+
+def test_what_a_reload_leaves_as_it_is_is_named_once():
+    old, new = (configured(HEAD + text) for text in ("", "workers 2\nsync-msg-create no\n"))
+    assert at_next_start(old, new) == ["sync-msg-create", "workers"]
+    assert at_next_start(old, old) == []

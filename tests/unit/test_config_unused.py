@@ -60,3 +60,20 @@ def test_what_nothing_can_come_to_is_told(text, line, words):
 )
 def test_what_some_mail_comes_to_is_no_matter(text):
     assert said(text, "warning") == []
+
+
+@pytest.mark.parametrize(
+    ("tag", "body", "ending"),
+    [
+        ("smtp-pattern-list", "reply /421/ mode=backoff\n", "and are one"),
+        ("address-list", "", "and are one"),
+        ("domain-key-list", "", "are one"),
+        ("smtp-user", "password x\n", "and are two"),
+    ],
+)
+def test_names_that_differ_only_in_case_are_told(tag, body, ending):
+    text = "".join(f"<{tag} {name}>\n{body}</{tag}>\n" for name in ("Bulk", "bulk"))
+    use = "<domain *>\nsmtp-pattern-list Bulk\n</domain>\n" if tag == "smtp-pattern-list" else ""
+    found = only(text + use, "warning").message
+    assert "bulk and Bulk" in found
+    assert ending in found
