@@ -191,6 +191,7 @@ def _param(parameter: Parameter[object]) -> click.Parameter:
         return click.Argument(
             [_identifier(parameter)],
             metavar=parameter.spelling,
+            shell_complete=_directive_names if parameter in (NAME, DIRECTIVE) else None,
             required=parameter.is_required,
             nargs=-1 if parameter.is_repeated else 1,
         )
@@ -200,6 +201,13 @@ def _param(parameter: Parameter[object]) -> click.Parameter:
     return click.Option(
         names, metavar=parameter.metavar, required=parameter.is_required, help=parameter.help
     )
+
+
+def _directive_names(_: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """What the shell offers."""
+    from mta.config.sections import places_by_name
+
+    return sorted(name for name in places_by_name() if name.startswith(begun.lower()))
 
 
 def _identifier(parameter: Parameter[object]) -> str:

@@ -51,6 +51,8 @@ def _lines(found: Plan) -> Iterator[str]:
         yield f"+ {name}"
     for name in found.vanish:
         yield f"- {name}"
+    for name in found.unreached:
+        yield f"- VirtualMTA {name}: no mail could come to it any more; what it holds goes out"
     for name, change in found.changed:
         yield f"~ {name}: {_arrow(change)}"
     for change, labels in found.queues.items():

@@ -469,7 +469,9 @@ class Builder:
         of_pools = [b.entries.get("virtual_mta", ()) for b in self._pools.values()]
         places = {entry.place[:2] for entries in of_pools for entry in entries}
         named = names.used(VIRTUAL_MTA, except_at=places)
-        unreached_check.check(Configuration(parts), named, self._pools, self._diagnostics)
+        parts.unreached = unreached_check.check(
+            Configuration(parts), named, self._pools, self._diagnostics
+        )
 
 
 def _statements(section: Section) -> Iterator[Statement]:

@@ -182,6 +182,8 @@ class Parts:
     pools: dict[str, PoolSettings] = field(default_factory=dict)
     pool_domains: dict[str, DomainIndex] = field(default_factory=dict)
     pool_of: dict[str, str] = field(default_factory=dict)
+    unreached: frozenset[str] = frozenset()
+    """VirtualMTAs, in lower case, that no mail can come to, as far as the file tells."""
     domains: DomainIndex = field(default_factory=DomainIndex)
     every_queue: Block | None = None
     """What the top level says of every queue, below all domain blocks."""

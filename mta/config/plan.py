@@ -46,12 +46,14 @@ class Plan:
     """For each change, the queues or domain blocks it is about."""
     stranded: list[QueueKey] = field(default_factory=list)
     """Queues with mail whose VirtualMTA would be gone: their mail would bounce."""
+    unreached: list[str] = field(default_factory=list)
+    """VirtualMTAs that no mail could come to any more; what they hold would still go out."""
 
     @property
     def is_empty(self) -> bool:
         return not (
             self.top or self.restarts or self.appear or self.vanish or self.changed
-            or self.queues or self.stranded
+            or self.queues or self.stranded or self.unreached
         )  # fmt: skip
 
 
@@ -69,6 +71,10 @@ def compare(old: Configuration, new: Configuration, queues: Iterable[QueueKey] =
     _pools(old, new, plan)
     _sources(old, new, plan)
     _keys(old, new, plan)
+    cut_off = new.parts.unreached - old.parts.unreached
+    plan.unreached = [
+        name for name in new.vmta_names() if name.lower() in cut_off and old.vmta(name)
+    ]
     plan.stranded = [key for key in held if new.vmta(key.vmta) is None]
     for label, key in [*((str(key), key) for key in held), *_representatives(old, new)]:
         if old.vmta(key.vmta) is None or new.vmta(key.vmta) is None:

@@ -17,14 +17,15 @@ def check(
     named: Collection[str],
     pools: Mapping[str, Block],
     diagnostics: Diagnostics,
-) -> None:
+) -> frozenset[str]:
     """Warn of those that are not `named`, where submitters cannot name them either.
 
-    `named` are the names, in lower case, that something other than a pool gives.
+    `named` are the names, in lower case, that something other than a pool gives. The
+    names, in lower case, of the VirtualMTAs that nothing reaches.
     """
     parts = configuration.parts
     if BY_SOURCE_IP in named or _may_be_chosen(configuration):
-        return
+        return frozenset()
     reached = set(named)
     for name in named:
         if name in pools:
@@ -45,6 +46,7 @@ def check(
             hint="name it in default-virtual-mta of a <source>, in a pool or a pattern-list, "
             "or give a <source> process-x-virtual-mta yes",
         )
+    return frozenset(parts.vmta_blocks.keys() - reached - {DEFAULT_VMTA})
 
 
 def _may_be_chosen(configuration: Configuration) -> bool:

@@ -6,6 +6,7 @@ import sys
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 
 from mta import cli
 from mta.admin.commands import COMMANDS
@@ -219,3 +220,10 @@ def test_the_command_tree_of_click_is_the_registry():
     every = {w for c in (*COMMANDS, *LOCAL_COMMANDS) for w in (c.words, *c.aliases)}
     by_check = {w for w in every if w.startswith("check ")}
     assert set(walk(cli._root())) == every - by_check
+
+
+@pytest.mark.parametrize("words", [["directives"], ["explain", "gmail.com/a"]])
+def test_the_shell_completes_names_of_directives(words):
+    completer = ShellComplete(cli._root(), {}, "mta", "_MTA_COMPLETE")
+    found = {one.value for one in completer.get_completions(words, "retry-after")}
+    assert found == {"retry-after", "retry-after-dns-error"}

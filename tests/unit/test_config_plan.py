@@ -167,3 +167,15 @@ def test_what_a_reload_leaves_as_it_is_is_named_once():
     old, new = (configured(HEAD + text) for text in ("", "workers 2\nsync-msg-create no\n"))
     assert at_next_start(old, new) == ["sync-msg-create", "workers"]
     assert at_next_start(old, old) == []
+
+
+def test_a_vmta_that_nothing_names_any_more_is_told():
+    text = (
+        "<source 127.0.0.1>\ndefault-virtual-mta {}\n</source>\n<source ::1>\n</source>\n"
+        "<virtual-mta a>\n</virtual-mta>\n<virtual-mta b>\n</virtual-mta>\n"
+        "<virtual-mta-pool p>\nvirtual-mta b\n</virtual-mta-pool>\n"
+    )
+    found = plan(text.format("a"), text.format("p"), QueueKey("gmail.com", "a"))
+    assert (found.unreached, found.stranded) == (["a"], [])
+    assert plan(text.format("p"), text.format("a")).unreached == ["b"]
+    assert plan(text.format("a"), text.format("a")).is_empty
