@@ -4,7 +4,7 @@ import pytest
 
 from mta.model.message import Envelope, Recipient
 from mta.model.queue_key import QueueKey
-from mta.queues.actions import Assign, Close, Interrupt
+from mta.queues.actions import Assign, Close, Interrupt, Open
 from mta.queues.batches import RATE_WAIT_S
 from mta.queues.gate import CROWDED_S
 from mta.queues.limits import EXPECTED_S
@@ -291,6 +291,31 @@ def test_hosts_are_tried_again_after_a_while_as_the_dns_may_name_others():
     assert run.opened(NOW + CROWDED_S - 1) == []
     (connection,) = run.opened(NOW + CROWDED_S)
     assert run.scheduler.connecting(connection, "mx2.example.net", IP, NOW + CROWDED_S)
+
+
+def test_hosts_that_were_full_once_do_not_wake_a_queue_that_another_limit_refuses():
+    run = Run(
+        "source-ip-max-smtp-out 192.0.2.0/24 1",
+        vmta="smtp-source-host 192.0.2.1 a.example",
+        top=f"mx-connection-limit {HOST} 1",
+    )
+    run.mail(OTHER)
+    run.mail(V1, 3)
+    opened = {connection.queue.key: connection for connection in run.opened()}
+    run.up(opened[OTHER])
+    refused = opened[V1]
+    assert not run.scheduler.connecting(refused, HOST, IP, NOW)
+    run.scheduler.crowded(refused, NOW)
+    later = NOW + CROWDED_S
+    (connection,) = [a.connection for a in run.scheduler.run(later) if isinstance(a, Open)]
+    assert run.scheduler.connecting(connection, "mx2.example.net", IP, later)
+    run.scheduler.connected(connection, "mx2.example.net", later)
+    run.mail(V1, now=later)
+    for _ in range(3):
+        run.scheduler.run(later)
+    assert run.refusal(V1)[0][0] == "source-ip-max-smtp-out"
+    assert not run.scheduler.has_decisions
+    assert run.scheduler.next_wake() > later
 
 
 def test_an_idle_connection_gives_its_host_to_a_queue_that_waits_for_it():
