@@ -1,0 +1,65 @@
+"""What a stop breaks off in the middle of a transaction hears nothing more from us."""
+
+import asyncio
+import random
+
+from mta.daemon.shard import STOP_WITHIN_S
+from mta.sim.loop import until
+from mta.sim.network import Network
+from mta.sim.node import Node
+from mta.sim.policy import LISTENER, Policy, QueueRules, VmtaRules
+from mta.sim.profile import Profile
+from mta.sim.provider import Provider
+from mta.sim.submitter import Letter, submit
+from mta.sim.zone import Zone
+
+IP = "198.51.100.1"
+
+
+class Overheard:
+    """What the daemon said to the provider."""
+
+    def __init__(self):
+        self.said = b""
+
+    def dialled(self, link): ...
+
+    def hung_up(self, link): ...
+
+    def sent(self, link, octets):
+        if link.server[0] == IP:
+            self.said += octets
+
+    def heard(self, link, octets): ...
+
+
+async def stopped_after(directory, line):
+    """What was said in all to a provider that takes its time, if we stop after that line."""
+    loop = asyncio.get_running_loop()
+    dice = random.Random(1)
+    overheard = Overheard()
+    network = loop.wiring = Network(loop, dice, overheard)
+    zone = Zone(dice)
+    zone.add("d.example", "MX", "10 mx.example.")
+    zone.add("mx.example", "A", IP)
+    policy = Policy(
+        vmtas={"vmta1": VmtaRules(ips=("10.0.1.1",))}, domains={"d.example": QueueRules()}
+    )
+    node = Node(directory, network, zone, own=policy.own, say=lambda _: None)
+    slow = {"*": Profile(delay_s=STOP_WITHIN_S + 10, pipelining=False)}
+    async with Provider(slow, host=IP, port=25):
+        await node.start(policy.text(str(directory)))
+        letter = Letter(test_id="1", mail_from="a@b.example", rcpts=("u@d.example",), vmta="vmta1")
+        assert await submit(LISTENER, [letter]) == [letter]
+        assert await until(lambda: line in overheard.said, step_s=1, within_s=600)
+        await node.stop()
+    return overheard.said
+
+
+async def test_a_transaction_that_is_broken_off_ends_without_quit(tmp_path):
+    for number, line in enumerate((b"MAIL FROM", b"RCPT TO", b"DATA\r\n", b"\r\n.\r\n")):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        said = await stopped_after(directory, line)
+        assert line in said
+        assert b"QUIT" not in said, line
