@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from mta.admin.dns_check import check_dns
 from mta.admin.files import DiskFiles, load_file
 from mta.admin.protocol import Exit
+from mta.admin.tls_check import check_tls
 from mta.config.load import Diagnostic, check_host, with_lines
 from mta.net.local_addresses import local_addresses
 from mta.signing.check import check_signing
@@ -54,7 +55,8 @@ def _diagnose(file: str, *, is_for_this_host: bool, asks_dns: bool) -> list[Diag
     if not is_for_this_host:
         of_host = tuple(replace(d, severity="warning") for d in of_host)
     of_dns = check_dns(loaded.configuration) if asks_dns else ()
-    found = [*loaded.diagnostics, *of_host, *check_signing(loaded.configuration), *of_dns]
+    of_files = (*check_signing(loaded.configuration), *check_tls(loaded.configuration))
+    found = [*loaded.diagnostics, *of_host, *of_files, *of_dns]
     return list(with_lines(found, DiskFiles()))
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mta.admin.files import load_file
+from mta.admin.tls_check import check_tls
 from mta.config.load import check_host, without_collector
 from mta.daemon import header_files
 from mta.daemon.suppression import unreadable
@@ -26,6 +27,7 @@ def load_checked(path: str) -> "tuple[Configuration, list[str]]":
     if loaded.configuration is not None:
         diagnostics += check_host(loaded.configuration, local_addresses())
         diagnostics += check_signing(loaded.configuration)
+        diagnostics += check_tls(loaded.configuration)
         diagnostics += header_files.unreadable(loaded.configuration)
         diagnostics += unreadable(loaded.configuration.submitters.address_lists.values())
     errors = [d for d in diagnostics if d.severity == "error"]

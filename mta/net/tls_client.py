@@ -80,7 +80,8 @@ def _context(
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if certificate:
-        context.load_cert_chain(certificate, password=password or None)
+        # With None OpenSSL would ask for a password at the terminal.
+        context.load_cert_chain(certificate, password=password)
     lowest, highest = min(versions), max(versions)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # an operator asked for the old ones
