@@ -13,6 +13,7 @@ from mta.admin.files import DiskFiles, load_file
 from mta.admin.protocol import Exit
 from mta.admin.tls_check import check_tls
 from mta.config.load import Diagnostic, check_host, with_lines
+from mta.config.place import gathered
 from mta.net.local_addresses import local_addresses
 from mta.signing.check import check_signing
 
@@ -63,7 +64,7 @@ def _diagnose(file: str, *, is_for_this_host: bool, asks_dns: bool) -> list[Diag
 def _to_text(found: dict[str, list[Diagnostic]], failed: set[str]) -> str:
     lines = []
     for file, diagnostics in found.items():
-        for diagnostic in diagnostics:
+        for diagnostic in gathered(diagnostics):
             lines.append(str(diagnostic))
             lines += _shown(diagnostic)
         counts = ", ".join(

@@ -134,8 +134,9 @@ def _record_name(selector: str, domain: str) -> str:
     if not is_selector(selector):
         raise DkimError(f"{selector} is no selector: letters, digits, dots and hyphens")
     name = address.ascii_domain(domain)
-    if not name:
-        raise DkimError(f"{domain} is no domain")
+    if "." not in name:
+        hint = "; the selector comes first, then the domain" if "." in selector else ""
+        raise DkimError(f"{domain} is no domain{hint}")
     return f"{selector}._domainkey.{name}."
 
 

@@ -190,6 +190,7 @@ def _limits(limits: Sequence[LimitUse], now: float) -> Iterator[str]:
     for limit in limits:
         mark = "*" if limit.is_exhausted else " "
         place = limit.place or "default"
+        use = f"{limit.used} of {limit.ceiling}" if limit.used else limit.ceiling
         until = ""
         if limit.is_exhausted and limit.binds_until is not None:
             until = f", until {_moment(limit.binds_until, now)}"
@@ -197,7 +198,7 @@ def _limits(limits: Sequence[LimitUse], now: float) -> Iterator[str]:
             until += f"; {limit.waiting} queues wait for it"
         yield (
             f"{mark} {limit.directive:{directive_width}} {limit.scope:{scope_width}}  "
-            f"{limit.used} of {limit.ceiling}  ({place}){until}"
+            f"{use}  ({place}){until}"
         )
 
 

@@ -50,6 +50,9 @@ from mta.settings.root import RootSettings
 
 DEFAULT_LOG = "/var/log/pmta/log"
 
+DIRECTIVES_NAMED_MAX = 6
+"""Directives of a section that are all named where one is not known: what a line holds."""
+
 
 class Builder:
     """Builds one configuration."""
@@ -129,9 +132,11 @@ class Builder:
             self._note(statement, f"{one.name} is an old spelling", hint)
             if same and canonical is not None:
                 one = replace(canonical, kind=one.kind, status=one.status, reason=one.reason)
-        if one.status is not Status.IN_FORCE:
-            self._note(statement, f"{one.name}: {one.reason or one.status.value}")
         value = self._value(one, statement)
+        # What is turned off is not missed.
+        is_off = one.status is Status.NOT_YET and value is not None and value[0] in (False, 0)
+        if one.status is not Status.IN_FORCE and not is_off:
+            self._note(statement, f"{one.name}: {one.reason or one.status.value}")
         if value is None:
             return
         if value[0] in one.not_yet_values:
@@ -190,6 +195,8 @@ class Builder:
             if not close:
                 close = self._diagnostics.nearest(statement.name, places_by_name(), 0.75)
             what = f'did you mean "{close}"?' if close else ""
+            if not close and len(known) <= DIRECTIVES_NAMED_MAX:
+                what = f"it has {', '.join(known)}"
         self._diagnostics.error(
             statement.place,
             f'{where} has no directive "{statement.name}"',

@@ -38,6 +38,8 @@ def load(path: str, files: Files, *, host_name: str = "localhost") -> Loaded:
     diagnostics = Diagnostics()
     with without_collector():
         tree = Reader(files, diagnostics).read(path)
+        if diagnostics.has_errors and not tree.body:  # Nothing was read: no default is of interest.
+            return Loaded(None, diagnostics.in_order())
         configuration = Builder(path, diagnostics, host_name).build(tree)
         take_apart(tree)
         relay_check.check(configuration, diagnostics)

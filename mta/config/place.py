@@ -1,7 +1,7 @@
 """Where something stands in a configuration, and what is to be said about it."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Final, Literal, NamedTuple
 
@@ -12,6 +12,8 @@ COMPARED_MAX: Final = 300_000
 than that is no configuration, or has one slip many times."""
 WORD_CHARACTERS_MAX: Final = 100
 """A longer word is no slip of a name."""
+LINES_NAMED_MAX: Final = 8
+"""Lines that a note names besides its own: those that fit on a line of a terminal."""
 
 
 class Place(NamedTuple):
@@ -44,6 +46,30 @@ class Diagnostic:
         file, line, column = self.place
         where = f"{file}:{line}:{column}" if line else file
         return f"{where}: {self.severity}: {self.message}{hint}"
+
+
+def gathered(found: Sequence[Diagnostic]) -> list[Diagnostic]:
+    """Notes that say the same at many lines of a file as one, at the first of them."""
+    lines: dict[tuple[str, str, str], list[int]] = {}
+    for one in found:
+        if one.severity == "note":
+            lines.setdefault((one.place.file, one.message, one.hint), []).append(one.place.line)
+    told = []
+    for one in found:
+        same = lines.pop((one.place.file, one.message, one.hint), [])
+        if one.severity != "note":
+            told.append(one)
+        elif same:
+            told.append(replace(one, message=one.message + _also(same[1:])))
+    return told
+
+
+def _also(lines: list[int]) -> str:
+    if not lines:
+        return ""
+    more = len(lines) - LINES_NAMED_MAX
+    named = ", ".join(map(str, lines[:LINES_NAMED_MAX])) + (f" and {more} more" if more > 0 else "")
+    return f" (also line{'s' if len(lines) > 1 else ''} {named})"
 
 
 class Diagnostics:

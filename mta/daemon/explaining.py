@@ -113,7 +113,7 @@ async def hosts(queue: "Queue", finder: "HostFinder") -> tuple[str, ...]:
 
 def _next(queue: "Queue", why: Refusal | None, now: float) -> tuple[float | None, str]:
     if not queue.recipients:
-        return None, "mail arrives"
+        return None, "an operator resumes it" if queue.is_paused else "mail arrives"
     if why is None:
         return now, "it is moving"
     if why.until is not None:

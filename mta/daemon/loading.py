@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mta.admin.files import load_file
 from mta.admin.tls_check import check_tls
 from mta.config.load import check_host, without_collector
+from mta.config.place import gathered
 from mta.daemon import header_files
 from mta.daemon.suppression import unreadable
 from mta.errors import ConfigError
@@ -33,7 +34,7 @@ def load_checked(path: str) -> "tuple[Configuration, list[str]]":
     errors = [d for d in diagnostics if d.severity == "error"]
     if loaded.configuration is None or errors:
         raise ConfigError(errors)
-    return loaded.configuration, [str(d) for d in diagnostics]
+    return loaded.configuration, [str(d) for d in gathered(diagnostics)]
 
 
 async def let_go(configurations: "list[Configuration]") -> None:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from mta.admin.answers import ReloadAnswer
     from mta.config.configuration import Configuration
 
+LISTENERS_NAMED_MAX = 8
+"""Listeners that the log names at the start: those that fit on a line."""
+
 
 def run(config_path: str) -> int:
     """Serve until SIGTERM or SIGINT; the exit status."""
@@ -86,7 +89,7 @@ async def _serve_alone(
         control = Path(configuration.spools[0].directory) / NAME
         await stack.enter_async_context(AdminServer(control, operations))
         _listen_to_signals(operations.reload, stopping, log, tasks)
-        log.write(f"started; configuration {config_path}")
+        log.write(f"started; configuration {config_path}; {_listening(configuration)}")
         await stopping.wait()
         log.write("stopping")
         await shard.stop()
@@ -103,9 +106,20 @@ async def _supervise(
 
     def serving(tasks: asyncio.TaskGroup) -> None:
         _listen_to_signals(supervisor.reload, supervisor.stopping, log, tasks)
-        log.write(f"started; configuration {config_path}; {workers} workers")
+        where = _listening(configuration)
+        log.write(f"started; configuration {config_path}; {workers} workers; {where}")
 
     await supervisor.run(stack, serving)
+
+
+def _listening(configuration: "Configuration") -> str:
+    listeners = [
+        f"[{one.address}]:{one.port}" if ":" in one.address else f"{one.address}:{one.port}"
+        for one in configuration.listeners
+    ]
+    more = len(listeners) - LISTENERS_NAMED_MAX
+    named = ", ".join(listeners[:LISTENERS_NAMED_MAX])
+    return f"listening on {named}" + (f" and {more} more" if more > 0 else "")
 
 
 def _listen_to_signals(

@@ -125,7 +125,8 @@ class Supervisor:
             shard = self._shards[number]
             try:
                 status = await shard.run(environment, lambda: _settle(first))
-                ended = f"worker {number} ended with {status}"
+                how = f"was killed by signal {-status}" if status < 0 else f"ended with {status}"
+                ended = f"worker {number} {how}"
             except (WorkerFailedError, OSError) as error:
                 if not first.done():
                     first.set_exception(PetrelError(str(error)))
@@ -138,7 +139,8 @@ class Supervisor:
             failures = 0 if clock.now() - began >= WELL_S else failures
             wait = RESTART_AFTER_S[min(failures, len(RESTART_AFTER_S) - 1)]
             failures += 1
-            self.log.write(f"{ended}; it is started again in {wait:g} s")
+            when = f"in {wait:g} s" if wait else "at once"
+            self.log.write(f"{ended}; it is started again {when}")
             self._shards[number] = self._new(number)
             if await self._stops_within(wait):
                 return

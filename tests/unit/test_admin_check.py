@@ -41,7 +41,9 @@ def test_every_error_of_every_file_is_told_with_its_line(config, capsys):
 
 def test_a_file_that_is_not_there_is_an_error(config, capsys):
     assert cli.main(["check", str(config)]) == Exit.REFUSED
-    assert str(config) in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"cannot read {config}" in told
+    assert f"{config} cannot be used: 1 error\n" in told, "nothing is said of its defaults"
 
 
 def test_json_is_for_machines(config, capsys):

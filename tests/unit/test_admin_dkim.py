@@ -135,3 +135,10 @@ def test_dns_prints_the_records_of_all_keys(tmp_path, file):
 def test_a_name_server_is_an_address(text):
     with pytest.raises(DkimError):
         dkim.name_server(text)
+
+
+def test_a_selector_and_a_domain_the_wrong_way_round_make_no_key(tmp_path):
+    path = tmp_path / "new.pem"
+    with pytest.raises(DkimError, match="s1 is no domain; the selector comes first"):
+        dkim.generate("example.com", "s1", "ed25519", str(path))
+    assert not path.exists()

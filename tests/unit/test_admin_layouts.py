@@ -119,6 +119,9 @@ EXPLANATION = Explanation(
             is_exhausted=True,
             binds_until=NOW + 90,
         ),
+        LimitUse(
+            directive="max-connect-rate", scope="gmail.com/vmta1", used="", ceiling="unlimited"
+        ),
     ),
     refusal=Refusal("max-smtp-out", "gmail.com/vmta1", None, "pmta.conf:12"),
     next_event="a connection becomes free",
@@ -354,11 +357,12 @@ def test_an_explanation_names_what_binds_where_it_stands_and_what_it_hides():
         "Recipients  40 waiting, 30 due, 2 in flight; 0.0 kbytes; 0 connections",
         "Waits for   max-smtp-out of gmail.com/vmta1 (pmta.conf:12)",
         "Next        a connection becomes free",
-        "* max-smtp-out gmail.com/vmta1  20 of 20  (pmta.conf:12)",
+        "* max-smtp-out     gmail.com/vmta1  20 of 20  (pmta.conf:12)",
         (
-            "* max-msg-rate gmail.com/vmta1  100 of 100/h  (default), until "
+            "* max-msg-rate     gmail.com/vmta1  100 of 100/h  (default), until "
             "2024-03-05 10:18:37 (in 1m30s)"
         ),
+        "  max-connect-rate gmail.com/vmta1  unlimited  (default)",
         "  max-smtp-out 20  (pmta.conf:12)",
         "      hides 5  (pmta.conf:3)",
         "      hides 20  (default)",

@@ -3,6 +3,7 @@
 import pytest
 
 from mta.config.load import check_host
+from mta.config.place import gathered
 from tests.texts import configured, loaded, only, said
 
 VMTA = "<virtual-mta mailer1>\n{}\n</virtual-mta>\n"
@@ -17,6 +18,7 @@ OWN = frozenset({"192.0.2.1", "2001:db8::1"})
         ("<domain *>\n max-smtp-ou 3\n</domain>\n", (2, 2), "<domain> has no", "max-smtp-out"),
         ("max-smtp-out 3\n", (1, 1), "the top level has no", "<domain>"),
         ("<domain *>\nspool /s\n</domain>\n", (2, 1), "<domain> has no", "the top level"),
+        ("<address-list x>\nlist /f\n</address-list>\n", (2, 1), "no directive", "address-file"),
         ("<domian *>\n</domian>\n", (1, 1), "no section <domian>", "<domain>"),
         ("<source 0/0>\n<domain *>\n</domain>\n</source>\n", (2, 1), "no section", "top level"),
         ("<domain *>\nmax-smtp-out  many\n</domain>\n", (2, 15), "a whole number", ""),
@@ -133,6 +135,20 @@ def test_every_problem_is_found_in_one_run_in_the_order_of_lines():
         ("warning", 4),
         ("error", 6),
     ]
+
+
+@pytest.mark.parametrize("text", ["http-mgmt-port 0\n", "<domain *>\nlog-commands no\n</domain>\n"])
+def test_what_is_not_in_force_yet_and_turned_off_is_not_told(text):
+    assert not said(text)
+
+
+def test_notes_that_say_the_same_are_told_once_with_their_lines():
+    block = "<source 10.0.0.{}>\nlog-commands yes\n</source>\n"
+    (one,) = gathered(said("".join(block.format(n) for n in range(1, 4)) + "# x\n"))
+    assert (one.place.line, one.message) == (2, "log-commands: not in force yet (also lines 5, 8)")
+    (many,) = gathered(said("".join(block.format(n) for n in range(1, 13))))
+    assert many.message.endswith("(also lines 5, 8, 11, 14, 17, 20, 23, 26 and 3 more)")
+    assert len(gathered(said("<domain *>\nx 1\nx 1\n</domain>\n"))) == 2, "errors are told each"
 
 
 def test_what_is_not_given_is_named_with_its_value():
