@@ -32,7 +32,7 @@ def refusal(queue: "Queue", configuration: "Configuration", now: float) -> Refus
     if queue.is_undeliverable:
         return refused("type", scope, None, queue, configuration)
     if queue.retry_at is not None:
-        return refused(queue.directive("retry-after"), scope, queue.retry_at, queue, configuration)
+        return refused(queue.retry_directive, scope, queue.retry_at, queue, configuration)
     waiting = queue.recipients - queue.in_flight
     if waiting <= 0:
         return None

@@ -97,6 +97,7 @@ class Queue:
         "pace",
         "rates",
         "recipients",
+        "retries_for_dns",
         "retry_at",
         "retry_reason",
         "rules",
@@ -150,7 +151,9 @@ class Queue:
         """When the last connection was decided on."""
         self.ladder = RetryLadder()
         self.retry_at: float | None = None
+        self.retries_for_dns = False
         self.retry_reason = ""
+        self.retries_for_dns = False
         self.is_held = False
         self.is_paused = False
         self.is_undeliverable = False
@@ -271,8 +274,8 @@ class Queue:
     ) -> bool:
         """The queue as a whole could not deliver: retry later.
 
-        `after` seconds instead of the next `retry-after`; `hold` stops connections that
-        work, too. True if the position in the retry list moved.
+        `after` seconds (of `retry-after-dns-error`) instead of the next `retry-after`;
+        `hold` stops connections that work, too. True if the position in the retry list moved.
         """
         self.events.appendleft(QueueEvent(now, reason))
         self.is_held = self.is_held or hold
@@ -281,8 +284,14 @@ class Queue:
         self.retry_reason = reason
         wait = self.ladder.next(self.pace.retry_after) if after is None else after
         self.retry_at = now + wait
+        self.retries_for_dns = after is not None
         self._log(f"{self.key}: {reason}; next attempt in {print_interval(wait)}")
         return after is None
+
+    @property
+    def retry_directive(self) -> str:
+        """The directive that says how long the wait for `retry_at` is."""
+        return "retry-after-dns-error" if self.retries_for_dns else self.directive("retry-after")
 
     def end_retry(self) -> None:
         """The wait is over, or an operator or new mail cut it short."""

@@ -79,7 +79,7 @@ class Rest:
         if queue.frozen:
             return "bounce-queue"
         if queue.retry_at is not None:
-            return queue.directive("retry-after") if queue.retry_at > wall - LATE_S else ""
+            return queue.retry_directive if queue.retry_at > wall - LATE_S else ""
         if queue.blocked_by is None:
             return self._unspoken(queue)
         directive, scope = queue.blocked_by

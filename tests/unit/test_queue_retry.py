@@ -46,6 +46,7 @@ def test_backoff_has_a_list_of_its_own_and_the_position_stays():
 def test_a_dns_error_has_its_own_wait_and_is_no_step_of_the_list():
     run = waiting(f"{LADDER}retry-after-dns-error 30s")
     assert failed(run, NOW, after=run.queue.settings.retry_after_dns_error) == 30
+    assert run.queue.retry_directive == "retry-after-dns-error"
     assert run.queue.ladder.position == 0
 
 
