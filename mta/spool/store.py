@@ -392,9 +392,9 @@ class Spool:
         """How many messages and recipients wait."""
 
         def question(connection: sqlite3.Connection) -> Counts:
-            (messages,) = connection.execute("SELECT COUNT(*) FROM message").fetchone()
-            (recipients,) = connection.execute("SELECT COUNT(*) FROM recipient").fetchone()
-            return Counts(messages, recipients)
+            # Of an index: to count messages would be to read all content.
+            counts = "SELECT COUNT(DISTINCT id >> 16), COUNT(*) FROM recipient"
+            return Counts(*connection.execute(counts).fetchone())
 
         return await self._look(question)
 
