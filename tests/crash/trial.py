@@ -148,6 +148,7 @@ class Trial:
             domain=f"max-smtp-out {out}",
             acct="records d,b\nrecord-fields d *,header_X-Petrel-Test-Id\n"
             "record-fields b *,header_X-Petrel-Test-Id",
+            is_sender_told=True,
         )
 
     async def live(self, how: str, body: Callable[[], Awaitable[None]], **environment: str) -> None:

@@ -36,8 +36,13 @@ class Loopback:
         domain: str = "max-smtp-out 5",
         listener: str = "",
         acct: str = "records d,b,t,connection",
+        is_sender_told: bool = False,
     ) -> None:
-        """Write the file; each text holds lines for its section, `top` for none."""
+        """Write the file; each text holds lines for its section, `top` for none.
+
+        Unless `is_sender_told` the sender's domain gets no notifications, which would be mail, too.
+        """
+        told = "yes" if is_sender_told else "no"
         (self.directory / "petrel.conf").write_text(
             f"""host-name mta.sender.example
 postmaster postmaster@sender.example
@@ -51,6 +56,9 @@ log-file {self.log}
 <acct-file {self._acct}/acct.csv>
 {acct}
 </acct-file>
+<domain sender.example>
+deliver-local-dsn {told}
+</domain>
 <domain *>
 smtp-hosts [{ADDRESS}]:{self.provider_port}
 retry-after 1s

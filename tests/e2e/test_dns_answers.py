@@ -38,6 +38,7 @@ def config(site, tmp_path):
         f"host-name mta.sender.example\npostmaster p@sender.example\nlog-file {tmp_path}/pmta.log\n"
         f"smtp-listener 192.168.1.1:25\n<spool {tmp_path}/spool>\n</spool>\n"
         f"<acct-file {tmp_path}/acct/acct.csv>\nrecords d,b,t,tq\n</acct-file>\n"
+        "<domain sender.example>\ndeliver-local-dsn no\n</domain>\n"
         "<domain strict.example>\nbounce-upon-no-mx yes\n</domain>\n"
         "<domain *>\nconnect-timeout 2s\nretry-after 1s\n"
         "retry-after-dns-error 1s\nsmtp-greeting-timeout 2s\n</domain>\n"
