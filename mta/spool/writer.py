@@ -11,7 +11,7 @@ takes them. Meanwhile questions wait behind them, and new messages are refused.
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -185,12 +185,12 @@ class Writer:
                 self._keep_file(accept.content.path, accept.envelope.message_id)
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
-        for write in writes:
-            if isinstance(write, Execute):
-                write.change(connection)
         if accepts:
             self._insert(accepts)
-        gone = self._settle(settles) if settles else []
+        if len(writes) > len(accepts) + len(settles):
+            gone = self._change(writes)
+        else:
+            gone = self._settle(settles) if settles else []
         if records:
             connection.execute(
                 "INSERT INTO record VALUES (?, ?)",
@@ -286,7 +286,23 @@ class Writer:
             number = self._queues[key] = cursor.fetchone()[0]
         return number
 
-    def _settle(self, settles: Iterable[Settle]) -> list[int]:
+    def _change(self, writes: Sequence[Write]) -> list[int]:
+        """Settle and execute in the order it was asked.
+
+        A recipient that was settled must not be moved; a message is copied before it goes.
+        """
+        gone: list[int] = []
+        settles: list[Settle] = []
+        for write in writes:
+            if isinstance(write, Settle):
+                settles.append(write)
+            elif isinstance(write, Execute):
+                gone += self._settle(settles) if settles else []
+                settles = []
+                write.change(self._connection)
+        return gone + (self._settle(settles) if settles else [])
+
+    def _settle(self, settles: Sequence[Settle]) -> list[int]:
         """Returns the ids of messages that are gone and whose content is a file."""
         done = [number for settle in settles for number in settle.done]
         deferred = [row for settle in settles for row in settle.deferred]

@@ -81,3 +81,18 @@ async def test_a_question_behind_a_held_outcome_waits_for_it(spool):
     spool.disk.is_full = False
     assert (await asyncio.wait_for(page, 10)).recipients == []
     assert settled.done()
+
+
+async def test_who_was_settled_is_not_moved_by_the_same_transaction(spool):
+    """Else the mover would tell the other queue of a recipient that was delivered."""
+    recipient = await accepted(spool)
+    spool.settle([recipient], [], [])
+    assert await spool.move([recipient], KEY, QueueKey("d.example", "w"), "") == {}
+
+
+async def test_what_a_settlement_deferred_is_moved_with_its_new_due(spool):
+    recipient = await accepted(spool)
+    recipient.due, recipient.attempts, recipient.last_reply = 700.0, 1, "smtp;451 later"
+    spool.settle([], [recipient], [])
+    moved = await spool.move([recipient], KEY, QueueKey("d.example", "w"), "")
+    assert moved == {recipient.recipient_id: (700.0, 1, "smtp;451 later")}
