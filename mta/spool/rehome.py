@@ -5,7 +5,8 @@ owner before it is deleted from the old one, so a crash between leaves it with b
 next start, with whatever number of shards, goes on: the copy has the same id and is made
 once. `counter` of the first spool says for how many shards the mail lies right; while it is
 being moved, for none. What recovery of a crash needs is settled first: parcels that were
-taken are not handed over again, and outbox rows of shards that will not run are the first's.
+taken are not handed over again, and what shards that will not run have in their outbox or
+owe as notifications is the first's.
 """
 
 import os
@@ -77,6 +78,7 @@ def rehome(root: Path, shards: int, owner: Owner, log: Callable[[str], None]) ->
             _resolve_parcels(spools)
             for spool in spools[shards:]:
                 _take_outbox(spool, first)
+                _take_reports(spool, first)
             moved = sum(_move(spool, spools, owner) for spool in spools)
             first.count(LIES_RIGHT_FOR, shards)
         except (sqlite3.Error, OSError) as error:
@@ -102,10 +104,15 @@ def _keep_numbers(spools: list[_Spool]) -> None:
 
 def _resolve_parcels(spools: list[_Spool]) -> None:
     """What an owner has taken is deleted from its sender; the rest is mail like any other."""
-    taken = {number for spool in spools for (number,) in spool.all("SELECT parcel FROM taken")}
+    # Each owner of a message that has several takes a parcel of the same number.
+    taken = {
+        (spool.shard, number)
+        for spool in spools
+        for (number,) in spool.all("SELECT parcel FROM taken")
+    }
     for spool in spools:
-        staged = spool.all("SELECT recipient, parcel FROM staged")
-        _delete(spool, [recipient for recipient, parcel in staged if parcel in taken])
+        staged = spool.all("SELECT recipient, owner, parcel FROM staged")
+        _delete(spool, [recipient for recipient, *parcel in staged if tuple(parcel) in taken])
     for spool in spools:
         spool.connection.execute("DELETE FROM staged")
     # Only now: while a staged recipient is left, this is what says that it was taken.
@@ -138,6 +145,18 @@ def _take_outbox(spool: _Spool, first: _Spool) -> None:
     spool.count("record", max(upto, spool.counter("record", 0)))
     spool.connection.execute("DELETE FROM record")
     spool.connection.execute("COMMIT")
+
+
+def _take_reports(spool: _Spool, first: _Spool) -> None:
+    """What a shard that will not run owes the first one tells; a crash between tells it twice."""
+    rows = spool.all("SELECT body, content FROM report ORDER BY id")
+    if not rows:
+        return
+    first.connection.execute("BEGIN IMMEDIATE")
+    first.connection.executemany("INSERT INTO report (body, content) VALUES (?, ?)", rows)
+    first.connection.execute("COMMIT")
+    failpoints.reach("rehome.reports-taken")
+    spool.connection.execute("DELETE FROM report")
 
 
 def _move(source: _Spool, spools: list[_Spool], owner: Owner) -> int:

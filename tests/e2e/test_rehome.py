@@ -5,6 +5,7 @@ import random
 import pytest
 
 from mta import failpoints
+from mta.bounces.dsn import Action, Told
 from mta.daemon import partition
 from mta.errors import SpoolError
 from mta.model.message import Envelope, FileContent, Recipient
@@ -124,6 +125,43 @@ async def test_a_parcel_that_was_taken_is_not_mail_of_its_sender_any_more(tmp_pa
     del mail.queues[taken.recipient_id]
     move(tmp_path, 1)
     await mail.check(1)
+
+
+async def test_what_one_owner_took_of_a_message_says_nothing_of_the_other_owners(tmp_path):
+    mail = Mail(tmp_path)
+    move(tmp_path, 3)
+    first, second = (
+        next(key for key in KEYS if partition.owner(key, 3) == shard) for shard in (1, 2)
+    )
+    taken, waiting = await mail.put(0, [first, second], staged=[(0, 1), (1, 2)])
+    owner = Spool.open(shard_directory(tmp_path, 1), shard=1)
+    number = taken.envelope.message_id
+    await owner.begin_accept(taken.envelope, b"x\r\n\r\n", [taken], parcel=number)
+    await owner.settle([taken], (), ())
+    await owner.close()
+    sender = Spool.open(tmp_path)
+    await sender.settle([taken], (), ())
+    await sender.parcels.unstage([taken])
+    await sender.close()
+    del mail.queues[taken.recipient_id]
+    move(tmp_path, 2)
+    assert list(mail.queues) == [waiting.recipient_id]
+    await mail.check(2)
+
+
+async def test_what_a_worker_that_is_gone_owes_is_told_by_the_first(tmp_path):
+    mail = Mail(tmp_path)
+    move(tmp_path, 2)
+    key = next(key for key in KEYS if partition.owner(key, 2) == 1)
+    (recipient,) = await mail.put(1, [key])
+    spool = Spool.open(shard_directory(tmp_path, 1), shard=1)
+    await spool.reports.put([Told(recipient=recipient, action=Action.FAILED, status="5.1.1")])
+    await spool.close()
+    move(tmp_path, 1)
+    first = Spool.open(tmp_path)
+    (owed,) = await first.reports.pending(10)
+    assert [told.recipient.recipient_id for told in owed.told] == [recipient.recipient_id]
+    await first.close()
 
 
 async def test_pauses_and_positions_of_retry_lists_move_with_their_queues(tmp_path):
