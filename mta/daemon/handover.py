@@ -322,11 +322,19 @@ class Link:
         while True:
             await self._staged.wait()
             self._staged.clear()
-            while parcels := await self._spool.parcels.staged(self._owner, PAGE_PARCELS):
-                done = await asyncio.gather(*map(self._hand_over_staged, parcels))
-                if not all(done):
-                    await asyncio.sleep(RETRY_S)
+            try:
+                await self._hand_over_all()
+            except SpoolError as error:
+                self._log(f"mail for worker {self._owner} waits: {error}")
+                await asyncio.sleep(RETRY_S)
+                self._staged.set()
             self._has_staged = self._staged.is_set()
+
+    async def _hand_over_all(self) -> None:
+        while parcels := await self._spool.parcels.staged(self._owner, PAGE_PARCELS):
+            done = await asyncio.gather(*map(self._hand_over_staged, parcels))
+            if not all(done):
+                await asyncio.sleep(RETRY_S)
 
     async def _hand_over_staged(self, parcel: "Parcel") -> bool:
         self._unresolved.add(parcel.number)

@@ -10,7 +10,7 @@ from mta.daemon import partition
 from mta.daemon.handover import Handover
 from mta.daemon.parcel_wire import ACK, Fate, Kind, frame, parcel_frame
 from mta.daemon.takeover import SOCKET_NAME, Takeover
-from mta.errors import SpoolFullError
+from mta.errors import SpoolError, SpoolFullError
 from mta.model.message import Envelope, FileContent, Recipient
 from mta.model.queue_key import QueueKey
 from mta.model.record import Record
@@ -123,6 +123,23 @@ async def test_mail_for_an_owner_that_is_down_is_accepted_and_goes_when_it_is_up
         while (await pair.sender.counts()).messages:
             await asyncio.sleep(0.005)
     assert len(pair.arrived) == 1
+
+
+async def test_staged_mail_goes_although_the_spool_could_not_be_read_once(pair, monkeypatch):
+    monkeypatch.setattr("mta.daemon.handover.RETRY_S", 0.01)
+    staged, failures = pair.sender.parcels.staged, []
+
+    async def unreadable_once(owner, limit):
+        if not failures:
+            failures.append(owner)
+            raise SpoolError("the spool cannot be read")
+        return await staged(owner, limit)
+
+    monkeypatch.setattr(pair.sender.parcels, "staged", unreadable_once)
+    await pair.handover.accept(*pair.message(YOURS))
+    async with pair.owner():
+        await until(lambda: pair.arrived)
+    assert failures
 
 
 async def test_a_parcel_that_comes_again_after_it_was_settled_is_not_taken_twice(pair):
