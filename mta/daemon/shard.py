@@ -195,7 +195,6 @@ class Shard:
         inbox: Inbox = self.delivery.arrive
         if handover is not None:
             keep, inbox = handover.accept, self._arrive
-            await stack.enter_async_context(self._takeover())
         checks = SenderChecks(self.resolver)
         stack.callback(checks.close)
         self.intake = Intake(
@@ -218,6 +217,9 @@ class Shard:
             tasks.create_task(self.reports.run()),
             tasks.create_task(Delays(self, self.spool).run()),
         )
+        if handover is not None:
+            # Not before: what others bring is delivered, or given up and told of, at once.
+            await stack.enter_async_context(self._takeover())
         self.accounts = Accounts(configuration, self.log)
         stack.callback(self.accounts.close)
         self.door = Door(configuration, self.intake, self.accounts, self.own, shards=self.shards)
