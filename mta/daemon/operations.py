@@ -294,13 +294,18 @@ class ShardOperations:
 
     async def schedule(self, pattern: QueuePattern, *, recipients: bool) -> Changed:
         now = clock.now()
-        scheduler = self._shard.scheduler
-        return self._change(
-            pattern,
-            lambda queue: scheduler.schedule(queue, now, recipients=recipients) is not None,
-            "scheduled by an operator",
-            make=False,
-        )
+        hastened: list[Recipient] = []
+
+        def change(queue: "Queue") -> bool:
+            changed = self._shard.scheduler.schedule(queue, now, recipients=recipients)
+            hastened.extend(changed or ())
+            return changed is not None
+
+        answer = self._change(pattern, change, "scheduled by an operator", make=False)
+        if hastened:
+            # On disk, too: where a queue is read on it would find them there once more.
+            await self._shard.spool.settle((), hastened, ())
+        return answer
 
     def _change(
         self, pattern: QueuePattern, change: "Callable[[Queue], bool]", text: str, *, make: bool
