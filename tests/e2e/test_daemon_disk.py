@@ -16,6 +16,8 @@ from tests.e2e.submission import Letter, letters
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 
 DISK = "12m"
+TAKEN_MAX = 200
+"""The log of the database may have blocks of its own left, and what fits there is on disk."""
 
 
 @pytest.fixture
@@ -57,9 +59,13 @@ def free(loopback):
 
 
 async def refusal(loopback, letter):
-    with pytest.raises(aiosmtplib.SMTPResponseException) as refused:
-        await loopback.submit(letter)
-    return refused.value
+    """What a client hears once there is no room, and how many were taken into what there was."""
+    for taken in range(TAKEN_MAX):
+        try:
+            await loopback.submit(letter)
+        except aiosmtplib.SMTPResponseException as refused:
+            return refused, taken
+    raise AssertionError(f"a full disk took {TAKEN_MAX} messages")
 
 
 async def submitted(loopback, letter):
@@ -78,15 +84,20 @@ async def test_a_full_disk_is_answered_452_and_mail_flows_again_after_it(small_d
     async with provider(small_disk) as sink, small_disk.running() as daemon:
         await small_disk.submit(Letter("before@example.com"))
         fill(small_disk)
+        taken = 0
         for body in ("Small.\r\n", "Larger.\r\n" * 100_000):
-            said = await refusal(small_disk, Letter("during@example.com", body=body))
+            said, more = await refusal(small_disk, Letter("during@example.com", body=body))
             assert (said.code, said.message[:5]) == (452, "4.3.1")
+            taken += more
         assert daemon.is_running
         free(small_disk)
         await submitted(small_disk, Letter("after@example.com"))
-        await until(lambda: len(sink.journal) >= 2, 20)
-    assert [r.rcpt for r in sink.journal] == ["before@example.com", "after@example.com"]
-    assert [r["rcpt"] for r in small_disk.rows("d")] == ["before@example.com", "after@example.com"]
+        await until(lambda: len(sink.journal) >= 2 + taken, 20)
+    arrived = sorted(r.rcpt for r in sink.journal)
+    assert arrived == sorted(
+        ["before@example.com", "after@example.com", *["during@example.com"] * taken]
+    )
+    assert sorted(r["rcpt"] for r in small_disk.rows("d")) == arrived
 
 
 async def test_mail_already_accepted_outlives_a_full_disk(small_disk):

@@ -92,7 +92,9 @@ async def test_a_delivery_carries_our_received_field(site, config):
 
 async def test_accounting_files_have_the_kinds_asked_for(site, config):
     async with site.running(config):
-        await site.submit(Letter("anna@example.com"), Letter("nobody@nowhere.invalid"))
+        await site.submit(
+            Letter("anna@example.com"), Letter("nobody@nowhere.invalid", mail_from="")
+        )
         await site.received(1)
     (path,) = (site.network.directory / "log/pmta/acct").glob("*.csv")
     assert re.fullmatch(r"acct-\d{4}-\d\d-\d\d-0000\.csv", path.name)
