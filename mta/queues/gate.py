@@ -335,9 +335,10 @@ class Gate:
     def crowd(self, connection: Connection, now: float) -> None:
         """Every host was full: the queue waits for a slot of any of them."""
         queue = connection.queue
-        full = tuple(dict.fromkeys(connection.crowded_by))
-        queue.crowded[connection.source.ip] = full
-        queue.crowded_last = full[0]
+        # Another connection from the address may have met other hosts: it waits for those, too.
+        met = (*queue.crowded.get(connection.source.ip, ()), *connection.crowded_by)
+        full = queue.crowded[connection.source.ip] = tuple(dict.fromkeys(met))
+        queue.crowded_last = connection.crowded_by[0]
         queue.crowded_until = now + CROWDED_S
         for slots in full:
             slots.line.join(queue)
@@ -385,7 +386,8 @@ class Gate:
     def _call(self, queue: Queue, slots: Slots) -> None:
         slots.called[queue] = None  # First, or the slots would be forgotten as nobody's.
         self.uncrowd(queue)
-        queue.called.append(slots)
+        if slots not in queue.called:
+            queue.called.append(slots)
 
     def decided(self, queue: Queue, now: float) -> None:
         """The queue was looked at: where it waits no longer, others have their turn."""

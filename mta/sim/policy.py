@@ -127,6 +127,10 @@ class Policy:
         lines = [
             "host-name mta.sender.example",
             "postmaster postmaster@sender.example",
+            # A notification is mail that no submitter knows of, and the books are by submission.
+            "<domain sender.example>",
+            "deliver-local-dsn no",
+            "</domain>",
             "sync-msg-create no",
             "sync-msg-update no",
             f"total-max-smtp-out {self.total}",

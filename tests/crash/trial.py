@@ -255,12 +255,14 @@ class Trial:
 
     async def _large(self) -> None:
         """Content that stands in a file of its own."""
-        with contextlib.suppress(aiosmtplib.SMTPException, OSError):
-            while self.loopback.daemon.is_running:
+        while self.loopback.daemon.is_running:
+            # Whoever is broken off or refused tries again, as any client does.
+            with contextlib.suppress(aiosmtplib.SMTPException, OSError):
                 name = f"large-{uuid.uuid4().hex}"
                 letter = Letter(f"{name}@{DOMAINS[0]}", f"X-Petrel-Test-Id: {name}\r\n", LARGE_BODY)
                 await self.loopback.submit(letter)
                 self.accepted.add(name)
+            await asyncio.sleep(0)
 
     async def _several(self) -> None:
         """Messages whose recipients go to several queues, and some to one."""

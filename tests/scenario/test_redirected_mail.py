@@ -76,6 +76,9 @@ process-x-virtual-mta yes
 </source>
 {vmtas}
 {extra}
+<domain b.example>
+deliver-local-dsn no
+</domain>
 """
 
     async def send(self, count, domain="one.example", vmta="a", *, rcpts=1):

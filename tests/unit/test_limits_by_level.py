@@ -318,6 +318,28 @@ def test_hosts_that_were_full_once_do_not_wake_a_queue_that_another_limit_refuse
     assert run.scheduler.next_wake() > later
 
 
+def test_a_queue_that_met_several_full_hosts_stands_in_none_of_their_lines_once_called():
+    """It met each from the same address; a place left behind was called for ever."""
+    run = Run(top="ip-connection-limit 0/0 1")
+    run.mail(OTHER, 2)
+    holders = run.opened()[:2]
+    ips = ("198.51.100.1", "198.51.100.2")
+    for holder, ip in zip(holders, ips, strict=True):
+        assert run.scheduler.connecting(holder, HOST, ip, NOW)
+        run.scheduler.connected(holder, HOST, NOW)
+        run.scheduler.next_batch(holder, NOW)
+    run.mail(V1, 2)
+    for refused, ip in zip(run.opened()[:2], ips, strict=True):
+        assert not run.scheduler.connecting(refused, HOST, ip, NOW)
+        run.scheduler.crowded(refused, NOW)
+    queue = run.scheduler.queues[V1]
+    gate = run.scheduler.gate
+    lines = [slots.line for slots in gate.hosts if queue in slots.line.places]
+    assert len(lines) == 2
+    gate.uncrowd(queue)
+    assert not any(queue in line.places for line in lines)
+
+
 def test_an_idle_connection_gives_its_host_to_a_queue_that_waits_for_it():
     run = Run("connection-idle-timeout 5m", top=f"mx-connection-limit {HOST} 1")
     run.mail(V1)
