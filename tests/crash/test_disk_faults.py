@@ -23,6 +23,7 @@ pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 WAIT_S = 60.0
 FAULT_S_MAX = 20.0
 """A kill at the end of a fault finds outcomes that waited for the disk so long."""
+REFUSED = "a message was refused with 45"
 FAULTS = {
     "an error of every write": ("write", errno.EIO),
     "an error of every sync": ("sync", errno.EIO),
@@ -79,13 +80,14 @@ async def test_a_disk_that_fails_for_a_while_and_at_a_death_loses_nothing(tmp_pa
         async def life():
             await accepted(50)
             await fails()
+            # Lines of the log are gathered: a kill takes those of the last moment.
+            await until(lambda: REFUSED in loopback.told(), WAIT_S, loopback.told)
             disk.say("")
             await accepted(50)
             await fails()
 
         await trial.live(fault, life, **disk.environment)
         await trial.drain()
-    assert "a message was refused with 45" in loopback.told()
     balance = trial.balance(provider, settled_within_s=FAULT_S_MAX)
     assert balance.problems(IN_FLIGHT_MAX) == []
 
