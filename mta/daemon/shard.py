@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,10 @@ DYING_S = 0.5
 """How long a process that has to end may take to get its reason into the log."""
 EXIT_DAMAGED = 3
 """Its spool database is damaged; whoever supervises it starts it again."""
+DAMAGED = "the spool database is damaged; the next start recovers what it can"
+EXIT_FAILED = 4
+"""What writes its spool has ended by a defect of the program; to be started again, too."""
+FAILED = "what writes the spool has ended; all that was answered 250 is on disk"
 
 
 class Shard:
@@ -159,7 +164,8 @@ class Shard:
             log=self.log,
             take_up=self.machine.take_up,
         )
-        self.spool.on_damage = self._die
+        self.spool.on_damage = partial(self._die, DAMAGED, EXIT_DAMAGED)
+        self.spool.on_failure = partial(self._die, FAILED, EXIT_FAILED)
         stack.push_async_callback(self.spool.close)
         handover = self.handover = self._handover(directory)
         if handover is not None:
@@ -261,10 +267,10 @@ class Shard:
                 now=now,
             )
 
-    def _die(self) -> None:
-        """The spool database is damaged. To die at once loses nothing, to go on with it may."""
-        sys.stderr.write("the spool database is damaged; the next start recovers what it can\n")
-        asyncio.get_running_loop().call_later(DYING_S, os._exit, EXIT_DAMAGED)
+    def _die(self, why: str, status: int) -> None:
+        """The spool can go on no more. To die at once loses nothing, to go on with it may."""
+        sys.stderr.write(f"{why}\n")
+        asyncio.get_running_loop().call_later(DYING_S, os._exit, status)
 
     def reload(
         self,

@@ -1,7 +1,12 @@
-"""What SQLite says of a file that is not what was written to it."""
+"""How a file is known not to be what was written to it: by its checksum, or SQLite says so."""
 
 import sqlite3
+from pathlib import Path
 from typing import Final
+from zlib import crc32
+
+READ_OCTETS: Final = 1 << 20
+"""How much of a file is in memory at once while it is compared with its checksum."""
 
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
@@ -10,3 +15,12 @@ def is_damage(error: BaseException | None) -> bool:
     """Whether an error says that the database is damaged, not merely full or locked."""
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF in _DAMAGE
+
+
+def file_sum(path: Path) -> int:
+    """The CRC-32 of a file's octets."""
+    total = 0
+    with path.open("rb") as file:
+        while octets := file.read(READ_OCTETS):
+            total = crc32(octets, total)
+    return total

@@ -8,6 +8,7 @@ import asyncio
 import os
 import shutil
 import sqlite3
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from mta.model.record import Record
 from mta.routing.cold import Count
 from mta.spool import moves, recovery, schema
 from mta.spool.ages import Ages
+from mta.spool.damage import file_sum
 from mta.spool.lock import take_lock
 from mta.spool.moves import Moved
 from mta.spool.operations import Accept, Counts, Execute, QueueState, Read, Settle, Staged
@@ -40,9 +42,6 @@ ID_BLOCK: Final = 10_000
 """Message ids reserved at once; a crash skips what is left of them."""
 CACHE_OCTETS: Final = 64 << 20
 """Content kept in memory from acceptance to delivery, so that it is not read back."""
-
-READ_OCTETS: Final = 1 << 20
-"""How much of a file is in memory at once while it is compared with its checksum."""
 
 T = TypeVar("T")
 
@@ -68,6 +67,8 @@ class Spool:
         self.log: Callable[[str], None] = lambda _: None
         self.on_damage: Callable[[], None] = lambda: None
         """Called once the database turns out to be damaged: only the next start can help."""
+        self.on_failure: Callable[[], None] = lambda: None
+        """Called when nothing more will be written, nor answered, by a defect of the program."""
         self._shard = shard
         self._lock = lock
         self._path = directory / "spool.db"
@@ -127,6 +128,7 @@ class Spool:
             post=spool._post_from_writer,
             log=spool._log_from_writer,
             on_damage=spool._damage_from_writer,
+            on_failure=spool._failure_from_writer,
             sync_create=sync_create,
             sync_update=sync_update,
             has_room=spool._has_room,
@@ -237,7 +239,7 @@ class Spool:
             raise SpoolDamagedError(
                 f"the content of message {ids.printed(number)} is missing: {path}"
             )
-        if wanted and await asyncio.to_thread(_file_sum, path) != wanted:
+        if wanted and await asyncio.to_thread(file_sum, path) != wanted:
             raise SpoolDamagedError(f"{path} is not what was written")
         return FileContent(path, envelope.size, wanted or None)
 
@@ -434,10 +436,16 @@ class Spool:
             f"the spool database {self._path} is damaged ({error}); the next start recovers "
             "what can be read"
         )
-        self._loop.call_soon_threadsafe(self._tell_damage)
+        self._loop.call_soon_threadsafe(self.on_damage)
 
-    def _tell_damage(self) -> None:
-        self.on_damage()
+    def _failure_from_writer(self, error: BaseException) -> None:
+        traceback.print_exception(error)
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        self._log_from_writer(
+            f"the spool cannot be written any more: {error!r} at"
+            f" {Path(frame.filename).name}:{frame.lineno}; please report this"
+        )
+        self._loop.call_soon_threadsafe(self.on_failure)
 
     def _post_from_writer(self, results: Results, row: int, records: list[Record]) -> None:
         self._loop.call_soon_threadsafe(self._post, results, row, records)
@@ -490,11 +498,3 @@ class Spool:
             row = connection.execute("SELECT 1 FROM message WHERE id = ?", (number,)).fetchone()
             if row is None:
                 path.unlink()
-
-
-def _file_sum(path: Path) -> int:
-    total = 0
-    with path.open("rb") as file:
-        while octets := file.read(READ_OCTETS):
-            total = crc32(octets, total)
-    return total

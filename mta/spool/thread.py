@@ -47,6 +47,12 @@ class WriterThread:
         self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # who waits for it would wait for ever
+            self._writer.fail(error)
+
+    def _work(self) -> None:
         writer = self._writer
         is_open = True
         while is_open:

@@ -7,6 +7,9 @@ interpreter lock, and taking it back from a busy event loop is what a step costs
 A batch that fails is rolled back. New messages in it are refused at once. Outcomes are not:
 a recipient that was delivered is delivered, so they are held and tried again until the disk
 takes them. Meanwhile questions wait behind them, and new messages are refused.
+
+Where not the disk is at fault but something asked for, which breaks a constraint or cannot be
+stored as it is, that alone is refused, and the rest of its batch is committed without it.
 """
 
 import json
@@ -32,6 +35,14 @@ CHUNKS: Final = (32, 16, 8, 4, 2, 1)
 RETRY_S: Final = 1.0
 """How often outcomes are tried again on a disk that does not take them."""
 
+_OF_WHAT_IS_WRITTEN: Final = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
+"""Constraints, sizes and kinds of values."""
+
 Write = Accept | Settle | Execute
 Results = list[tuple["asyncio.Future[Any]", Any, BaseException | None]]
 
@@ -47,6 +58,7 @@ class Writer:
         post: Callable[[Results, int, list[Record]], None],
         log: Callable[[str], None],
         on_damage: Callable[[str], None],
+        on_failure: Callable[[BaseException], None],
         sync_create: bool,
         sync_update: bool,
         has_room: Callable[[], bool],
@@ -56,6 +68,8 @@ class Writer:
         self._post = post
         self._log = log
         self._on_damage = on_damage
+        self.fail = on_failure
+        """Say that nothing more will be written, and why; for its hand, where `do` raised."""
         self._is_damaged = False
         self._sync_create = sync_create
         self._sync_update = sync_update
@@ -108,7 +122,7 @@ class Writer:
     def _read(self, operation: Read) -> tuple["asyncio.Future[Any]", Any, BaseException | None]:
         try:
             return operation.future, operation.question(self._connection), None
-        except (sqlite3.Error, ValueError, KeyError, OSError) as error:
+        except Exception as error:  # whatever is wrong with one question, others are answered
             self._look_at(error)
             return operation.future, None, SpoolError(f"the spool cannot be read: {error}")
 
@@ -131,10 +145,19 @@ class Writer:
             kept: list[Write] = [o for o in remaining if not isinstance(o, Read)]
             try:
                 records = self._transact(kept)
-            except (sqlite3.Error, OSError) as error:
-                self._look_at(error)
+            except Exception as error:
                 self._roll_back()
-                refusal = _spool_error(error)
+                trouble = error
+                if not _is_trouble(error):
+                    unfit, trouble = self._sift(kept, error)
+                    self._roll_back()
+                    if unfit:
+                        remaining = self._turn_away(kept, unfit, results)
+                        continue
+                    if trouble is error:
+                        raise  # It is nobody's but our own.
+                self._look_at(trouble)
+                refusal = _spool_error(trouble)
                 remaining = self._refuse(kept, refusal, results)
                 if len(remaining) == len(kept):
                     self._retry_later(kept, refusal, now)
@@ -165,6 +188,57 @@ class Writer:
                     path = self._content_path(operation.envelope.message_id)
                     path.unlink(missing_ok=True)
         return [operation for operation in operations if not isinstance(operation, Accept)]
+
+    def _sift(
+        self, writes: Sequence[Write], error: Exception
+    ) -> tuple[dict[Write, Exception], Exception]:
+        """What cannot be written whatever the disk does; to be rolled back, all of it.
+
+        Also the trouble that ended the search early; without any the `error` given.
+        """
+        connection = self._connection
+        unfit: dict[Write, Exception] = {}
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            # Messages first, as in the transaction they are of.
+            for write in sorted(writes, key=lambda one: not isinstance(one, Accept)):
+                connection.execute("SAVEPOINT one")
+                try:
+                    self._try_out(write)
+                except Exception as why:
+                    if _is_trouble(why):
+                        raise
+                    unfit[write] = why
+                    connection.execute("ROLLBACK TO one")
+                    self._queues = self._read_queues()
+                connection.execute("RELEASE one")
+        except (sqlite3.Error, OSError, MemoryError) as trouble:
+            return unfit, trouble
+        return unfit, error
+
+    def _try_out(self, write: Write) -> None:
+        match write:
+            case Accept():
+                if isinstance(write.content, FileContent):
+                    self._keep_file(write.content.path, write.envelope.message_id)
+                self._insert([write])
+            case Settle():
+                self._settle([write])
+            case Execute():
+                write.change(self._connection)
+        if not isinstance(write, Execute) and write.records:
+            self._connection.execute("SELECT ?", (schema.records_text(list(write.records)),))
+
+    def _turn_away(
+        self, writes: Sequence[Write], unfit: dict[Write, Exception], results: Results
+    ) -> list[Operation]:
+        """Fail what cannot be written; the others remain."""
+        for write, why in unfit.items():
+            error = SpoolError(f"it cannot be stored: {why!r}")
+            if not self._refuse([write], error, results):
+                continue
+            results.append((write.future, None, error))
+        return [write for write in writes if write not in unfit]
 
     def _roll_back(self) -> None:
         try:
@@ -330,6 +404,13 @@ class Writer:
             (json.dumps(messages),),
         )
         return [number for number, is_file in cursor.fetchall() if is_file]
+
+
+def _is_trouble(error: Exception) -> bool:
+    """Whether it is the disk or the database that fails, and not what was to be written."""
+    if isinstance(error, sqlite3.Error):
+        return not isinstance(error, _OF_WHAT_IS_WRITTEN)
+    return isinstance(error, OSError | MemoryError) and not isinstance(error, FileNotFoundError)
 
 
 def _spool_error(error: Exception) -> SpoolError:

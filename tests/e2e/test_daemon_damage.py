@@ -3,9 +3,10 @@
 import re
 import sqlite3
 
+import aiosmtplib
 import pytest
 
-from mta.daemon.shard import EXIT_DAMAGED
+from mta.daemon.shard import EXIT_DAMAGED, EXIT_FAILED
 from mta.sim.provider import Provider
 from mta.spool.schema import PAGE_OCTETS
 from tests.e2e.daemon import until
@@ -84,3 +85,30 @@ async def test_a_page_that_cannot_be_read_costs_what_stands_on_it(waiting):
         await until(lambda: len(waiting.rows("d")) == COUNT - lost, 30, waiting.told)
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+DEFECT = """
+from mta.spool import writer
+
+def defect(*_):
+    raise AssertionError("a defect of the program")
+
+writer.Writer._insert = defect
+writer.Writer._sift = defect
+"""
+
+
+async def test_a_writer_that_fails_ends_the_process_and_nobody_waits_for_it(tmp_path):
+    async with Provider() as provider:
+        loopback = Loopback(tmp_path, provider.port)
+        (tmp_path / "sitecustomize.py").write_text(DEFECT)
+        async with loopback.running(PYTHONPATH=str(tmp_path)) as daemon:
+            with pytest.raises(aiosmtplib.SMTPException):
+                await loopback.submit(Letter("one@example.com"))
+            assert await daemon.ended() == EXIT_FAILED
+        assert "the spool cannot be written any more: AssertionError(" in loopback.told()
+        assert "what writes the spool has ended" in daemon.said()
+        async with loopback.running():
+            await loopback.submit(Letter("two@example.com"))
+            await until(lambda: provider.journal, 30, loopback.told)
+    assert [r.rcpt for r in provider.journal] == ["two@example.com"]

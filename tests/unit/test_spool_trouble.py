@@ -1,10 +1,11 @@
 import asyncio
 import sqlite3
+import threading
 
 import pytest
 
-from mta.errors import SpoolFullError
-from mta.model.message import PRIORITY, Envelope, Recipient
+from mta.errors import SpoolError, SpoolFullError
+from mta.model.message import PRIORITY, Envelope, FileContent, Recipient
 from mta.model.queue_key import QueueKey
 from mta.spool import writer
 from mta.spool.store import Spool
@@ -18,12 +19,13 @@ class Disk:
     def __init__(self, connection):
         self._connection = connection
         self.is_full = False
+        self.full_at = "COMMIT"
 
     def __getattr__(self, name):
         return getattr(self._connection, name)
 
     def execute(self, statement, *parameters):
-        if self.is_full and statement == "COMMIT":
+        if self.is_full and statement == self.full_at:
             raise sqlite3.OperationalError("database or disk is full")
         return self._connection.execute(statement, *parameters)
 
@@ -39,12 +41,16 @@ async def spool(tmp_path, monkeypatch):
     await opened.close()
 
 
+def message(spool, key=KEY, mail_from="", number=None):
+    number = number or spool.next_message_id()
+    envelope = Envelope(message_id=number, mail_from=mail_from, time_queued=0, size=4, head_size=0)
+    return envelope, b"hi\r\n", [Recipient(number << 16, envelope, "u@d.example", key, 0.0)]
+
+
 async def accepted(spool):
-    number = spool.next_message_id()
-    envelope = Envelope(message_id=number, mail_from="", time_queued=0, size=4, head_size=0)
-    recipient = Recipient(number << 16, envelope, "u@d.example", KEY, 0.0)
-    await spool.accept(envelope, b"hi\r\n", [recipient])
-    return recipient
+    envelope, content, recipients = message(spool)
+    await spool.accept(envelope, content, recipients)
+    return recipients[0]
 
 
 async def test_a_full_disk_refuses_new_mail(spool):
@@ -96,3 +102,88 @@ async def test_what_a_settlement_deferred_is_moved_with_its_new_due(spool):
     spool.settle([], [recipient], [])
     moved = await spool.move([recipient], KEY, QueueKey("d.example", "w"), "")
     assert moved == {recipient.recipient_id: (700.0, 1, "smtp;451 later")}
+
+
+async def together(spool, *messages, before=lambda: None):
+    """Have messages stored by one transaction; the error of each, None of those stored."""
+    gathered = threading.Event()
+    spool._change(lambda _: gathered.wait(10))
+    before()
+    futures = [spool.begin_accept(*one) for one in messages]
+    gathered.set()
+    return await asyncio.gather(*futures, return_exceptions=True)
+
+
+async def test_of_a_batch_only_the_message_that_cannot_be_stored_is_refused(spool):
+    """A number that is taken, octets that are no text, and content that is not there."""
+    taken = (await accepted(spool)).envelope.message_id
+    envelope, _, recipients = message(spool, QueueKey("gone.example", "v"))
+    missing = FileContent(spool.spill_directory / "gone", 4)
+    said = await together(
+        spool,
+        message(spool),
+        message(spool, QueueKey("new.example", "v"), number=taken),
+        message(spool, mail_from="\udcff@x.example"),
+        message(spool, QueueKey("new.example", "v")),
+        (envelope, missing, recipients),
+        message(spool),
+    )
+    assert [type(one) for one in said] == [
+        type(None), SpoolError, SpoolError, type(None), SpoolError, type(None)
+    ]  # fmt: skip
+    assert (await spool.counts()).messages == 4
+    assert {state.key.domain for state in await spool.queues()} == {"d.example", "new.example"}
+
+
+async def test_a_change_that_cannot_be_made_holds_nothing_up(spool):
+    recipient = await accepted(spool)
+
+    def break_a_constraint(connection):
+        connection.execute("INSERT INTO message VALUES (NULL, NULL, NULL)")
+
+    changed = spool._change(break_a_constraint)
+    settled = spool.settle([recipient], [], [])
+    await accepted(spool)
+    with pytest.raises(SpoolError, match="NOT NULL"):
+        await changed
+    await settled
+    assert (await spool.counts()).messages == 1
+
+
+async def test_a_disk_that_fails_while_a_culprit_is_looked_for_is_waited_for(spool):
+    recipient = await accepted(spool)
+    spool.disk.full_at = "SAVEPOINT one"
+    spool.disk.is_full = True
+    settled = []
+    said = await together(
+        spool,
+        message(spool, mail_from="\udcff@x.example"),
+        message(spool),
+        before=lambda: settled.append(spool.settle([recipient], [], [])),
+    )
+    assert [type(one) for one in said] == [SpoolFullError] * 2
+    spool.disk.is_full = False
+    await asyncio.wait_for(settled[0], 10)
+    assert (await spool.counts()).messages == 0
+
+
+async def test_a_writer_that_fails_by_a_defect_says_so(spool, capsys):
+    """Nobody would ever hear of what is asked of it."""
+    failed = asyncio.Event()
+    said = []
+    spool.log, spool.on_failure = said.append, failed.set
+
+    def defect():
+        raise RuntimeError("a defect")
+
+    spool._writer._writer._has_room = defect
+    spool.begin_accept(*message(spool))
+    await asyncio.wait_for(failed.wait(), 10)
+    assert "RuntimeError('a defect') at test_spool_trouble.py" in said[0]
+    assert "Traceback" in capsys.readouterr().err
+
+
+async def test_a_question_that_fails_is_its_askers_alone(spool):
+    with pytest.raises(SpoolError, match="unheard_of"):
+        await spool._ask(lambda _: sqlite3.connect(None, unheard_of=1))
+    await accepted(spool)
