@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 from mta import clock
 from mta.bounces import dsn
 from mta.bounces.dsn import Action, Told
-from mta.errors import SpoolError
 from mta.model.attempt import Attempt
 from mta.spool.delays import Look, Waiting
 
@@ -54,8 +53,8 @@ class Delays:
             begun = loop.time()
             try:
                 await self._look()
-            except SpoolError as error:
-                self._context.log(f"notifications of delay wait: {error}")
+            except Exception as error:  # telling of delays is not worth the service itself
+                self._context.log(f"notifications of delay wait: {error!r}")
             await asyncio.sleep(max(LOOK_S, REST * (loop.time() - begun)))
 
     async def _look(self) -> None:

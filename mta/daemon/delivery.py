@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mta.model.record import Record
     from mta.net.dialogue import Dialogue
     from mta.queues.connection import Connection
+    from mta.queues.queue import Queue
     from mta.spool.store import Spool
 
 DISCARD = Attempt(delivery_type="discard")
@@ -78,7 +79,7 @@ class Delivery:
         self._spool = spool
         self._traffic = traffic
         self._loop = asyncio.get_running_loop()
-        self._lines = Lines(tasks)
+        self._lines = Lines(tasks, context.log)
         self._ledger = Ledger(context, spool)
         self.giving_up = GivingUp(scheduler, spool, self._ledger, self.kick, context.log)
         self._pages = Pages(scheduler, spool, self._ledger, self.giving_up, self.kick, context.log)
@@ -337,30 +338,17 @@ class Delivery:
         """Deliver one batch; why the connection has to end, and whether the queue failed."""
         connection, dialogue = line.connection, line.dialogue
         queue = connection.queue
-        envelope = batch[0].envelope
         try:
-            content = await self._spool.content(envelope)
+            transaction = await self._transaction(queue, batch)
         except SpoolError as error:
             self._pages.unreadable(connection, batch, error)
             return "", ""
-        heads = self._context.heads
-        rules = heads.rules(queue.key.vmta, queue.settings)
-        address = batch[0].address if len(batch) == 1 else ""
-        is_signed = queue.settings.is_signed
-        own = await own_head(content, envelope) if is_signed or rules.pattern(envelope) else b""
-        head = heads.render(rules, envelope, address, own)
-        if is_signed:
-            head = await self._context.signer.sign(queue.key, envelope, head, own, content)
-        result = await dialogue.transact(
-            Transaction(
-                envelope,
-                tuple(batch),
-                head.octets,
-                content,
-                head.skip,
-                rules.sender(envelope, address),
-            )
-        )
+        except Exception as error:  # a defect of ours that one message shows holds up no other
+            for text in traceback.format_exception(error):
+                self._context.log(f"{queue.key}: {text.rstrip()}")
+            self._pages.unreadable(connection, batch, SpoolError(f"internal error: {error!r}"))
+            return "", ""
+        result = await dialogue.transact(transaction)
         concluded = replies.conclude(result, queue.settings, queue.rules)
         self._conclude(connection, dialogue, batch, concluded)
         if concluded.failure:
@@ -371,6 +359,26 @@ class Delivery:
         if concluded.verdict.close_connection:
             return concluded.verdict.pattern or "closed after a reply", ""
         return ("", "") if dialogue.usable else ("closed by the remote host", "")
+
+    async def _transaction(self, queue: "Queue", batch: "list[Recipient]") -> Transaction:
+        envelope = batch[0].envelope
+        content = await self._spool.content(envelope)
+        heads = self._context.heads
+        rules = heads.rules(queue.key.vmta, queue.settings)
+        address = batch[0].address if len(batch) == 1 else ""
+        is_signed = queue.settings.is_signed
+        own = await own_head(content, envelope) if is_signed or rules.pattern(envelope) else b""
+        head = heads.render(rules, envelope, address, own)
+        if is_signed:
+            head = await self._context.signer.sign(queue.key, envelope, head, own, content)
+        return Transaction(
+            envelope,
+            tuple(batch),
+            head.octets,
+            content,
+            head.skip,
+            rules.sender(envelope, address),
+        )
 
     def _conclude(
         self,

@@ -92,7 +92,8 @@ class GivingUp:
                 oldest = float("inf") if found is None else found
             except SpoolError as error:
                 self._log(f"cannot look for old mail of queue {queue.key}: {error}")
-        self._scheduler.swept(queue, oldest)
+            finally:
+                self._scheduler.swept(queue, oldest)
 
     async def _expire(self, queue: "Queue", busy: set[int]) -> None:
         now = clock.now()

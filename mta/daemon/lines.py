@@ -1,7 +1,8 @@
 """The tasks of outbound connections: begun, reached while they run, ended within a bound."""
 
 import asyncio
-from collections.abc import Coroutine
+import traceback
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -16,15 +17,16 @@ still less than the ninety seconds after which service managers kill."""
 class Lines:
     """Every task of delivery, and the line of each connection that is up, by its number."""
 
-    def __init__(self, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, tasks: asyncio.TaskGroup, log: Callable[[str], None]) -> None:
         self._tasks = tasks
+        self._log = log
         self._running: set[asyncio.Task[None]] = set()
         self._lives: dict[int, asyncio.Task[None]] = {}
         self._lines: dict[int, Line] = {}
 
     def start(self, coroutine: Coroutine[None, None, None]) -> None:
-        """Begin what no connection has to be found by."""
-        self._keep(self._tasks.create_task(coroutine))
+        """Begin what no connection has to be found by. Where it fails, all else goes on."""
+        self._keep(self._tasks.create_task(self._guarded(coroutine)))
 
     def open(self, number: int, life: Coroutine[None, None, None]) -> None:
         """Begin the life of a connection."""
@@ -66,6 +68,13 @@ class Lines:
             task.cancel()
         if self._running:
             await asyncio.wait(self._running)
+
+    async def _guarded(self, coroutine: Coroutine[None, None, None]) -> None:
+        try:
+            await coroutine
+        except Exception as error:
+            for text in traceback.format_exception(error):
+                self._log(f"internal error: {text.rstrip()}")
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._running.add(task)

@@ -52,8 +52,9 @@ class Pages:
             priorities = await self._spool.priorities(queue.key)
         except SpoolError as error:
             self._log(f"cannot read queue {queue.key}: {error}")
-        self._scheduler.priorities_read(queue, priorities, clock.now())
-        self._kick()
+        finally:
+            self._scheduler.priorities_read(queue, priorities, clock.now())
+            self._kick()
 
     async def read(self, wanted: "ReadPage") -> None:
         """The next recipients of one priority of a queue."""
@@ -67,8 +68,10 @@ class Pages:
                 self._give_up(queue, page.damaged, "its row is not what was written")
         except SpoolError as error:
             self._log(f"cannot read queue {queue.key}: {error}")
-        self._scheduler.page_read(queue, lane, recipients, is_last=is_last, now=clock.now())
-        self._kick()
+        finally:
+            now = clock.now()
+            self._scheduler.page_read(queue, lane, recipients, is_last=is_last, now=now)
+            self._kick()
 
     def unreadable(
         self, connection: "Connection", batch: "list[Recipient]", why: SpoolError

@@ -1,4 +1,8 @@
-"""Writes the notifications that are owed to submitters; at the start, those of an earlier life."""
+"""Writes the notifications that are owed to submitters; at the start, those of an earlier life.
+
+One that cannot be written, as its row is damaged or for a defect of ours, holds up no other: it
+is kept in `damaged/` of the spool, and the log says whom it was for.
+"""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -10,7 +14,7 @@ from mta.address import domain_of
 from mta.bounces import dsn
 from mta.bounces.dsn import Style, Told
 from mta.daemon.local_mail import Letter
-from mta.errors import SpoolError
+from mta.errors import SpoolDamagedError, SpoolError
 from mta.model.queue_key import DEFAULT_VMTA, QueueKey
 from mta.units import print_interval
 
@@ -29,6 +33,8 @@ RETRY_S: Final = 1.0
 PAGE_REPORTS: Final = 50
 """Notifications that are in memory at once; of full messages that is some 10 MB."""
 TEMPLATE_OCTETS_MAX: Final = 64 << 10
+SHOWN_MAX: Final = 1000
+"""Characters of one that cannot be written that the log shows: sender and first recipients."""
 
 Submit = Callable[[Letter], Coroutine[None, None, "Reply | None"]]
 
@@ -75,7 +81,7 @@ class Reports:
                 while owed := await self._spool.reports.pending(PAGE_REPORTS):
                     failpoints.reach("report.owed")
                     for one in owed:
-                        await self._write(one)
+                        await self._write_or_set_aside(one)
                     await self._spool.reports.written([one.number for one in owed])
             except SpoolError as error:
                 self._log(f"notifications wait: {error}")
@@ -84,9 +90,22 @@ class Reports:
             await self._owing.wait()
             self._owing.clear()
 
+    async def _write_or_set_aside(self, owed: "Owed") -> None:
+        try:
+            await self._write(owed)
+        except Exception as error:
+            if isinstance(error, SpoolError) and not isinstance(error, SpoolDamagedError):
+                raise
+            self._log(
+                f"notification {owed.number} cannot be written ({error!r}) and is kept in damaged/ "
+                f"of the spool; nobody is told what it says: {owed.body[:SHOWN_MAX]!a}"
+            )
+            await self._spool.reports.set_aside(owed.number)
+
     async def _write(self, owed: "Owed") -> None:
-        mail_from = owed.told[0].recipient.envelope.mail_from
-        octets = dsn.compose(owed.told, owed.content, self._style(owed.told[0]), now=clock.now())
+        told = owed.told
+        mail_from = told[0].recipient.envelope.mail_from
+        octets = dsn.compose(told, owed.content, self._style(told[0]), now=clock.now())
         letter = Letter(recipients=(mail_from,), content=octets)
         while (refusal := await self._submit(letter)) is not None:
             if refusal.code // 100 != 4:

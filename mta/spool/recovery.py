@@ -86,6 +86,21 @@ def set_aside(
         shutil.copyfile(content_path, aside / f"{stem}.eml")
 
 
+def set_report_aside(connection: sqlite3.Connection, directory: Path, number: int) -> None:
+    """Move a notification that is owed from its row into `damaged/`, as it is."""
+    aside = directory / DIRECTORY
+    aside.mkdir(exist_ok=True, mode=0o700)
+    stem = f"{clock.now():.0f}-report{number}"
+    found = connection.execute(
+        "SELECT CAST(body AS BLOB), CAST(content AS BLOB) FROM report WHERE id = ?", (number,)
+    ).fetchone()
+    if found is not None:
+        body, content = found
+        (aside / f"{stem}.json").write_bytes(body)
+        (aside / f"{stem}.eml").write_bytes(content)
+        connection.execute("DELETE FROM report WHERE id = ?", (number,))
+
+
 def want_salvage(path: Path) -> None:
     """Have the next `opened` salvage the database at path, whatever it looks like then."""
     with suppress(OSError):

@@ -6,7 +6,7 @@ is a message in the spool. So a kill may have somebody told twice, and never not
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -17,8 +17,10 @@ from mta.bounces.dsn import Action, Told
 from mta.model.attempt import Attempt
 from mta.model.message import Recipient
 from mta.model.queue_key import QueueKey
-from mta.spool import delays, schema
+from mta.spool import delays, recovery, schema
 from mta.spool.delays import Delays, Look
+from mta.spool.query import fetched
+from mta.spool.shards import content_path
 
 if TYPE_CHECKING:
     import asyncio
@@ -27,24 +29,33 @@ if TYPE_CHECKING:
 
 
 class Owed(NamedTuple):
-    """One notification: about recipients of one message."""
+    """One notification: about recipients of one message; as stored."""
 
     number: int
-    told: list[Told]
+    body: str
     content: bytes
     """The message; of a large one the header block."""
+
+    @property
+    def told(self) -> list[Told]:
+        """What is to be told; raises whatever comes of a row that is not what was written."""
+        return _told(self.body)
 
 
 class OwedReports:
     """The notifications of one spool that are not written yet."""
 
     def __init__(
-        self, ask: "Ask", look: "Ask", change: "Change", content_path: Callable[[int], Path]
+        self,
+        ask: "Ask",
+        look: "Ask",
+        change: "Change",
+        directory: Path,
     ) -> None:
         self.delays = Delays(look, change)
         self._ask = ask
         self._change = change
-        self._content_path = content_path
+        self._directory = directory
 
     def put(self, told: Sequence[Told], look: Look | None = None) -> "asyncio.Future[None]":
         """Remember that these are to be told; ask for it before their outcome is settled.
@@ -73,11 +84,11 @@ class OwedReports:
     async def pending(self, limit: int) -> list[Owed]:
         """The oldest that are owed, up to limit."""
         rows = await self._ask(
-            lambda connection: connection.execute(
-                "SELECT id, body, content FROM report ORDER BY id LIMIT ?", (limit,)
-            ).fetchall()
+            lambda connection: fetched(
+                connection, "SELECT id, body, content FROM report ORDER BY id LIMIT ?", (limit,)
+            )
         )
-        return [_owed(number, body, content) for number, body, content in rows]
+        return [Owed(*row) for row in rows]
 
     def written(self, numbers: Sequence[int]) -> "asyncio.Future[None]":
         """These are messages in the spool now."""
@@ -87,12 +98,20 @@ class OwedReports:
 
         return self._change(change)
 
+    def set_aside(self, number: int) -> "asyncio.Future[None]":
+        """It cannot be told: keep what is owed where an operator can look at it."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            recovery.set_report_aside(connection, self._directory, number)
+
+        return self._change(change)
+
     def _content(self, connection: sqlite3.Connection, number: int, head_size: int) -> bytes:
         row = connection.execute("SELECT content FROM message WHERE id = ?", (number,)).fetchone()
         if row is not None and row[0] is not None:
             return bytes(row[0])
         try:
-            with self._content_path(number).open("rb") as file:
+            with content_path(self._directory, number).open("rb") as file:
                 return file.read(head_size)
         except OSError:
             return b""
@@ -122,7 +141,7 @@ def _values(told: Told) -> dict[str, Any]:
     }
 
 
-def _owed(number: int, body: str, content: bytes) -> Owed:
+def _told(body: str) -> list[Told]:
     values = json.loads(body)
     envelope = schema.envelope_of(values["envelope"])
     told = []
@@ -138,4 +157,4 @@ def _owed(number: int, body: str, content: bytes) -> Owed:
         )
         action, attempt = Action[one.pop("action")], Attempt(**one.pop("attempt"))
         told.append(Told(recipient=recipient, action=action, attempt=attempt, **one))
-    return Owed(number, told, content)
+    return told

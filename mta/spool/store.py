@@ -86,7 +86,7 @@ class Spool:
         self._writer: Hand
         self.parcels = Parcels(self._ask, self._change)
         self.outbox = Outbox(self._ask, self._change)
-        self.reports = OwedReports(self._ask, self._look, self._change, self._content_path)
+        self.reports = OwedReports(self._ask, self._look, self._change, directory)
         self.tries = Tries(self._look)
         self.ages = Ages(self._look)
 
@@ -420,7 +420,7 @@ class Spool:
             connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
             try:
                 return question(connection)
-            except sqlite3.Error as error:
+            except Exception as error:
                 raise SpoolError(f"the spool cannot be read: {error}") from error
             finally:
                 connection.close()

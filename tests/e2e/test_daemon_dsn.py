@@ -166,6 +166,29 @@ async def test_what_is_owed_is_told_after_a_kill(site):
     assert all("nobody1@corp.example" in report for report in site.mailbox.reports)
 
 
+async def test_a_notification_that_cannot_be_written_is_kept_and_holds_up_no_other(site):
+    """Rows that are not what was written, and a time that no calendar has."""
+    await site.daemon.start(PETREL_FAILPOINT="report.owed")
+    await send(site, ["nobody1@corp.example"])
+    await until(lambda: not site.daemon.is_running, DELIVERY_S, site.told)
+    with closing(sqlite3.connect(site.spool / "spool.db")) as spool, spool:
+        ((body, content),) = spool.execute("SELECT body, content FROM report")
+        timeless = body.replace('"retry_until": null', '"retry_until": 1e99')
+        assert timeless != body
+        for number, bad in enumerate(('{"told', "{}", timeless)):
+            spool.execute("INSERT INTO report VALUES (?, ?, ?)", (-number, bad, content))
+    async with site.running():
+        await until(lambda: site.mailbox.messages, DELIVERY_S, site.told)
+        await send(site, ["nobody2@corp.example"])
+        await until(lambda: "nobody2" in "".join(site.mailbox.reports), DELIVERY_S, site.told)
+    assert site.told().count("cannot be written") == 3
+    kept = [path for path in (site.spool / "damaged").iterdir() if "report" in path.name]
+    assert sorted(path.read_text() for path in kept if path.suffix == ".json") == sorted(
+        ['{"told', "{}", timeless]
+    )
+    assert all(path.read_bytes() == content for path in kept if path.suffix == ".eml")
+
+
 async def test_templates_and_format_are_as_configured(site, tmp_path):
     template = tmp_path / "body.txt"
     template.write_text("${recipient} will not have it.\n")
