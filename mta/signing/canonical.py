@@ -11,6 +11,10 @@ from typing import Final, Protocol
 EMPTY_LINES_AT_ONCE: Final = 16 << 10
 """How many empty lines are written together when text follows them after all."""
 
+_TWO = re.compile(rb"  ")
+_THREE = re.compile(rb"   ")
+_RUN = re.compile(rb"  +")
+_AT_END = re.compile(rb" \r")
 _FIELD = re.compile(rb"([\x21-\x39\x3b-\x7e]+)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*")
 
 
@@ -46,11 +50,28 @@ def collapsed(octets: bytes) -> bytes:
     """Runs of blanks and tabs as one blank."""
     if b"\t" in octets:
         octets = octets.replace(b"\t", b" ")
-    # Each pass halves the longest run. To split looks once for what `replace` looks for twice,
-    # and looking is most of what a body costs.
-    while len(pieces := octets.split(b"  ")) > 1:
-        octets = b" ".join(pieces)
+    while b"  " in octets:  # each pass halves the longest run
+        octets = octets.replace(b"  ", b" ")
     return octets
+
+
+def relaxed_text(octets: bytes) -> bytes:
+    """Lines in their relaxed form (§3.4.4). White space at the end of the last one stays.
+
+    Passes over the octets are what a body costs beside its hash, and a regular expression finds
+    two blanks in half the time that `in` and `find` take. So most text is looked at once: with
+    a blank in place of each CR, blanks before the end of a line are a run like any other.
+    """
+    if b"\t" in octets:
+        octets = octets.replace(b"\t", b" ")
+    if _TWO.search(octets.replace(b"\r", b" ")) is None:
+        return octets
+    # `split` is cheaper for each run, but needs a pass for each halving of the longest.
+    pieces = octets.split(b"  ") if _THREE.search(octets) is None else _RUN.split(octets)
+    octets = b" ".join(pieces)
+    if _AT_END.search(octets) is None:
+        return octets
+    return b"\r\n".join(octets.split(b" \r\n"))
 
 
 class SimpleBody:
@@ -105,18 +126,14 @@ class RelaxedBody(SimpleBody):
         text = octets.rstrip(b" \t\r\n")
         if text:
             self._lines()
-            self._emit(_without_line_ends(collapsed(text)))
+            self._emit(relaxed_text(text))
         end = octets[len(text) :]
-        self._hold(_without_line_ends(collapsed(end)))
+        self._hold(relaxed_text(end))
 
     def finish(self) -> None:
         """There is no more. An empty body stays empty."""
         if self.length:
             self._emit(b"\r\n")
-
-
-def _without_line_ends(octets: bytes) -> bytes:
-    return b"\r\n".join(octets.split(b" \r\n"))
 
 
 BODIES: Final = {"simple": SimpleBody, "relaxed": RelaxedBody}

@@ -58,6 +58,17 @@ class TestSection3Canonicalization:
         assert [relaxed_field(f.octets) for f in fields(self.BLOCK)] == [b"a:X", b"b:Y Z"]
         assert canonical("relaxed", self.BODY) == b" C\r\nD E\r\n"
 
+    @pytest.mark.parametrize(
+        "indentation", [b"", b" ", b"  ", b"   ", b"\t", b" " * 9, b" \t" * 40]
+    )
+    @pytest.mark.parametrize("middle", [b"", b" ", b"  ", b"\t", b" " * 3, b"\t" * 17])
+    @pytest.mark.parametrize("end", [b"", b" ", b"\t", b" \t", b" " * 8])
+    def test_relaxed_is_the_same_in_whatever_way_it_is_come_by(self, indentation, middle, end):
+        line = indentation + b"a" + middle + b"b" + end + b"\r\n"
+        body = line + end + b"\r\n" + line * 3
+        shortened = re.sub(rb"[ \t]+", b" ", body)
+        assert canonical("relaxed", body) == re.sub(rb" +(?=\r\n)", b"", shortened)
+
     def test_simple(self):
         assert b"".join(f.octets for f in fields(self.BLOCK)) == self.BLOCK
         assert canonical("simple", self.BODY) == b" C \r\nD \t E\r\n"
