@@ -39,10 +39,15 @@ def refusal(queue: "Queue", configuration: "Configuration", now: float) -> Refus
     if not queue.backlog.ready(now) and queue.backlog.is_complete:
         due = queue.backlog.next_due()
         return refused("retry-recipients-after", scope, due, queue, configuration)
-    if queue.blocked_by is None or (queue.blocked_until is not None and queue.blocked_until <= now):
+    if queue.blocked_by is None:
         return None
+    until = queue.blocked_until
+    if until is not None and until <= now:
+        if queue.line is None:
+            return None
+        until = None  # Others have come before it in the line since it was refused.
     directive, scope = queue.blocked_by
-    return refused(directive, scope, queue.blocked_until, queue, configuration)
+    return refused(directive, scope, until, queue, configuration)
 
 
 def refused(

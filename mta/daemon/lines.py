@@ -47,10 +47,16 @@ class Lines:
         self._lives.pop(connection.number, None)
 
     def interrupt(self, connection: "Connection") -> None:
-        """Break a connection off, unless the peer may have the whole message already."""
-        line = self._lines.get(connection.number)
-        if line is None or line.dialogue.may_interrupt:
-            self._lives[connection.number].cancel()
+        """Break a connection off, unless the peer may have the whole message already.
+
+        In a moment: a task that is cancelled before it began never runs, so it gives nothing back.
+        """
+        asyncio.get_running_loop().call_soon(self._break_off, connection.number)
+
+    def _break_off(self, number: int) -> None:
+        life, line = self._lives.get(number), self._lines.get(number)
+        if life is not None and (line is None or line.dialogue.may_interrupt):
+            life.cancel()
 
     async def stop(self, within_s: float) -> None:
         """Let all finish, at most that long; then break off.

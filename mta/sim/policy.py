@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from mta.units import Rate, print_interval
+from mta.units import DataRate, Rate, print_interval
 
 ACCOUNTING: Final = ["records d,b,t,tq", "delete-after never"]
 LISTENER: Final = ("10.0.0.1", 25)
@@ -21,6 +21,7 @@ class Pace:
     connections: int = 20
     msg_rate: Rate | None = None
     connect_rate: Rate | None = None
+    data_rate: DataRate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +37,11 @@ class QueueRules:
     retry_recipients_after: int = 600
     bounce_after: int = 4 * 86400
     source_connections: int | None = None
-    """For each source address; so are the next two."""
+    """For each source address; so are the next three."""
     source_msg_rate: Rate | None = None
     source_connect_rate: Rate | None = None
+    source_data_rate: DataRate | None = None
+    priority: int = 50
     rampup: int = 0
     max_msg_per_connection: int = 0
     max_rcpt_per_message: int = 1000
@@ -59,6 +62,8 @@ class QueueRules:
             f"max-connect-rate {_rate(self.normal.connect_rate)}",
             f"backoff-max-msg-rate {_rate(self.backoff.msg_rate)}",
             f"backoff-max-connect-rate {_rate(self.backoff.connect_rate)}",
+            f"max-data-volume-rate {_rate(self.normal.data_rate)}",
+            f"backoff-max-data-volume-rate {_rate(self.backoff.data_rate)}",
             f"retry-after {_list(self.retry_after)}",
             f"backoff-retry-after {_list(self.backoff_retry_after)}",
             f"retry-recipients-after {print_interval(self.retry_recipients_after)}",
@@ -69,6 +74,8 @@ class QueueRules:
             f"source-ip-max-smtp-out 0/0 {self.source_connections or 'unlimited'}",
             f"source-ip-max-msg-rate 0/0 {_rate(self.source_msg_rate)}",
             f"source-ip-max-connect-rate 0/0 {_rate(self.source_connect_rate)}",
+            f"source-ip-max-data-volume-rate 0/0 {_rate(self.source_data_rate)}",
+            f"queue-priority {self.priority}",
             f"smtp-out-rampup-interval {print_interval(self.rampup)}",
             "smtp-pattern-list replies",
         ]
@@ -84,6 +91,7 @@ class VmtaRules:
     ips: tuple[str, ...]
     connections: int | None = None
     msg_rate: Rate | None = None
+    data_rate: DataRate | None = None
     domains: dict[str, QueueRules] = field(default_factory=dict)
     """Blocks of its own; they hide the global ones wholly."""
 
@@ -95,6 +103,8 @@ class Policy:
     total: int = 1000
     host_connections: int | None = None
     """To each address of a provider from each of ours: `ip-connection-limit`."""
+    mx_connections: int | None = None
+    """The same by its name: `mx-connection-limit`."""
     vmtas: dict[str, VmtaRules]
     domains: dict[str, QueueRules]
     """The global blocks; one for each domain there is."""
@@ -135,6 +145,7 @@ class Policy:
             "sync-msg-update no",
             f"total-max-smtp-out {self.total}",
             f"ip-connection-limit 0/0 {self.host_connections or 'unlimited'}",
+            f"mx-connection-limit * {self.mx_connections or 'unlimited'}",
             *_block("spool", f"{directory}/spool", []),
             *_block("acct-file", f"{directory}/acct.csv", ACCOUNTING),
             *_block("smtp-listener", ":".join(map(str, LISTENER)), []),
@@ -149,6 +160,8 @@ class Policy:
                 inside.append(f"max-smtp-out {vmta.connections}")
             if vmta.msg_rate is not None:
                 inside.append(f"max-smtp-msg-rate {vmta.msg_rate}")
+            if vmta.data_rate is not None:
+                inside.append(f"max-smtp-data-volume-rate {vmta.data_rate}")
             for domain, rules in vmta.domains.items():
                 inside += _block("domain", domain, rules.lines())
             lines += _block("virtual-mta", name, inside)
@@ -161,7 +174,7 @@ def _block(section: str, name: str, lines: list[str]) -> list[str]:
     return [f"<{section} {name}>", *(f"  {line}" for line in lines), f"</{section}>"]
 
 
-def _rate(rate: Rate | None) -> str:
+def _rate(rate: Rate | DataRate | None) -> str:
     return "unlimited" if rate is None else str(rate)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from mta.daemon.shard import Shard
     from mta.queues.queue import Queue
-    from mta.units import Rate
+    from mta.units import DataRate, Rate
 
 UNCHECKED: Final = frozenset(
     {
@@ -26,6 +26,8 @@ UNCHECKED: Final = frozenset(
         "source-ip-max-msg-rate",
         "source-ip-max-connect-rate",
         "ip-connection-limit",
+        "mx-connection-limit",
+        "source-ip-max-data-volume-rate",
         "smtp-out-rampup-interval",
     }
 )
@@ -84,6 +86,8 @@ class Rest:
             return self._unspoken(queue)
         directive, scope = queue.blocked_by
         is_over = queue.blocked_until is not None and queue.blocked_until <= wall - LATE_S
+        # In a line the time is that of when it was refused: others may have come before it since.
+        is_over = is_over and queue.line is None
         if is_over or not self._is_true(queue, directive, scope):
             return self._unspoken(queue)
         return directive
@@ -114,6 +118,9 @@ class Rest:
                 read = sum(q.in_flight for q in sharing) if wire.slack_s else 0
                 is_claimed = any(q.opening for q in sharing)
                 return is_claimed or wire.attempted(scope, rate) + read >= rate.limit
+        for name, of, volume in self._volumes(queue):
+            if (name, of) == (directive, scope):
+                return self._is_full(scope, volume)
         name = directive.removeprefix("backoff-")
         if name in ("max-smtp-out", "total-max-smtp-out"):
             # Those that look for their host are not on the wire yet.
@@ -122,6 +129,36 @@ class Rest:
         if name == "disable-source-ip":
             return all(source.ip in queue.disabled for source in queue.sources)
         return name in UNCHECKED
+
+    def _volumes(self, queue: "Queue") -> "Iterator[tuple[str, str, DataRate]]":
+        key = str(queue.key)
+        own = self._wire.pace(key).data_rate
+        if own is not None:
+            yield queue.directive("max-data-volume-rate"), key, own
+        shared = self._wire.policy.vmtas[queue.key.vmta].data_rate
+        if shared is not None:
+            yield "max-smtp-data-volume-rate", queue.key.vmta, shared
+
+    def _is_full(self, scope: str, rate: "DataRate") -> bool:
+        """Whether the next message does not fit beside what was taken and what is under way."""
+        sharing = list(self._queues_of(scope))
+        sizes = self._wire.remembered(scope, rate)
+        for queue in sharing:
+            sizes += (c.batch[0].envelope.size for c in queue.connections.values() if c.batch)
+        largest = max(max((r.envelope.size for r in q.backlog), default=0) for q in sharing)
+        if any(queue.opening for queue in sharing):
+            return True  # what is left is for connections being opened
+        if not sizes and largest <= rate.limit:
+            return self._is_paying(scope, rate)
+        return sum(sizes) + largest > rate.limit
+
+    def _is_paying(self, scope: str, rate: "DataRate") -> bool:
+        """Whether the last that was larger than the limit still fills windows."""
+        taken = self._wire.volumes.get(scope, ())
+        return any(
+            size > rate.limit and time > self._now() - rate.per_s * (size // rate.limit + 1)
+            for time, size in taken
+        )
 
     def _queues_of(self, scope: str) -> "Iterator[Queue]":
         for queue in self._shard.scheduler.queues.values():

@@ -8,7 +8,7 @@ from typing import Final, Literal
 from mta.sim.policy import Pace, Policy, QueueRules, VmtaRules
 from mta.sim.profile import STAGES, Profile
 from mta.sim.submitter import Letter
-from mta.units import Rate
+from mta.units import DataRate, Rate
 
 HOUR_S: Final = 3600
 DAY_S: Final = 86400
@@ -171,8 +171,17 @@ class _Author:
             return None
         return Rate(self._dice.choice(limits), self._dice.choice((1, 60, 900, 3600)))
 
+    def _data_rate(self) -> DataRate | None:
+        """Of letters of 300 and of 5000 octets: some do not fit at all, and go alone."""
+        if self._chance(0.85):
+            return None
+        return DataRate(
+            self._dice.choice((1 << 10, 8 << 10, 64 << 10)), self._dice.choice((60, 900))
+        )
+
     def _pace(self) -> Pace:
         return Pace(
+            data_rate=self._data_rate(),
             connections=self._dice.choice((1, 1, 2, 5, 20)),
             msg_rate=self._rate(1, 3, 10, 50),
             connect_rate=self._rate(1, 2, 10),
@@ -188,6 +197,7 @@ class _Author:
                 # What is not given in backoff is as in normal mode.
                 msg_rate=backoff.msg_rate or normal.msg_rate,
                 connect_rate=backoff.connect_rate or normal.connect_rate,
+                data_rate=backoff.data_rate or normal.data_rate,
             ),
             retry_after=dice.choice(((600,), (60, 600, HOUR_S), (4 * HOUR_S,))),
             backoff_retry_after=dice.choice(((HOUR_S,), (600, 2 * HOUR_S))),
@@ -196,6 +206,8 @@ class _Author:
             source_connections=dice.choice((None, None, None, 1, 2)),
             source_msg_rate=self._rate(1, 5, 20) if self._chance(0.2) else None,
             source_connect_rate=self._rate(1, 5) if self._chance(0.2) else None,
+            source_data_rate=self._data_rate(),
+            priority=dice.choice((50, 50, 10, 90)),
             rampup=dice.choice((0, 0, 0, 5, 60)),
             max_msg_per_connection=dice.choice((0, 0, 1, 5)),
             max_rcpt_per_message=dice.choice((1, 2, 1000)),
@@ -209,6 +221,7 @@ class _Author:
                     "backoff-to-normal-after-delivery",
                     "smtp-421-means-mx-unavailable",
                     "bounce-upon-transfer-failure",
+                    "allow-priority-interruption-during-transfer",
                 )
                 if self._chance(0.2)
             ),
@@ -223,6 +236,7 @@ class _Author:
                 ips=tuple(f"10.0.{number}.{ip}" for ip in range(1, dice.randint(1, 3) + 1)),
                 connections=dice.choice((None, 1, 2, 5)),
                 msg_rate=self._rate(1, 5, 20) if self._chance(0.4) else None,
+                data_rate=self._data_rate(),
                 domains={
                     domain: replace(self._rules(), bounce_after=rules.bounce_after)
                     for domain, rules in domains.items()
@@ -232,6 +246,7 @@ class _Author:
         return Policy(
             total=dice.choice((1, 3, 10, 1000)),
             host_connections=dice.choice((None, None, 1, 2)),
+            mx_connections=dice.choice((None, None, None, 1, 3)),
             vmtas=vmtas,
             domains=domains,
             patterns=tuple(self._patterns()),

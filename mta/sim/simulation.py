@@ -22,7 +22,7 @@ from mta.sim.policy import LISTENER, Policy
 from mta.sim.provider import Provider
 from mta.sim.rest import Rest
 from mta.sim.scenario import DAY_S, HOUR_S, Disturb, Operate, Reload, Restart, Scenario, Submit
-from mta.sim.submitter import Letter, submit
+from mta.sim.submitter import Letter, content_of, submit
 from mta.sim.wire import Wire
 from mta.sim.zone import Zone
 
@@ -245,6 +245,8 @@ class Simulation:
         task.add_done_callback(self._tasks.discard)
 
     async def _submit(self, letters: list[Letter]) -> None:
+        for letter in letters:
+            self._wire.sizes[letter.test_id] = len(content_of(letter))
         try:
             accepted = await submit(LISTENER, letters)
         except OSError:

@@ -34,7 +34,7 @@ async def submit(address: tuple[str, int], letters: list[Letter]) -> list[Letter
             if code != 250 or await _say(reader, writer, "DATA") != 354:
                 await _say(reader, writer, "RSET")
                 continue
-            writer.write(_content(letter) + b".\r\n")
+            writer.write(content_of(letter) + b".\r\n")
             if await _reply(reader) == 250:
                 accepted.append(letter)
         writer.write(b"QUIT\r\n")
@@ -43,7 +43,8 @@ async def submit(address: tuple[str, int], letters: list[Letter]) -> list[Letter
     return accepted
 
 
-def _content(letter: Letter) -> bytes:
+def content_of(letter: Letter) -> bytes:
+    """All octets of it, as they are between DATA and the dot."""
     lines = [
         f"From: <{letter.mail_from}>",
         f"X-Petrel-Test-Id: {letter.test_id}",

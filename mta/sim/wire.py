@@ -3,18 +3,20 @@
 Connections and recipients are counted where they leave the sender, in windows counted by
 brute force; nothing is asked of the daemon's own counters. A connection counts from its
 first packet until the sender has closed it. A recipient is attempted when the transaction
-that names him begins.
+that names him begins. The octets of a message, as it was submitted, count when it is taken.
 """
 
+import re
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from mta.queues.rates import CHUNKS_MAX
 from mta.sim.findings import Findings
 from mta.sim.network import Link
 from mta.sim.policy import Pace, Policy, QueueRules
-from mta.units import UNLIMITED, Rate
+from mta.units import UNLIMITED, DataRate, Rate
 
 DECISION_S: Final = 1800.0
 """From the decision to open a connection until its last host is tried: limits that were in
@@ -26,6 +28,9 @@ LATE_S: Final = 0.001
 """What a float loses of the time of day, generously."""
 TIMES_MAX: Final = 5000
 """More than any window of a scenario permits."""
+HEAD_MAX: Final = 2000
+"""Of a message's octets; the field that names it is among them."""
+_TEST_ID: Final = re.compile(rb"\r\nX-Petrel-Test-Id: (\S+)\r\n")
 
 
 @dataclass(slots=True)
@@ -43,6 +48,8 @@ class _Client:
     is_content: bool = False
     is_unanswered: bool = False
     """All content is sent, and no reply to it has come."""
+    content: bytes = b""
+    """The beginning of it."""
 
 
 class Wire:
@@ -67,6 +74,10 @@ class Wire:
         self.attempts: dict[str, deque[float]] = {}
         """By scope, the latest ones: as many as the longest window holds."""
         self.attempts_total = 0
+        self.sizes: dict[str, int] = {}
+        """By test id, how many octets were submitted."""
+        self.volumes: dict[str, deque[tuple[float, int]]] = {}
+        """By scope, when a message was taken and how large it was."""
         self.open: Counter[str] = Counter()
         """Connections by scope: `total`, VirtualMTA, queue."""
         self.say: Callable[[str], None] | None = None
@@ -79,6 +90,8 @@ class Wire:
         self._clients: dict[Link, _Client] = {}
         self._openings: dict[str, deque[float]] = {}
         self._openers: dict[str, set[object]] = {}
+        self._dialled_at: dict[object, float] = {}
+        """When who opens a connection tried the first host."""
         self._changed: dict[str, float] = {}
         """By scope, when its limits last changed."""
         self._unnamed: dict[str, deque[float]] = {}
@@ -99,7 +112,9 @@ class Wire:
     def forget(self) -> None:
         """The daemon has started, and remembers nothing: windows begin anew."""
         now = self._now()
-        self._changed = dict.fromkeys([*self.attempts, *self._openings, *self._changed], now)
+        self._changed = dict.fromkeys(
+            [*self.attempts, *self._openings, *self.volumes, *self._changed], now
+        )
 
     def switched(self, queue: str, mode: str) -> None:
         """A queue's mode changed."""
@@ -132,7 +147,8 @@ class Wire:
         if scope == "total":
             return self.policy.total
         if ">" in scope:
-            return self.policy.host_connections or UNLIMITED
+            limits = (self.policy.host_connections, self.policy.mx_connections)
+            return min(limit or UNLIMITED for limit in limits)
         if "@" in scope:
             return self._rules(scope.partition("@")[2]).source_connections or UNLIMITED
         if "/" in scope:
@@ -149,8 +165,11 @@ class Wire:
         """How many of a rate may have been used: what was named after MAIL, or may have been."""
         begins = self._now() - rate.per_s - LATE_S
         named = sum(time > begins for time in self.attempts.get(scope, ()))
-        unnamed = any(time > begins for time in self._unnamed.get(scope, ()))
-        return UNLIMITED if unnamed else named
+        shared = scope[scope.find("/") :] if "/" in scope else scope
+        for one in (scope, shared):
+            if any(time > begins for time in self._unnamed.get(one, ())):
+                return UNLIMITED
+        return named
 
     # For the network
 
@@ -160,6 +179,7 @@ class Wire:
             return
         self._clients[link] = client
         client.vmta = self.policy.vmta_of(link.client[0])
+        self._dialled_at.setdefault(link.opener, self._now())
         self._say(link, "connecting")
         for scope in ("total", client.vmta, f"{link.client[0]}>{link.server[0]}"):
             self._opened(client, scope)
@@ -176,13 +196,14 @@ class Wire:
         if link.opener not in openers:  # else it tries its next host
             openers.add(link.opener)
             rate = self.pace(queue).connect_rate
-            self._count(queue, self._openings, rate, self._now(), "max-connect-rate", DNS_S)
+            at = self._dialled_at[link.opener]  # Whose it is may show late.
+            self._count(queue, self._openings, rate, at, "max-connect-rate", DNS_S)
             rules = self._rules(queue)
             rate = Rate(1, rules.rampup) if rules.rampup else None
-            now, kept = self._now(), self._openings
-            self._count(f"{queue} in turn", kept, rate, now, "smtp-out-rampup-interval", DNS_S)
+            kept = self._openings
+            self._count(f"{queue} in turn", kept, rate, at, "smtp-out-rampup-interval", DNS_S)
             rate = rules.source_connect_rate
-            self._count(source, kept, rate, now, "source-ip-max-connect-rate", DNS_S)
+            self._count(source, kept, rate, at, "source-ip-max-connect-rate", DNS_S)
 
     def _opened(self, client: _Client, scope: str) -> None:
         client.scopes.append(scope)
@@ -198,17 +219,20 @@ class Wire:
         if client is None:
             return
         if client.is_content:
+            if len(client.content) < HEAD_MAX:
+                client.content += octets[:HEAD_MAX]
             if octets.endswith(b"\r\n.\r\n"):
                 client.is_content, client.is_unanswered = False, True
             return
         if octets == b"RSET\r\n":
             client.reset_at = self._now()
         if octets[:5] in (b"MAIL ", b"RSET\r") and b"\r\nRCPT " not in octets:
-            for scope in filter(None, (client.queue, client.vmta)):
+            # Of a shared host it shows with RCPT whose it is.
+            for scope in (client.queue or f"/{client.vmta}", client.vmta):
                 self._unnamed.setdefault(scope, deque(maxlen=TIMES_MAX)).append(self._now())
         for line in octets.split(b"\r\n"):
             if line[:5].upper() == b"MAIL ":
-                client.rcpts = []
+                client.rcpts, client.content = [], b""
                 client.began = self._now() if client.reset_at is None else client.reset_at
                 client.reset_at = None
             elif line[:5].upper() == b"RCPT ":
@@ -232,6 +256,47 @@ class Wire:
         self._count(source, self.attempts, rate, at, "source-ip-max-msg-rate")
         vmta = self.policy.vmtas[client.vmta]
         self._count(client.vmta, self.attempts, vmta.msg_rate, at, "max-smtp-msg-rate")
+
+    def _taken(self, link: Link, client: _Client) -> None:
+        """A message was: it counts in full, whoever of its recipients it was for."""
+        named = _TEST_ID.search(client.content)
+        assert named, client.content
+        size = self.sizes[named[1].decode()]
+        source = f"{link.client[0]}@{client.queue}"
+        for scope, rate in (
+            (client.queue, self.pace(client.queue).data_rate),
+            (source, self._rules(client.queue).source_data_rate),
+            (client.vmta, self.policy.vmtas[client.vmta].data_rate),
+        ):
+            times = self.volumes.setdefault(scope, deque(maxlen=TIMES_MAX))
+            if client.began < self._changed.get(scope, -1.0):
+                continue  # let go under another limit
+            times.append((self._now(), size))
+            if rate is None:
+                continue
+            within = self.taken(scope, rate)
+            # One that is larger than the limit itself goes when nothing else counts.
+            if sum(within) > rate.limit and len(within) > 1:
+                self._findings.add(
+                    self._now(), f"{sum(within)} octets in a window of {rate} of {scope}: {times}"
+                )
+
+    def taken(self, scope: str, rate: DataRate) -> list[int]:
+        """The sizes of what the window that ends now holds for certain."""
+        begins = max(self._now() - rate.per_s + LATE_S, self._changed.get(scope, -1.0))
+        return self._volumes_since(scope, begins)
+
+    def remembered(self, scope: str, rate: DataRate) -> list[int]:
+        """The sizes of what the daemon may count now.
+
+        What was taken together may leave the window together, with the last of it; and what is
+        known of the old window after a reload counts in the new one.
+        """
+        begins = self._now() - rate.per_s - rate.per_s / CHUNKS_MAX - LATE_S
+        return self._volumes_since(scope, begins)
+
+    def _volumes_since(self, scope: str, begins: float) -> list[int]:
+        return [size for time, size in self.volumes.get(scope, ()) if time > begins]
 
     def _count(
         self,
@@ -267,6 +332,8 @@ class Wire:
             client.is_content = True
         elif client.is_unanswered:
             client.is_unanswered = False
+            if octets.startswith(b"2"):
+                self._taken(link, client)
 
     def hung_up(self, link: Link) -> None:
         client = self._clients.pop(link, None)

@@ -63,3 +63,25 @@ async def test_a_transaction_that_is_broken_off_ends_without_quit(tmp_path):
         said = await stopped_after(directory, line)
         assert line in said
         assert b"QUIT" not in said, line
+
+
+async def test_a_connection_that_gives_way_before_it_began_gives_its_slot_back(tmp_path):
+    """Both queues ask in the same moment, and the one that matters less is the first."""
+    loop = asyncio.get_running_loop()
+    dice = random.Random(1)
+    network = loop.wiring = Network(loop, dice, Overheard())
+    zone = Zone(dice)
+    zone.add("mx.example", "A", IP)
+    rules = {"less.example": QueueRules(priority=10), "more.example": QueueRules(priority=90)}
+    for domain in rules:
+        zone.add(domain, "MX", "10 mx.example.")
+    policy = Policy(total=1, vmtas={"vmta1": VmtaRules(ips=("10.0.1.1",))}, domains=rules)
+    node = Node(tmp_path, network, zone, own=policy.own, say=lambda _: None)
+    async with Provider({"*": Profile()}, host=IP, port=25) as provider:
+        await node.start(policy.text(str(tmp_path)))
+        rcpts = tuple(f"u@{domain}" for domain in rules)
+        letter = Letter(test_id="1", mail_from="a@b.example", rcpts=rcpts, vmta="vmta1")
+        assert await submit(LISTENER, [letter]) == [letter]
+        assert await until(lambda: len(provider.journal) == 2, step_s=1, within_s=600)
+        await node.stop()
+    assert [received.rcpt for received in provider.journal] == ["u@more.example", "u@less.example"]

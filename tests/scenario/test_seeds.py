@@ -13,7 +13,7 @@ from mta.sim.scenario import scenario
 from mta.sim.simulation import scratch, simulate
 
 DAYS = 1
-GROUPS = 12
+GROUPS = 20
 SEEDS_A_GROUP = 10
 ONLY = os.environ.get("PETREL_SEED")
 
