@@ -12,6 +12,7 @@ from mta.admin.dns_check import check_dns
 from mta.admin.files import DiskFiles, load_file
 from mta.admin.protocol import Exit
 from mta.admin.tls_check import check_tls
+from mta.config.hidden import without_secret
 from mta.config.load import Diagnostic, check_host, with_lines
 from mta.config.place import gathered
 from mta.net.local_addresses import local_addresses
@@ -79,7 +80,7 @@ def _to_text(found: dict[str, list[Diagnostic]], failed: set[str]) -> str:
 
 def _shown(diagnostic: Diagnostic) -> list[str]:
     """The line as written, and below it a caret at the place."""
-    line = diagnostic.line.expandtabs(1).rstrip()
+    line = without_secret(diagnostic.line.expandtabs(1).rstrip())
     if not line:
         return []
     before = len(line) - len(line.lstrip())

@@ -1,18 +1,24 @@
 """What of TLS towards other servers cannot be used: files and ciphers of `<domain>`.
 
 Found here and not with the first connection. Nothing of it is an error: mail flows on, in
-clear text where TLS is not required.
+clear text where TLS is not required. Private keys that others may read are named, too, those
+of listeners included.
 """
 
+import os
 import ssl
+import stat
 from pathlib import Path
 from typing import Final
 
 from mta.config.block import Block
 from mta.config.configuration import Configuration
-from mta.config.place import Diagnostic, Diagnostics
+from mta.config.place import Diagnostic, Diagnostics, Place
 
 HINT: Final = "until it can be used mail goes in clear text, or waits where TLS is required"
+
+FILE_OCTETS_MAX: Final = 256 << 10
+"""A key with a long chain of certificates is a tenth of that."""
 
 
 def check_tls(configuration: Configuration) -> tuple[Diagnostic, ...]:
@@ -22,6 +28,9 @@ def check_tls(configuration: Configuration) -> tuple[Diagnostic, ...]:
     for index in (parts.domains, *parts.pool_domains.values(), *parts.vmta_domains.values()):
         for block in index:
             _block(block, diagnostics)
+    for listener in configuration.listeners:
+        if not listener.tls_password:
+            _check_key(listener.tls_certificate, listener.place, diagnostics)
     return diagnostics.in_order()
 
 
@@ -36,6 +45,29 @@ def _block(block: Block, diagnostics: Diagnostics) -> None:
                 f"{attribute.replace('_', '-')} {problem}",
                 hint=HINT,
             )
+    path, password = values.get("smtp_client_certificate", ("", ""))
+    if not password:
+        place = block.place_of("smtp_client_certificate") or block.place
+        _check_key(path, place, diagnostics)
+
+
+def _check_key(path: str, place: Place, diagnostics: Diagnostics) -> None:
+    """A warning if a file with a key in clear is for everybody to read."""
+    if not path:
+        return
+    try:
+        with Path(path).open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            octets = file.read(FILE_OCTETS_MAX)
+    except OSError:
+        return
+    is_in_clear = b"PRIVATE KEY-----" in octets and b"ENCRYPTED" not in octets
+    if is_in_clear and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        diagnostics.warning(
+            place,
+            f"{path} holds a private key, and others than its owner may read it",
+            hint=f"chmod 600 {path}",
+        )
 
 
 def _problem(attribute: str, value: str | tuple[str, str]) -> str:

@@ -17,6 +17,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from mta.config.hidden import without_secret
 from mta.config.place import Diagnostics, Place
 
 LINE_CHARACTERS_MAX: Final = 100_000
@@ -249,7 +250,7 @@ class FileReader:
         before = line[:at]
         if not before.strip() or before[-1:].isspace():
             return
-        message = f"the comment cuts the value short: it is {before.strip()!r}"
+        message = f"the comment cuts the value short: it is {without_secret(before.strip())!r}"
         hint = 'write a blank before the "#", \\x23 in a regular expression, or use quotes'
         place = Place(self._path, number, at + 1)
         self._diagnostics.warning(place, message, hint=hint, line=line)

@@ -163,7 +163,7 @@ class Builder:
         secret: Secret | None = None
         certificate = ""
         if method == "certificate":
-            certificate = unquote(values.get("tls_certificate", "").strip())
+            certificate, _ = values.get("tls_certificate", ("", ""))
             certificate = certificate and posixpath.normpath(
                 posixpath.join(posixpath.dirname(block.place.file), certificate)
             )

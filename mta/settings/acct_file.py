@@ -10,6 +10,7 @@ from mta.settings.kinds import (
     FILE,
     INTERVAL,
     INTERVAL_OR_NEVER,
+    KEYED,
     OCTETS,
     TEXT,
     number,
@@ -105,7 +106,7 @@ class AcctFileDirectives:
         not_yet=True,
     )
     privacy_policy: str = directive(
-        TEXT,
+        KEYED,
         "",
         "Mask or hash recipient local parts. In <signals> only retain | sha1.",
         not_yet=True,

@@ -5,7 +5,7 @@ Reading raises ValueError with a sentence that says what was expected. Guide: va
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from typing import Final, Generic, TypeVar
 
@@ -35,6 +35,8 @@ class Kind(Generic[T]):
     is_regex: bool = False
     shown: Callable[[T], str] | None = None
     """How the value is shown to people, where a part of it is secret."""
+    secret_after: int | None = None
+    """After how many words of a value its secret part begins, if it has one."""
     is_item: bool = False
     """Whether a value is one of those that the directive it is an old spelling of repeats."""
     names: str = ""
@@ -203,11 +205,23 @@ MEGABYTES: Final[Kind[int]] = Kind(
 )
 
 TEXT: Final[Kind[str]] = Kind("TEXT", unquote, quote)
-SECRET: Final[Kind[str]] = Kind(
-    "TEXT", unquote, quote, shown=lambda text: "(hidden)" if text else '""'
-)
-"""What is never shown to anybody."""
 RAW: Final[Kind[str]] = Kind("TEXT", lambda text: text, lambda text: text, is_raw=True)
+
+
+def _hidden(text: str) -> str:
+    return "(hidden)" if text else '""'
+
+
+def _hidden_after_word(text: str) -> str:
+    word, _, rest = text.partition(" ")
+    return f"{word} (hidden)" if rest else quote(word)
+
+
+SECRET: Final[Kind[str]] = Kind("TEXT", unquote, quote, shown=_hidden, secret_after=0)
+"""What is never shown to anybody."""
+RAW_SECRET: Final[Kind[str]] = replace(RAW, shown=_hidden, secret_after=0)
+KEYED: Final[Kind[str]] = replace(TEXT, shown=_hidden_after_word, secret_after=1)
+"""A word, and a key that may follow it."""
 
 
 def _word(text: str) -> str:
@@ -267,7 +281,11 @@ def _show_certificate(value: tuple[str, str]) -> str:
 
 
 CERTIFICATE: Final[Kind[tuple[str, str]]] = Kind(
-    "FILE [PASSWORD]", _certificate, _print_certificate, shown=_show_certificate
+    "FILE [PASSWORD]",
+    _certificate,
+    _print_certificate,
+    shown=_show_certificate,
+    secret_after=1,
 )
 
 

@@ -24,6 +24,7 @@ from mta.settings.kinds import (
     MX_PATTERN,
     NUMBER,
     RAW,
+    SECRET,
     SIZE,
     SOURCE_HOST,
     TEXT,
@@ -315,7 +316,7 @@ class RootSettings:
         no_effect="not a column of these accounting files",
     )
     volume_audit_api_key: str = directive(
-        TEXT,
+        SECRET,
         "",
         "Key needed by volume-based licences to report traffic.",
         no_effect="there is no volume to audit",
@@ -435,7 +436,7 @@ class RootSettings:
         not_yet=True,
     )
     http_api_key: tuple[str, ...] = repeated(
-        TEXT,
+        SECRET,
         "Key accepted in X-API-Key with full admin rights.",
         not_yet=True,
     )

@@ -6,12 +6,14 @@ from typing import ClassVar
 from mta.settings.directive import directive, repeated
 from mta.settings.kinds import (
     BOOLEAN,
+    CERTIFICATE,
     COUNT,
     EMAIL,
     FILE,
     INTERVAL,
     OCTETS,
-    RAW,
+    RAW_SECRET,
+    SECRET,
     TEXT,
     choice,
     name_of,
@@ -26,7 +28,7 @@ class SmtpUserDirectives:
     scope: ClassVar[str] = "smtp-user"
 
     password: str = directive(
-        RAW,
+        RAW_SECRET,
         "",
         "Clear-text password. Taken raw up to blank/#; may be quoted.",
     )
@@ -35,9 +37,9 @@ class SmtpUserDirectives:
         "password",
         "How the user proves identity; system = OS accounts (Linux).",
     )
-    tls_certificate: str = directive(
-        RAW,
-        "",
+    tls_certificate: tuple[str, str] = directive(
+        CERTIFICATE,
+        ("", ""),
         "smtp-user: certificate the client must present. Listeners: server certificate and key.",
     )
     source: str = directive(
@@ -207,7 +209,7 @@ class VaultDirectives:
         not_yet=True,
     )
     access_token: str = directive(
-        RAW,
+        RAW_SECRET,
         "",
         "Vault token.",
         not_yet=True,
@@ -241,7 +243,7 @@ class SignalsDirectives:
         needs_restart=True,
     )
     api_key: tuple[str, ...] = repeated(
-        TEXT,
+        SECRET,
         "Client key of the injection API / SparkPost key.",
         not_yet=True,
     )
@@ -296,7 +298,7 @@ class TransmissionsApiDirectives:
         not_yet=True,
     )
     api_key: tuple[str, ...] = repeated(
-        TEXT,
+        SECRET,
         "Client key of the injection API / SparkPost key.",
         not_yet=True,
     )
@@ -314,9 +316,9 @@ class TransmissionsApiListenerDirectives:
 
     scope: ClassVar[str] = "transmissions-api-listener"
 
-    tls_certificate: str = directive(
-        RAW,
-        "",
+    tls_certificate: tuple[str, str] = directive(
+        CERTIFICATE,
+        ("", ""),
         "smtp-user: certificate the client must present. Listeners: server certificate and key.",
         not_yet=True,
     )

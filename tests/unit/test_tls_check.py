@@ -60,3 +60,16 @@ def test_for_the_password_of_a_key_nobody_is_asked_at_the_terminal(certificate, 
 def test_a_list_of_ciphers_that_names_none_is_told():
     (one,) = problems("smtp-tls-ciphers NO-SUCH-CIPHER")
     assert "smtp-tls-ciphers NO-SUCH-CIPHER cannot be used: no cipher has that name" in one
+
+
+def test_a_private_key_that_others_may_read_is_named(certificate, tmp_path):
+    path = tmp_path / "pair.pem"
+    path.write_bytes(Path(certificate).read_bytes())
+    listener = f"<smtp-listener 127.0.0.1:2525>\ntls-certificate {path}\n</smtp-listener>\n"
+    for mode, is_told in ((0o644, True), (0o640, True), (0o600, False)):
+        path.chmod(mode)
+        of_client = problems(f"smtp-client-certificate {path}")
+        of_listener = [str(one) for one in check_tls(configured(HEAD + listener))]
+        for found in (of_client, of_listener):
+            assert len(found) == is_told
+            assert all("others than its owner may read it; chmod 600" in one for one in found)
