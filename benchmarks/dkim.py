@@ -3,32 +3,33 @@
 First the cost of signing a message of 50 KB with RSA-2048, in turns with the RSA operation
 alone on the same thread. Then messages a second, in at one end and signed out at the other,
 as a share of what `openssl speed` makes of RSA-2048 on all cores just before and after, and
-beside Postfix with OpenDKIM as its milter.
+beside the other servers; Postfix signs with OpenDKIM as its milter.
 
-    python -m benchmarks.dkim [--quick] [--only petrel,postfix] [--sizes 5,50]
+    python -m benchmarks.dkim [--quick] [--only petrel,postfix] [--sizes 5,50] [--results DIRECTORY]
 """
 
-import argparse
-import contextlib
-import functools
 import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-from benchmarks import throughput
+from benchmarks import report
+from benchmarks.machine import allow_many_files
+from benchmarks.measure import FAILURES, Result, measure, reason, sample, tools_missing
+from benchmarks.peers import PEERS
+from benchmarks.peers.place import DOMAIN
+from benchmarks.peers.postfix import opendkim_version
+from benchmarks.report import Column, Table
+from benchmarks.scenario import Scenario
+from benchmarks.throughput import count, present
 from mta.settings.domain import DomainSettings
 from mta.signing import keys
 from mta.signing.canonical import fields
 from mta.signing.signature import BodyHasher, Signatory, SignatureForm, signature
 
-DOMAIN = "bench.example"
+MESSAGES = 12_000
 SIGN_OCTETS = 50_000
-OPENDKIM = "/usr/sbin/opendkim"
 HEAD = b"".join(
     b"%s: what stands in a field of this name, more or less\r\n" % name
     for name in (
@@ -76,105 +77,70 @@ def openssl_rate(seconds: int) -> float:
     return float(re.findall(r"^rsa +2048 bits +\S+ +\S+ +(\S+)", said, re.MULTILINE)[0])
 
 
-@contextlib.contextmanager
-def petrel(key: Path, work: Path, port: int, sink: int) -> Iterator[int]:
-    with throughput.petrel(
-        work, port, sink,
-        top=f"domain-key s,{DOMAIN},{key}", domain="dkim-sign yes",
-    ) as pid:  # fmt: skip
-        yield pid
+def signing(rounds: int) -> Table:
+    """What the signing takes, of three kinds of text."""
+    made = Table(
+        f"signing {SIGN_OCTETS // 1000} KB with RSA-2048, relaxed/relaxed",
+        [Column("text"), Column("CPU us", ".0f"), Column("of the RSA operation alone", ".2f")],
+    )
+    for name, line in (("plain text", TEXT), ("indented HTML", HTML), ("blanks all over", WORST)):
+        bare, whole = cost(line, 300 * rounds)
+        made.add(name, whole, whole / bare)
+    return made
 
 
-@contextlib.contextmanager
-def postfix(key: Path, work: Path, port: int, sink: int) -> Iterator[int]:
-    """Postfix, and OpenDKIM as its milter."""
-    milter = throughput.free_port()
-    config = work / "opendkim.conf"
-    config.write_text(f"""Domain {DOMAIN}
-Selector s
-KeyFile {key}
-Mode s
-Canonicalization relaxed/relaxed
-InternalHosts 127.0.0.0/8
-Socket inet:{milter}@127.0.0.1
-PidFile {work}/opendkim.pid
-RequireSafeKeys no
-Syslog no
-""")
-    process = subprocess.Popen([OPENDKIM, "-f", "-x", str(config)])
-    try:
-        with throughput.postfix(
-            work, port, sink,
-            more=f"smtpd_milters = inet:127.0.0.1:{milter}\nmilter_default_action = tempfail\n",
-        ) as pid:  # fmt: skip
-            yield pid
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-SERVERS = {"postfix": postfix, "petrel": petrel}
+def end_to_end(size_kb: int, names: list[str], rounds: int, messages: int, seconds: int) -> Table:
+    """Each run stands between two of openssl, as what else the machine does changes."""
+    scenario = Scenario(size_kb=size_kb, dkim=True)
+    made = Table(
+        f"{scenario}, RSA-2048",
+        [
+            Column("server"), Column("msg/s", ",.0f"), Column("openssl/s", ",.0f"),
+            Column("share", ".0%"), Column("Petrel is", ".1f"), Column("accepted/s", ",.0f"),
+            Column("CPU us/msg", ",.0f"),
+        ],
+    )  # fmt: skip
+    found: dict[str, list[tuple[float, Result, float]]] = {}
+    for _ in range(rounds):
+        for name in [name for name in names if name not in "".join(made.notes)]:
+            try:
+                if name not in found:
+                    assert b"DKIM-Signature:" in sample(PEERS[name], scenario), f"{name}: unsigned"
+                before = openssl_rate(seconds)
+                one = measure(PEERS[name], scenario, count(name, scenario, messages))
+                speed = (before + openssl_rate(seconds)) / 2
+            except FAILURES as error:
+                made.notes.append(f"{name} left out: {reason(error)}")
+            else:
+                found.setdefault(name, []).append((one.rate / speed, one, speed))
+    middles = {
+        name: sorted(some, key=lambda row: row[0])[len(some) // 2] for name, some in found.items()
+    }
+    ours = middles.get("petrel")
+    for name, (share, one, speed) in middles.items():
+        faster = f"{ours[1].rate / one.rate:.1f} x" if ours and name != "petrel" else ""
+        made.add(name, one.rate, speed, share, faster, one.accepted_rate, one.cpu_us)
+    return made
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a quarter of the messages, one round")
-    parser.add_argument("--only", default=",".join(SERVERS), help="default %(default)s")
-    parser.add_argument("--sizes", default="5,50", help="kilobytes; default %(default)s")
+    parser = report.parser(__doc__)
+    parser.add_argument("--only", default="petrel,postfix,haraka,exim", help="servers")
+    parser.add_argument("--sizes", default="5,50", help="kilobytes")
+    parser.add_argument("--messages", type=int, default=MESSAGES, help="of Petrel, at 5 KB")
     given = parser.parse_args()
-    rounds = 1 if given.quick else 3
-    print(f"signing {SIGN_OCTETS // 1000} KB with RSA-2048, relaxed/relaxed\n")
-    for name, line in (("plain text", TEXT), ("indented HTML", HTML), ("blanks all over", WORST)):
-        bare, signing = cost(line, 300 * rounds)
-        print(f"  {name:<16} {signing:6.0f} us, {signing / bare:.2f} times the RSA operation alone")
-    if not Path(throughput.SOURCE).exists():
-        print("\nsmtp-source is missing: install Debian's postfix package")
+    rounds, messages = (1, given.messages // 4) if given.quick else (3, given.messages)
+    found = report.begin("dkim", __doc__, sys.argv[1:])
+    found.show(signing(rounds))
+    if missing := tools_missing():
+        print(f"\n{missing}")
         return 1
-    throughput.allow_many_files()
-    print("\nend to end with RSA-2048, 20 connections kept open; the median of", rounds, "rounds")
-    with tempfile.TemporaryDirectory(prefix="petrel-dkim-") as directory:
-        key = Path(directory) / "key.pem"
-        key.write_bytes(keys.new_key("rsa-2048").pem())
-        for size in map(int, given.sizes.split(",")):
-            table(size, key, given.only.split(","), rounds, 4 if given.quick else 1)
-    return 0
-
-
-def table(size: int, key: Path, servers: list[str], rounds: int, divisor: int) -> None:
-    """Each run stands between two of openssl, as what else the machine does changes."""
-    results: dict[str, list[throughput.Result]] = {}
-    speeds: dict[str, list[float]] = {}
-    for _ in range(rounds):
-        before = openssl_rate(3)
-        for server in servers:
-            if server == "postfix" and not Path(OPENDKIM).exists():
-                print("  postfix left out: Debian's packages postfix and opendkim are missing")
-                continue
-            run = functools.partial(SERVERS[server], key)
-            if not results.get(server):
-                assert b"DKIM-Signature:" in throughput.sample(run, size), f"{server} does not sign"
-                before = openssl_rate(3)
-            messages = (12000 if server == "petrel" else 3000) // (1 if size < 20 else 2)
-            one = throughput.measure(run, size, messages // divisor)
-            after = openssl_rate(3)
-            results.setdefault(server, []).append(one)
-            speeds.setdefault(server, []).append((before + after) / 2)
-            before = after
-    print(f"\n{size} KB        msg/s   openssl/s   share   accepted/s   CPU us/msg")
-    for server, found in results.items():
-        shares = sorted(
-            (
-                (one.rate / speed, one, speed)
-                for one, speed in zip(found, speeds[server], strict=True)
-            ),
-            key=lambda row: row[0],
-        )
-        share, one, speed = shares[len(shares) // 2]
-        print(
-            f"  {server:<10}{one.rate:>9.0f}{speed:>12.0f}{share:>8.0%}"
-            f"{one.accepted_rate:>13.0f}{one.cpu_us:>13.0f}",
-            flush=True,
-        )
+    allow_many_files()
+    names = present(given.only.split(","), found)
+    found.versions.append(opendkim_version())
+    for size in map(int, given.sizes.split(",")):
+        found.show(end_to_end(size, names, rounds, messages, 1 if given.quick else 3))
+    return report.end(found, given.results)
 
 
 if __name__ == "__main__":

@@ -1,47 +1,53 @@
 """What do several workers gain over one, and what does a message cost each of them?
 
-Petrel with each number of workers in turn, durable, 5 KB messages: Postfix's smtp-source
-submits to many domains at once, as a queue belongs to one worker, and smtp-sink takes what is
-delivered. The source and the sink need processor time of the same machine: on two cores two
-workers cannot be twice as fast. Ratios are to one worker.
+Petrel with each number of workers in turn, durable, 5 KB messages: a source submits to many
+domains at once, as a queue belongs to one worker, and smtp-sink takes what is delivered. The
+source and the sink need processor time of the same machine: on two cores two workers cannot
+be twice as fast. Ratios are to one worker.
 
-    python -m benchmarks.workers [--quick] [--workers 1,2] [--domains 16]
+    python -m benchmarks.workers [--quick] [--workers 1,2] [--domains 16] [--results DIRECTORY]
 """
 
-import argparse
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.throughput import (
-    ROOT,
+from benchmarks import report
+from benchmarks.machine import START_S, allow_many_files, free_port, work_directory
+from benchmarks.measure import (
     RUN_S,
-    SESSIONS,
-    SINK,
     SOURCE,
-    START_S,
     Result,
-    allow_many_files,
-    cpu_s,
-    free_port,
     median,
-    petrel,
-    wait_for,
+    sink_command,
+    sinking,
+    tools_missing,
 )
+from benchmarks.peers import Place
+from benchmarks.peers.petrel import Petrel
+from benchmarks.report import Column, Table
+from benchmarks.scenario import Scenario
 
 MESSAGES = 20_000
-SIZE = 5 << 10
+PLAIN = Scenario()
+COLUMNS = [
+    Column("workers"),
+    Column("msg/s", ",.0f"),
+    Column("ratio", ".2f"),
+    Column("accepted/s", ",.0f"),
+    Column("CPU us/msg", ",.0f"),
+    Column("ratio", ".2f"),
+]
 
 
 def submit(port: int, messages: int, domains: int) -> None:
-    """Messages to each domain, all domains at once, over SESSIONS connections or more."""
+    """Messages to each domain, all domains at once, over at least the usual connections."""
     sources = [
         subprocess.Popen(
             [
-                SOURCE, "-d", "-s", str(max(1, SESSIONS // domains)), "-m", str(messages),
-                "-l", str(SIZE), "-f", "sender@bench.example",
+                SOURCE, "-d", "-s", str(max(1, PLAIN.connections // domains)), "-m", str(messages),
+                "-l", str(PLAIN.size), "-f", "sender@bench.example",
                 "-t", f"rcpt@dest{number}.example", f"127.0.0.1:{port}",
             ]
         )
@@ -54,60 +60,56 @@ def submit(port: int, messages: int, domains: int) -> None:
 
 def measure(workers: int, each: int, domains: int) -> Result:
     """One run."""
-    port, sink_port = free_port(), free_port()
     messages = each * domains
-    with tempfile.TemporaryDirectory(prefix="petrel-bench-", dir=ROOT / "spool") as directory:
-        work = Path(directory)
-        sink = subprocess.Popen(
-            [SINK, "-u", "nobody", "-M", str(messages), f"127.0.0.1:{sink_port}", "1000"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+    with work_directory() as directory:
+        place = Place(Path(directory), free_port(), free_port(), PLAIN)
+        peer = Petrel(top=f"workers {workers}")
         try:
-            wait_for(sink_port)
-            with petrel(work, port, sink_port, top=f"workers {workers}") as pid:
+            with sinking(place, sink_command(PLAIN, place, messages)) as sink, peer.running(place):
                 deadline = time.monotonic() + START_S
-                while not (work / "spool" / "control").exists() and time.monotonic() < deadline:
+                control = place.work / "spool" / "control"
+                while not control.exists() and time.monotonic() < deadline:
                     time.sleep(0.1)  # the last worker is ready a little after the first
-                before = cpu_s(pid)
+                before = place.processes.cpu_s()
                 began = time.monotonic()
-                submit(port, each, domains)
+                submit(place.port, each, domains)
                 accepted = time.monotonic()
                 sink.wait(RUN_S)
                 ended = time.monotonic()
-                used = cpu_s(pid) - before
+                used = place.processes.cpu_s() - before
         finally:
-            sink.kill()
-            sink.wait()
+            place.processes.close()
     return Result(messages / (ended - began), messages / (accepted - began), used / messages * 1e6)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a quarter of the messages, one round")
-    parser.add_argument("--workers", default="1,2", help="default %(default)s")
-    parser.add_argument("--domains", type=int, default=16, help="default %(default)s")
+    parser = report.parser(__doc__)
+    parser.add_argument("--workers", default="1,2", help="numbers")
+    parser.add_argument("--domains", type=int, default=16, help="that mail goes to at once")
+    parser.add_argument("--messages", type=int, default=MESSAGES, help="in each run")
     given = parser.parse_args()
-    if not Path(SOURCE).exists():
-        print("smtp-source is missing: install Debian's postfix package")
+    if missing := tools_missing():
+        print(missing)
         return 1
     allow_many_files()
-    rounds, messages = (1, MESSAGES // 4) if given.quick else (3, MESSAGES)
-    counts = [int(count) for count in given.workers.split(",")]
-    results: dict[int, list[Result]] = {count: [] for count in counts}
+    rounds, messages = (1, given.messages // 4) if given.quick else (3, given.messages)
+    counts = [int(number) for number in given.workers.split(",")]
+    found = report.begin("workers", __doc__, sys.argv[1:])
+    found.versions.append(Petrel().version())
+    results: dict[int, list[Result]] = {number: [] for number in counts}
     for _ in range(rounds):
-        for count in counts:
-            results[count].append(measure(count, messages // given.domains, given.domains))
-    print(f"5 KB, {given.domains} domains, durable; the median of {rounds} rounds\n")
-    print("workers        msg/s   ratio   accepted/s   CPU us/msg   ratio")
-    base = median(results[counts[0]])
-    for count in counts:
-        one = median(results[count])
-        print(
-            f"{count:>7}{one.rate:>13.0f}{one.rate / base.rate:>8.2f}{one.accepted_rate:>13.0f}"
-            f"{one.cpu_us:>13.0f}{one.cpu_us / base.cpu_us:>8.2f}"
-        )
-    return 0
+        for number in counts:
+            results[number].append(measure(number, messages // given.domains, given.domains))
+    made = Table(f"5 KB, {given.domains} domains, durable; the middle of {rounds} rounds", COLUMNS)
+    middles = {number: one for number in counts if (one := median(results[number])) is not None}
+    base = middles[counts[0]]
+    for number, one in middles.items():
+        made.add(
+            str(number), one.rate, one.rate / base.rate, one.accepted_rate,
+            one.cpu_us, one.cpu_us / base.cpu_us,
+        )  # fmt: skip
+    found.show(made)
+    return report.end(found, given.results)
 
 
 if __name__ == "__main__":

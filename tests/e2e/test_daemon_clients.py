@@ -12,7 +12,8 @@ from pathlib import Path
 import aiosmtplib
 import pytest
 
-from benchmarks.throughput import postfix
+from benchmarks.peers import Place
+from benchmarks.peers.postfix import Postfix
 from mta.sim.certificate import self_signed
 from mta.sim.provider import Provider
 from tests.conftest import require
@@ -230,7 +231,7 @@ async def test_postfix_relays_through_us(trusting, work):
                 smtp.sendmail("news@sender.example", to, CONTENT, rcpt_options=["NOTIFY=NEVER"])
 
     async with trusting.running():
-        with postfix(work, port, trusting.address[1]):
+        with Postfix().running(Place(work, port, trusting.address[1])):
             await asyncio.to_thread(submit)
             await until(lambda: len(trusting.rows("d")) == 10, 30, trusting.told)
     head = trusting.provider.journal[0].headers.decode()
