@@ -6,15 +6,18 @@ the settings of a queue, cold and warm; and how long an event loop stood still a
 while the file was loaded on a thread beside it, 100,000 queues with mail went over to it, and
 the one before was let go of: a reload, step by step.
 
-    .venv/bin/python -m benchmarks.config_scale [--quick]
+    python -m benchmarks.config_scale [--quick] [--results DIRECTORY]
 """
 
-import argparse
 import asyncio
 import random
 import resource
+import sys
 import time
 
+from benchmarks import report
+from benchmarks.peers.petrel import Petrel
+from benchmarks.report import Column, Table
 from mta.config.load import load
 from mta.daemon.loading import let_go, made_to_last
 from mta.model.message import Envelope, Recipient
@@ -128,21 +131,23 @@ async def stalls(text, queues, vmtas, domains):
     return longest
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of it")
-    scale = 10 if parser.parse_args().quick else 1
+def main() -> int:
+    given = report.parser(__doc__).parse_args()
+    scale = 10 if given.quick else 1
     vmtas, domains = 10_000 // scale, 100_000 // scale
     text = configuration(vmtas, domains)
-    print(f"{vmtas} VirtualMTAs, {domains} domain blocks, {len(text) >> 10} KB")
+    found = report.begin("config_scale", __doc__, sys.argv[1:])
+    found.versions.append(Petrel().version())
+    made = Table(
+        f"{vmtas:,} VirtualMTAs, {domains:,} domain blocks, {len(text) >> 10:,} KB",
+        [Column("what"), Column("value"), Column("beside")],
+    )
     splitting, _ = timed(lambda: [line.split() for line in text.splitlines()])
     before = mib()
     loading, loaded = timed(lambda: load(PATH, Text(text), host_name="mta.example.com"))
     assert loaded.configuration is not None, loaded.diagnostics[:3]
-    print(
-        f"load                 {loading:8.2f} s   {loading / splitting:6.1f} times splitting words"
-    )
-    print(f"memory               {mib() - before:8.0f} MiB")
+    made.add("load", f"{loading:.2f} s", f"{loading / splitting:.1f} times splitting words")
+    made.add("memory", f"{mib() - before:.0f} MiB", "")
     dice = random.Random(1)
     keys = [
         QueueKey(
@@ -153,11 +158,13 @@ def main():
     ]
     for temperature in ("cold", "warm"):
         took, _ = timed(lambda: [loaded.configuration.domain(key) for key in keys])
-        print(f"a queue's settings   {took / RESOLVED * 1e6:8.1f} us  {temperature}")
+        made.add("a queue's settings", f"{took / RESOLVED * 1e6:.1f} us", temperature)
     queues = 100_000 // scale
     for step, longest in asyncio.run(stalls(text, queues, vmtas, domains)).items():
-        print(f"longest stall        {longest * 1000:8.0f} ms  {step}, {queues} queues")
+        made.add("longest stall", f"{longest * 1000:.0f} ms", f"{step}, {queues:,} queues")
+    found.show(made)
+    return report.end(found, given.results)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

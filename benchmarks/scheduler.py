@@ -8,9 +8,10 @@ same run; the ratio of the two says whether cost grows with what waits.
 Calls, of functions, are counted as well as time: they are the same on every machine, and say
 what the program does. Time is more at the large size where the memory of a hundred thousand
 queues no longer fits the processor's cache.
+
+    python -m benchmarks.scheduler [--quick] [--results DIRECTORY]
 """
 
-import argparse
 import gc
 import statistics
 import sys
@@ -21,6 +22,9 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NamedTuple
 
+from benchmarks import report
+from benchmarks.peers.petrel import Petrel
+from benchmarks.report import Column, Table
 from mta.config.load import load
 from mta.model.message import Envelope, Recipient
 from mta.model.queue_key import QueueKey
@@ -31,9 +35,21 @@ from mta.queues.scheduler import Scheduler
 START = 1_000_000.0
 ROUNDS = 3
 DECISIONS = 20_000
-COUNTED = 2_000
+"""Timed for each line; a tenth as many are counted."""
 STEP = 5
 """Transactions that end, and messages that arrive, in one step."""
+COLUMNS = [
+    Column("situation"),
+    Column("few", ",.0f"),
+    Column("many", ",.0f"),
+    Column("of"),
+    Column("us", ".1f"),
+    Column("us with many", ".1f"),
+    Column("ratio", ".2f"),
+    Column("calls", ".0f"),
+    Column("calls with many", ".0f"),
+    Column("ratio", ".2f"),
+]
 HEAD = "spool /s\nlog-file /l\npostmaster p@example.com\nhost-name h.example\n"
 
 
@@ -177,7 +193,7 @@ class Cost(NamedTuple):
     calls: float
 
 
-def measure(situation: Situation, size: int) -> Cost:
+def measure(situation: Situation, size: int, decisions: int = DECISIONS) -> Cost:
     """What a decision costs once everything waits."""
     shell = Shell(situation.text)
     keys = [QueueKey(f"d{number}.example", "v") for number in range(size)]
@@ -192,10 +208,11 @@ def measure(situation: Situation, size: int) -> Cost:
     gc.collect()
     gc.freeze()
     started = time.process_time()
-    decide(shell, situation, supply, DECISIONS)
-    us = (time.process_time() - started) / DECISIONS * 1e6
+    decide(shell, situation, supply, decisions)
+    us = (time.process_time() - started) / decisions * 1e6
     gc.unfreeze()
-    return Cost(us, calls_of(lambda: decide(shell, situation, supply, COUNTED)) / COUNTED)
+    counted = decisions // 10
+    return Cost(us, calls_of(lambda: decide(shell, situation, supply, counted)) / counted)
 
 
 def decide(shell: Shell, situation: Situation, supply: Iterator[None], decisions: int) -> None:
@@ -249,27 +266,33 @@ def octets_a_queue(queues: int) -> float:
     return taken / queues
 
 
-def main(say: Callable[[str], None] = lambda line: print(line, flush=True)) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one round, a hundredth of the size")
-    options = parser.parse_args()
-    rounds = 1 if options.quick else ROUNDS
-    say(f"{'situation':46} {'small':>8} {'large':>20} {'us':>8} {'':>8} ratio  calls ratio")
+def main() -> int:
+    parser = report.parser(__doc__)
+    parser.add_argument("--decisions", type=int, default=DECISIONS, help="timed for each line")
+    given = parser.parse_args()
+    rounds = 1 if given.quick else ROUNDS
+    found = report.begin("scheduler", __doc__, sys.argv[1:])
+    found.versions.append(Petrel().version())
+    made = Table("microseconds and function calls of a decision", COLUMNS)
     for one in SITUATIONS:
-        large = one.large // 100 if options.quick else one.large
-        pairs = [(measure(one, one.small), measure(one, large)) for _ in range(rounds)]
+        large = one.large // 100 if given.quick else one.large
+        pairs = [
+            (measure(one, one.small, given.decisions), measure(one, large, given.decisions))
+            for _ in range(rounds)
+        ]
         few, many = (
             Cost(statistics.median(c.us for c in side), side[0].calls)
             for side in zip(*pairs, strict=True)
         )
-        say(
-            f"{one.name:46} {one.small:>8,} {large:>9,} {one.unit:10} {few.us:8.1f} {many.us:8.1f} "
-            f"{many.us / few.us:5.2f}  {few.calls:5.0f} {many.calls:5.0f} "
-            f"{many.calls / few.calls:5.2f}"
-        )
-    say(f"memory of a queue: {octets_a_queue(10_000) / 1024:.1f} KiB")
+        made.add(
+            one.name, one.small, large, one.unit, few.us, many.us, many.us / few.us,
+            few.calls, many.calls, many.calls / few.calls,
+        )  # fmt: skip
+        print(f"  {one.name}", file=sys.stderr, flush=True)
+    made.notes.append(f"Memory of a queue: {octets_a_queue(10_000) / 1024:.1f} KiB.")
+    found.show(made)
+    return report.end(found, given.results)
 
 
 if __name__ == "__main__":
-    main()
-    sys.exit()
+    sys.exit(main())
