@@ -53,13 +53,14 @@ fuzz: $(READY)    ## any stream of octets at the listener, for TIME=1800 seconds
 	end=$$(($$(date +%s) + $(or $(TIME),1800))); while [ $$(date +%s) -lt $$end ]; do \
 	  PETREL_FUZZ_EXAMPLES=2000 $(V)/pytest -q tests/fuzz || exit 1; done
 
-bench: $(READY)   ## Petrel, Postfix and Haraka in turn, with ratios
-	$(V)/python -m benchmarks.throughput
+bench: $(READY)   ## every benchmark beside the other servers, and docs/benchmarks.md (QUICK=1: a fraction, kept apart)
+	$(V)/python -m benchmarks.every $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 docs: $(READY)    ## regenerate docs/reference from the declarations
 	$(V)/python -m mta.config.reference docs/reference config/annotated.conf
 	$(V)/python -m mta.admin.reference docs/reference
 	$(V)/python -m mta.accounting.reference docs/reference
+	$(V)/python -m benchmarks.page >/dev/null
 
 fmt: $(READY)     ## lay the code out
 	$(V)/ruff format -q . && $(V)/ruff check -q --fix .
