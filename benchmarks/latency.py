@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks import probe, report
 from benchmarks.machine import free_port, work_directory
 from benchmarks.measure import FAILURES, reason
-from benchmarks.peers import BASE, PEERS, Peer, Place
+from benchmarks.peers import BASE, PEERS, SERVERS, Peer, Place
 from benchmarks.report import Column, Table
 from benchmarks.throughput import present
 
@@ -43,7 +43,7 @@ def latencies_ms(peer: Peer, probes: int) -> list[float]:
 
 def main() -> int:
     parser = report.parser(__doc__)
-    parser.add_argument("--only", default=",".join(PEERS), help="servers")
+    parser.add_argument("--only", default=",".join(SERVERS), help="servers")
     parser.add_argument("--probes", type=int, default=5 * probe.PROBES, help="messages to each")
     given = parser.parse_args()
     probes = given.probes // 5 if given.quick else given.probes

@@ -16,7 +16,7 @@ from dataclasses import replace
 from benchmarks import report
 from benchmarks.machine import allow_many_files
 from benchmarks.measure import Result, tools_missing
-from benchmarks.peers import BASE, PEERS
+from benchmarks.peers import BASE, SERVERS
 from benchmarks.report import Cell, Column, Table
 from benchmarks.scenario import Provider, Scenario
 from benchmarks.throughput import compare, present
@@ -79,7 +79,7 @@ def row(scenario: Scenario, names: list[str], results: dict[str, Result]) -> lis
 
 def main() -> int:
     parser = report.parser(__doc__)
-    parser.add_argument("--only", default=",".join(PEERS), help="servers")
+    parser.add_argument("--only", default=",".join(SERVERS), help="servers")
     parser.add_argument("--rows", default=",".join(ROWS), help="tables")
     parser.add_argument("--messages", type=int, default=MESSAGES, help="of Petrel, at 5 KB")
     parser.add_argument("--list", action="store_true", help="name the rows and end")
