@@ -102,9 +102,9 @@ class Policy:
 
     total: int = 1000
     host_connections: int | None = None
-    """To each address of a provider from each of ours: `ip-connection-limit`."""
+    """To each address of a provider: `ip-connection-limit`."""
     mx_connections: int | None = None
-    """The same by its name: `mx-connection-limit`."""
+    """To each host of a provider from each of our addresses: `mx-connection-limit`."""
     vmtas: dict[str, VmtaRules]
     domains: dict[str, QueueRules]
     """The global blocks; one for each domain there is."""

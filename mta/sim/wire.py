@@ -147,8 +147,9 @@ class Wire:
         if scope == "total":
             return self.policy.total
         if ">" in scope:
-            limits = (self.policy.host_connections, self.policy.mx_connections)
-            return min(limit or UNLIMITED for limit in limits)
+            is_all = scope.startswith(">")
+            limit = self.policy.host_connections if is_all else self.policy.mx_connections
+            return limit or UNLIMITED
         if "@" in scope:
             return self._rules(scope.partition("@")[2]).source_connections or UNLIMITED
         if "/" in scope:
@@ -181,7 +182,8 @@ class Wire:
         client.vmta = self.policy.vmta_of(link.client[0])
         self._dialled_at.setdefault(link.opener, self._now())
         self._say(link, "connecting")
-        for scope in ("total", client.vmta, f"{link.client[0]}>{link.server[0]}"):
+        host = link.server[0]
+        for scope in ("total", client.vmta, f"{link.client[0]}>{host}", f">{host}"):
             self._opened(client, scope)
         domain = self._domain_of(link.server[0])
         if domain:
