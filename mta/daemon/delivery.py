@@ -210,8 +210,13 @@ class Delivery:
         attempts_left = queue.settings.mx_connection_attempts
         problem: ConnectFailed | None = None
         is_judged = False
+        trace = self._context.trace_of(queue)
+        if trace is not None:
+            trace(f"starting {queue.key}")
         try:
             async for host in self._context.hosts.find(queue, source.ip):
+                if trace is not None:
+                    trace(f"dns: a host of {queue.key.domain} is {host.name} [{host.ip}]")
                 if queue.skipped.get(host.name, 0) > clock.now():
                     continue
                 if not attempts_left:
@@ -226,11 +231,13 @@ class Delivery:
                         source.helo,
                         queue.settings,
                         connect=self._context.machine.connect,
-                        trace=self._context.trace_of(queue),
+                        trace=trace,
                         heeds=queue.heeds,
                     )
                 except ConnectFailed as error:
                     problem = error
+                    if trace is not None:
+                        trace(error.text)
                     is_judged = self._judge_host(connection, host.name, error)
                     if is_judged:
                         break
@@ -238,6 +245,8 @@ class Delivery:
                 self._scheduler.connected(connection, host.name, clock.now())
                 return dialogue
         except ResolveError as error:
+            if trace is not None:
+                trace(f"dns: {error}")
             self._unresolved(connection, error)
             return None
         if connection.crowded_by and not is_judged:

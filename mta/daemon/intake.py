@@ -130,6 +130,10 @@ class Intake:
 
     # Reception
 
+    def log(self, text: str) -> None:
+        """One line of the log."""
+        self._log(text)
+
     def open_session(self, session: "Session") -> Reply | None:
         """A Reply refuses the connection.
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ from mta.daemon.signatories import Threads
 from mta.daemon.signing import Signer
 from mta.daemon.suppression import Suppression, read_lists, read_now
 from mta.daemon.takeover import Takeover
-from mta.daemon.traces import Traces
+from mta.daemon.traces import Traces, logged
 from mta.net.listener import Door
 from mta.queues.scheduler import Scheduler
 from mta.routing.cold import ColdCounts
@@ -87,6 +88,8 @@ class Shard:
         self.shards = shards
         self.traffic = TrafficCounters()
         self.traces = Traces()
+        self._numbers = count(1)
+        """Of connections whose lines are in the log."""
         self.started = clock.now()
         self.own = self.machine.own_addresses()
         self.is_stopping = False
@@ -137,7 +140,16 @@ class Shard:
 
     def trace_of(self, queue: "Queue") -> Callable[[str], None] | None:
         """Where the lines of a new connection of the queue go, if anybody wants them."""
-        return self.traces.sink_of(queue.key)
+        watched = self.traces.sink_of(queue.key)
+        written = logged(queue.settings, self.log, next(self._numbers))
+        if watched is None or written is None:
+            return watched or written
+
+        def both(line: str) -> None:
+            watched(line)
+            written(line)
+
+        return both
 
     def owns(self, key: "QueueKey") -> bool:
         """Whether the queue of that name is this shard's."""

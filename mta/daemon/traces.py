@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from mta.admin.pattern import QueuePattern
@@ -25,6 +25,43 @@ class _Watcher:
             self.lines.put_nowait(line)
         except asyncio.QueueFull:
             self.dropped += 1
+
+
+class LogSettings(Protocol):
+    """What of a queue's connections goes to the log. Guide: log-connections and its like."""
+
+    @property
+    def log_connections(self) -> bool: ...
+    @property
+    def log_commands(self) -> bool: ...
+    @property
+    def log_tls(self) -> bool: ...
+    @property
+    def log_resolution(self) -> bool: ...
+    @property
+    def log_transfer_failures(self) -> bool: ...
+
+
+def logged(
+    settings: LogSettings, log: Callable[[str], None], number: int
+) -> Callable[[str], None] | None:
+    """What puts those lines of a connection into the log that are wanted; None if none are."""
+    wants = {
+        "<<< ": settings.log_commands,
+        ">>> ": settings.log_commands,
+        "tls:": settings.log_tls,
+        "dns:": settings.log_resolution,
+        "brok": settings.log_transfer_failures or settings.log_connections,
+    }
+    others = settings.log_connections or settings.log_commands
+    if not (others or any(wants.values())):
+        return None
+
+    def sink(line: str) -> None:
+        if wants.get(line[:4], others):
+            log(f"({number:3d}){line}")
+
+    return sink
 
 
 class Traces:

@@ -5,6 +5,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
 
 import aiosmtplib
@@ -17,6 +18,7 @@ from mta.model.reply import Reply
 from mta.net.authentication import AuthSettings, AuthUnusableError, authenticate
 from mta.net.dialogue import Dialogue, DialogueSettings
 from mta.net.tls_client import TlsSettings, client_context
+from mta.net.told_smtp import ToldSMTP, tell_reply, tell_tls
 from mta.smtp.extensions import Extensions, ExtensionSettings
 
 if TYPE_CHECKING:
@@ -114,7 +116,8 @@ async def _open(
     attempt = _attempt(host, source_ip, helo)
     if trace is not None:
         trace(f"connecting from {helo} ({source_ip or 'any'}) to {host}")
-    smtp = aiosmtplib.SMTP(
+    make = aiosmtplib.SMTP if trace is None else partial(ToldSMTP, trace=trace)
+    smtp = make(
         hostname=host.ip,
         port=host.port,
         source_address=(source_ip, 0) if source_ip else None,
@@ -126,13 +129,18 @@ async def _open(
     try:
         sock = await connect(host, source_ip, settings.connect_timeout)
         stage = Stage.GREETING
+        if trace is not None:
+            local = sock.getsockname()
+            trace(f"connected from [{local[0]}]:{local[1]}")
         banner = await smtp.connect(sock=sock, hostname=None, port=None, source_address=None)
+        if trace is not None:
+            tell_reply(trace, banner)
         stage = Stage.EHLO
         await _greet(smtp)
         is_secure = tls is not None and smtp.supports_extension("starttls")
         if tls is not None and is_secure:
             stage = Stage.STARTTLS
-            await _secure(smtp, host, settings, tls)
+            await _secure(smtp, host, settings, tls, trace)
         elif settings.use_starttls and settings.require_starttls:
             text = f"{host} offers no STARTTLS, and require-starttls is set"
             raise ConnectFailed(Stage.STARTTLS, None, text, attempt)
@@ -182,14 +190,23 @@ async def _greet(smtp: aiosmtplib.SMTP) -> None:
 
 
 async def _secure(
-    smtp: aiosmtplib.SMTP, host: Host, settings: ConnectSettings, tls: ssl.SSLContext
+    smtp: aiosmtplib.SMTP,
+    host: Host,
+    settings: ConnectSettings,
+    tls: ssl.SSLContext,
+    trace: Callable[[str], None] | None,
 ) -> None:
     try:
-        await smtp.starttls(
+        if trace is not None:
+            trace("<<< STARTTLS")
+        response = await smtp.starttls(
             server_hostname=host.name.strip("[]"),
             tls_context=tls,
             timeout=min(settings.smtp_greeting_timeout, HANDSHAKE_S),
         )
+        if trace is not None:
+            tell_reply(trace, response)
+            tell_tls(trace, smtp.transport, is_verified=tls.verify_mode is ssl.CERT_REQUIRED)
         await _greet(smtp)
     except (aiosmtplib.SMTPException, OSError) as error:
         reply = _reply(error) if isinstance(error, aiosmtplib.SMTPResponseException) else None
@@ -228,8 +245,6 @@ def _hand_over(
     smtp.protocol = None
     smtp.transport = None
     dialogue.adopt(transport)
-    if trace is not None:
-        trace(f"connected from {dialogue.attempt.source_ip} to {attempt.dsn_mta}")
     return dialogue
 
 

@@ -117,6 +117,8 @@ class Dialogue(asyncio.Protocol):
             result.broken_stage = self._client.stage
             result.is_unanswered = self._is_unanswered
             result.is_pix = self._is_pix
+            if self._trace is not None:
+                self._trace(f"broken off ({result.broken_stage.name.lower()}): {self._broken}")
         return result
 
     async def quit(self) -> None:
@@ -139,6 +141,9 @@ class Dialogue(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._transport.close()
+        if self._trace is not None:
+            trace, self._trace = self._trace, None
+            trace(f"closed {self.attempt.dsn_mta} in={self.octets_in} out={self.octets_out}")
 
     # For the transport
 
@@ -187,6 +192,8 @@ class Dialogue(asyncio.Protocol):
 
     async def _send_content(self, transaction: Transaction) -> None:
         """Send content no faster than the peer takes it, and then the final dot."""
+        if self._trace is not None:
+            self._trace(f"<<< content of a message of {transaction.envelope.size} octets")
         if isinstance(transaction.content, FileContent):
             await self._send_file(transaction, transaction.content)
         else:

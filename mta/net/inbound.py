@@ -7,18 +7,19 @@ is read, so a client cannot get ahead of the disk.
 
 import asyncio
 import ssl
-from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, cast
 
 from aiosmtpd.smtp import SMTP
 
 from mta.model.reply import Reply
+from mta.net.client_log import ClientLog, LoggedWriter
 from mta.net.incoming import Incoming
 from mta.net.reception import Session
 from mta.net.refusals import STOPPING, TIMEOUT
-from mta.smtp.command import LINE_OCTETS_MAX, MailParameters, RcptParameters
-from mta.smtp.sasl import RESPONSE_OCTETS_MAX, Exchange
+from mta.net.session_policy import SessionPolicy
+from mta.smtp.command import LINE_OCTETS_MAX
+from mta.smtp.sasl import RESPONSE_OCTETS_MAX
 from mta.smtp.server import Server, Step
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Inbound(SMTP):
         self._slot: str | None = None
         """The `<source-group>` of the slot it has, empty for none; None without a slot."""
         self.task: asyncio.Task[None] | None = None
+        self._log: ClientLog | None = None
 
     # aiosmtpd
 
@@ -83,6 +85,8 @@ class Inbound(SMTP):
 
     def data_received(self, data: bytes) -> None:
         """One command alone is answered here: to wake the task for it costs more than it does."""
+        if self._log is not None:
+            self._log.received(data)
         server = self._at_rest
         if (
             server is not None
@@ -115,6 +119,8 @@ class Inbound(SMTP):
                     door.free_slot(self._slot)
             self._discard_chunks()
             self._writer.close()
+            if self._log is not None:
+                self._log.closed()
 
     # Ours
 
@@ -168,17 +174,30 @@ class Inbound(SMTP):
             is_local=peer_ip in door.own or ip_address(peer_ip).is_loopback,
         )
         _note_tls(session, transport)
+        self._begin_log(session)
         refusal = door.reception.open_session(session)
         if refusal is not None:
             self._writer.write(_octets(refusal))
             return None
         return session
 
+    def _begin_log(self, session: Session) -> None:
+        """Log what is said from now on, if the client's source wants that."""
+        if self._log is not None:
+            self._log.follow(session.source)
+            return
+        self._log = ClientLog.of(session, self._door.reception.log)
+        if self._log is None:
+            return
+        self._writer = cast("asyncio.StreamWriter", LoggedWriter(self._writer, self._log))
+        if session.is_tls:
+            self._log.secured(self._writer.get_extra_info("ssl_object"))
+
     async def _serve(self, session: Session) -> None:
         self._session = session
         root = self._door.configuration.root
         server = Server(
-            _Policy(self._door, session),
+            SessionPolicy(self._door.reception, self._door.admission, session),
             session.source,
             root.host_name,
             offers_tls=self._context is not None
@@ -215,7 +234,8 @@ class Inbound(SMTP):
             self.break_off()
             return
         self._expect(self._session.source.smtp_command_timeout)
-        reply, step = server.receive(line)
+        log = self._log
+        reply, step = server.receive(line) if log is None else log.receive(server, line)
         assert reply is not None
         if step is Step.END:
             self._say_and_close(_octets(reply))
@@ -230,6 +250,7 @@ class Inbound(SMTP):
     ) -> tuple[Step, bytes]:
         """Answer every whole command in the buffer; what is left of it."""
         replies: list[bytes] = []
+        log = self._log
         at = 0  # What is answered is cut off once, not line by line.
         while True:
             end = buffer.find(b"\n", at)
@@ -240,7 +261,8 @@ class Inbound(SMTP):
                 replies.append(b"500 5.5.2 lines end with CRLF; closing\r\n")
                 self._writer.write(b"".join(replies))
                 return Step.END, b""
-            reply, step = server.receive(line[:-1])
+            line = line[:-1]
+            reply, step = server.receive(line) if log is None else log.receive(server, line)
             if reply is not None:
                 replies.append(_octets(reply))
             if step is Step.GO_ON:
@@ -290,6 +312,7 @@ class Inbound(SMTP):
         if step is Step.AUTHENTICATED:
             self._door.admission.admit(session, server.user)
             server.follow(session.source)
+            self._begin_log(session)
             step = Step.GO_ON
         return reply, step, buffer
 
@@ -397,6 +420,9 @@ class Inbound(SMTP):
         self.transport = transport
         self._reader._transport = transport  # type: ignore[attr-defined]  # noqa: SLF001
         self._writer = asyncio.StreamWriter(transport, self, self._reader, loop)
+        if self._log is not None:
+            self._writer = cast("asyncio.StreamWriter", LoggedWriter(self._writer, self._log))
+            self._log.secured(transport.get_extra_info("ssl_object"))
         server.tls_started()
         _note_tls(session, transport)
 
@@ -435,31 +461,6 @@ class Inbound(SMTP):
             self._writer.write(text)
             self._writer.close()
             self._reader.feed_eof()
-
-
-class _Policy:
-    """The reception as the sans-I/O server asks it."""
-
-    def __init__(self, door: "Door", session: Session) -> None:
-        self._reception = door.reception
-        self._admission = door.admission
-        self._session = session
-
-    def mail(self, mail: MailParameters) -> Reply | None:
-        return self._reception.mail(self._session, mail)
-
-    def rcpt(self, mail: MailParameters, rcpt: RcptParameters) -> Reply | None:
-        return self._reception.rcpt(self._session, mail, rcpt)
-
-    @property
-    def checks_sender(self) -> bool:
-        return self._session.is_checked
-
-    def mechanisms(self) -> Sequence[str]:
-        return self._admission.mechanisms(self._session)
-
-    def begin_auth(self, mechanism: str) -> Exchange:
-        return self._admission.begin_auth(self._session, mechanism)
 
 
 def _note_tls(session: Session, transport: asyncio.BaseTransport) -> None:

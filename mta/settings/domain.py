@@ -87,13 +87,11 @@ class DomainSettings:
         BOOLEAN,
         False,
         "Log start and end of each connection.",
-        not_yet=True,
     )
     log_commands: bool = directive(
         BOOLEAN,
         False,
         "Log the SMTP dialogue.",
-        not_yet=True,
     )
     log_data: bool = directive(
         BOOLEAN,
@@ -105,7 +103,6 @@ class DomainSettings:
         BOOLEAN,
         False,
         "Log TLS negotiation.",
-        not_yet=True,
     )
     type: str = directive(
         choice("smtp", "pipe", "file", "discard", "http-delivery"),
@@ -750,19 +747,17 @@ class DomainSettings:
         BOOLEAN,
         False,
         "Log DNS resolution.",
-        not_yet=True,
     )
     log_transfer_failures: bool = directive(
         BOOLEAN,
         False,
         "Log broken body transfers.",
-        not_yet=True,
     )
     log_disabled_ips: bool = directive(
         BOOLEAN,
         False,
         "Log disabling of source IPs.",
-        not_yet=True,
+        no_effect="it always stands in the log",
     )
     log_messages: bool = directive(
         BOOLEAN,

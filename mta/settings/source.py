@@ -399,23 +399,19 @@ class SourceSettings:
         BOOLEAN,
         False,
         "Log start and end of each connection.",
-        not_yet=True,
     )
     log_commands: bool = directive(
         BOOLEAN,
         False,
         "Log the SMTP dialogue.",
-        not_yet=True,
     )
     log_data: bool = directive(
         BOOLEAN,
         False,
-        "Hex+ASCII dump of every byte.",
-        not_yet=True,
+        "Hex+ASCII dump of every byte; what is said to authenticate is left out.",
     )
     log_tls: bool = directive(
         BOOLEAN,
         False,
         "Log TLS negotiation.",
-        not_yet=True,
     )

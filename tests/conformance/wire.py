@@ -35,7 +35,11 @@ class Reception:
 
     spill_directory: Path
     taken: list[Taken] = field(default_factory=list)
+    logged: list[str] = field(default_factory=list)
     helo: str = ""
+
+    def log(self, text):
+        self.logged.append(text)
 
     def open_session(self, session):
         return None

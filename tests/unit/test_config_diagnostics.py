@@ -143,9 +143,12 @@ def test_what_is_not_in_force_yet_and_turned_off_is_not_told(text):
 
 
 def test_notes_that_say_the_same_are_told_once_with_their_lines():
-    block = "<source 10.0.0.{}>\nlog-commands yes\n</source>\n"
+    block = "<source 10.0.0.{}>\nallow-mailmerge yes\n</source>\n"
     (one,) = gathered(said("".join(block.format(n) for n in range(1, 4)) + "# x\n"))
-    assert (one.place.line, one.message) == (2, "log-commands: not in force yet (also lines 5, 8)")
+    assert (one.place.line, one.message) == (
+        2,
+        "allow-mailmerge: not in force yet (also lines 5, 8)",
+    )
     (many,) = gathered(said("".join(block.format(n) for n in range(1, 13))))
     assert many.message.endswith("(also lines 5, 8, 11, 14, 17, 20, 23, 26 and 3 more)")
     assert len(gathered(said("<domain *>\nx 1\nx 1\n</domain>\n"))) == 2, "errors are told each"

@@ -1,0 +1,139 @@
+"""What a client and we say to each other, for the log. Guide: log-connections and its like.
+
+What is said to authenticate is not shown, whatever is asked for.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+from mta.net.told_smtp import tls_line
+
+if TYPE_CHECKING:
+    from mta.model.reply import Reply
+    from mta.net.reception import Session
+    from mta.settings.source import SourceSettings
+    from mta.smtp.server import Server, Step
+
+DUMP_OCTETS: Final = 16
+"""In one line."""
+HIDDEN: Final = "(authentication, not shown)"
+
+_numbers = count(1)
+
+
+class ClientLog:
+    """The lines of one connection."""
+
+    def __init__(self, session: "Session", log: Callable[[str], None]) -> None:
+        self._log = log
+        self._name = f"({next(_numbers):3d})"
+        self._peer = f"[{session.peer_ip}]:{session.peer_port}"
+        self._octets_in = 0
+        self._octets_out = 0
+        self._server: Server | None = None
+        self._has_connections = self._has_commands = self._has_data = self._has_tls = False
+        self.follow(session.source)
+        if self._has_connections or self._has_commands:
+            self._say(f"connected from {self._peer} to [{session.local_ip}]")
+
+    @classmethod
+    def of(cls, session: "Session", log: Callable[[str], None]) -> "ClientLog | None":
+        """The log of a new client; None if its source wants none."""
+        return cls(session, log) if wants(session.source) else None
+
+    def follow(self, source: "SourceSettings") -> None:
+        """Another source holds for the client now."""
+        self._has_connections = source.log_connections
+        self._has_commands = source.log_commands
+        self._has_data = source.log_data
+        self._has_tls = source.log_tls
+
+    def received(self, octets: bytes) -> None:
+        """What came, as it came."""
+        self._octets_in += len(octets)
+        if self._has_data:
+            self._dump(f">>> rd {len(octets)}", octets)
+
+    def sent(self, octets: bytes) -> None:
+        """What goes out."""
+        self._octets_out += len(octets)
+        if self._has_data:
+            self._dump(f"<<< wr {len(octets)}", octets)
+        if self._has_commands:
+            for line in octets.decode("utf-8", "backslashreplace").splitlines():
+                self._say(f"<<< {line}")
+
+    def receive(self, server: "Server", line: bytes) -> "tuple[Reply | None, Step]":
+        """Let the server answer a command, or what the client says to authenticate."""
+        self._server = server
+        self._command(line)
+        return server.receive(line)
+
+    @property
+    def _is_secret(self) -> bool:
+        """Whether the client is in the middle of an authentication."""
+        return self._server is not None and self._server.is_in_exchange
+
+    def _command(self, line: bytes) -> None:
+        if not self._has_commands:
+            return
+        if self._is_secret:
+            self._say(f">>> {HIDDEN}")
+            return
+        text = line.decode("utf-8", "backslashreplace")
+        if line[:5].upper() == b"AUTH ":
+            text = " ".join([*text.split()[:2], HIDDEN] if text.count(" ") > 1 else text.split())
+        self._say(f">>> {text}")
+
+    def secured(self, tls: ssl.SSLObject) -> None:
+        """The connection is encrypted."""
+        if self._has_tls:
+            self._say(tls_line(tls))
+
+    def closed(self) -> None:
+        """The connection is over."""
+        if self._has_connections or self._has_commands:
+            self._say(f"closed {self._peer} in={self._octets_in} out={self._octets_out}")
+
+    def _say(self, text: str) -> None:
+        self._log(self._name + "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text))
+
+    def _dump(self, title: str, octets: bytes) -> None:
+        self._say(title)
+        if self._is_secret or b"AUTH " in octets.upper():
+            self._say(HIDDEN)
+            return
+        for line in dumped(octets):
+            self._say(line)
+
+
+class LoggedWriter:
+    """A stream whose writes are logged; everything else is the stream's."""
+
+    def __init__(self, writer: asyncio.StreamWriter, log: ClientLog) -> None:
+        self._writer = writer
+        self._log = log
+
+    def write(self, octets: bytes) -> None:
+        """As the stream's."""
+        self._log.sent(octets)
+        self._writer.write(octets)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._writer, name)
+
+
+def wants(source: "SourceSettings") -> bool:
+    """Whether anything of a client of that source is to be logged."""
+    return source.log_connections or source.log_commands or source.log_data or source.log_tls
+
+
+def dumped(octets: bytes) -> Iterator[str]:
+    """Sixteen octets a line: 32 hexadecimal digits, and what is printable."""
+    for at in range(0, len(octets), DUMP_OCTETS):
+        part = octets[at : at + DUMP_OCTETS]
+        shown = "".join(chr(one) if 32 <= one < 127 else "." for one in part)
+        yield f"{part.hex().upper():32} {shown}"
