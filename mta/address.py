@@ -12,11 +12,14 @@ LOCAL_PART_OCTETS_MAX: Final = 64
 DOMAIN_OCTETS_MAX: Final = 255
 """RFC 5321 §4.5.3.1.2."""
 
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+"
+# What ends a line for some readers of Unicode ends one for nobody here: U+0080 to U+009F,
+# U+2028 and U+2029 are in no address.
+_UTF8 = r"\xa0-\u2027\u202a-\U0010ffff"
+_ATOM = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{_UTF8}-]+"
 # Consecutive, leading and trailing dots break RFC 5321 but exist at large providers.
 _DOT_ATOM = re.compile(rf"(?:{_ATOM}|\.)+")
-_QUOTED = re.compile(r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\x80-\U0010ffff]|\\[\x20-\x7e])*"')
-_LABEL = r"[A-Za-z0-9_\x80-\U0010ffff](?:[A-Za-z0-9_\x80-\U0010ffff-]*[A-Za-z0-9_\x80-\U0010ffff])?"
+_QUOTED = re.compile(rf'"(?:[\x20\x21\x23-\x5b\x5d-\x7e{_UTF8}]|\\[\x20-\x7e])*"')
+_LABEL = rf"[A-Za-z0-9_{_UTF8}](?:[A-Za-z0-9_{_UTF8}-]*[A-Za-z0-9_{_UTF8}])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _LITERAL = re.compile(r"\[(?:IPv6:[0-9A-Fa-f:.]+|\d{1,3}(?:\.\d{1,3}){3})\]", re.IGNORECASE)
 _PLAIN = re.compile(r"[A-Za-z0-9_+=.-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)*"

@@ -119,9 +119,9 @@ class SubmissionRules:
         return found.get(X_VIRTUAL_MTA) if self.source.process_x_virtual_mta else None
 
     def env_id(self, found: Found) -> str:
-        """What X-Envid says, if it may; longer than an ENVID can be it says nothing."""
+        """What X-Envid says, if it may; what cannot be an ENVID says nothing."""
         value = found.get(X_ENVID, "") if self.source.process_x_envid else ""
-        return value if len(value) <= ENVID_MAX else ""
+        return value if len(value) <= ENVID_MAX and value.isascii() else ""
 
     def job_id(self, found: Found, user: str) -> str:
         """X-Job where it is processed, else the header that jobid-header names."""

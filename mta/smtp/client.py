@@ -32,7 +32,9 @@ from mta.model.reply import Reply
 from mta.smtp.extensions import Extensions
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f<>]")
-_XTEXT = re.compile(r"[^\x21-\x2a\x2c-\x3c\x3e-\x7e]")
+# RFC 3461 §4 asks it of + and = alone. Brackets are encoded for receivers who look for the last
+# one on a line to find the end of the address.
+_XTEXT = re.compile(r"[^\x21-\x2a\x2c-\x3b\x3f-\x7e]")
 NO_SMTPUTF8: Final = Reply(553, ("5.6.7 the remote host does not take SMTPUTF8 addresses",))
 
 
@@ -219,14 +221,15 @@ class Client:
             parts.append(f"NOTIFY={_checked(recipient.notify)}")
         if self._extensions.dsn and recipient.orcpt:
             kind, _, address = recipient.orcpt.partition(";")
+            if kind.lower() == "utf-8":  # RFC 6533 §3: in ASCII, whatever the peer takes
+                address = "".join(c if c.isascii() else f"\\x{{{ord(c):X}}}" for c in address)
             parts.append(f"ORCPT={_checked(kind)};{xtext(address)}")
         return _line(parts)
 
 
 def xtext(text: str) -> str:
     """Text as RFC 3461 §4 writes it in a parameter."""
-    encoded = _XTEXT.sub(lambda m: "".join(f"+{octet:02X}" for octet in m[0].encode()), text)
-    return encoded.replace("=", "+3D")
+    return _XTEXT.sub(lambda m: "".join(f"+{octet:02X}" for octet in m[0].encode()), text)
 
 
 def stuffed(octets: bytes, *, at_line_start: bool = True) -> bytes:

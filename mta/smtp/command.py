@@ -20,7 +20,7 @@ _PARAMETER = re.compile(
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _ATOM = re.compile(r"[A-Za-z0-9-]+")
-_XCHAR = re.compile(r"\+([0-9A-Fa-f]{2})")
+_XCHAR = re.compile(rb"\+([0-9A-Fa-f]{2})")
 _INVALID = "5.1.3 the recipient is no address; give RCPT TO:<user@domain>"
 _NOTIFY = frozenset({"SUCCESS", "FAILURE", "DELAY"})
 
@@ -79,7 +79,7 @@ def parse_mail(rest: str, *, smtputf8_allowed: bool = True, suffix: str = "") ->
     values: dict[str, str | int | bool] = {}
     for name, value in parameters:
         match name:
-            case "SIZE" if value.isdigit() and len(value) < 20:
+            case "SIZE" if value.isascii() and value.isdigit() and len(value) < 20:
                 values["size"] = int(value)
             case "BODY" if value.upper() in ("7BIT", "8BITMIME"):
                 values["body"] = value.upper() == "8BITMIME"
@@ -87,7 +87,7 @@ def parse_mail(rest: str, *, smtputf8_allowed: bool = True, suffix: str = "") ->
                 values["smtputf8"] = True
             case "RET" if value.upper() in ("FULL", "HDRS"):
                 values["ret"] = value.upper()
-            case "ENVID" if 0 < len(value) <= 100:
+            case "ENVID" if 0 < len(value) <= 100 and value.isascii():
                 values["env_id"] = _xtext(value)
             case "AUTH":
                 pass  # RFC 4954 §5: may be ignored
@@ -155,12 +155,15 @@ def _path(rest: str, keyword: str, expected: str) -> tuple[str, list[tuple[str, 
     match = _PATH.fullmatch(rest[len(keyword) :].strip())
     if match is None:
         raise CommandError(501, f"5.5.4 expected {expected}")
-    parameters = []
+    parameters: list[tuple[str, str]] = []
     for word in match["rest"].split():
         parsed = _PARAMETER.fullmatch(word)
         if parsed is None:
             raise CommandError(501, f"5.5.4 {word[:40]!r} is no parameter")
-        parameters.append((parsed["name"].upper(), parsed["value"] or ""))
+        name = parsed["name"].upper()
+        if any(name == before for before, _ in parameters):
+            raise CommandError(501, f"5.5.4 {name[:40]} is given twice")
+        parameters.append((name, parsed["value"] or ""))
     return match["address"], parameters
 
 
@@ -172,10 +175,12 @@ def _notify(value: str) -> str:
 
 
 def _xtext(value: str) -> str:
+    """RFC 3461 §4; what is encoded is UTF-8, if not ASCII, so that it can be encoded again."""
+    octets = _XCHAR.sub(lambda m: bytes([int(m[1], 16)]), value.encode())
     try:
-        decoded = _XCHAR.sub(lambda m: chr(int(m[1], 16)), value)
-    except ValueError:
-        decoded = "\0"
+        decoded = octets.decode()
+    except UnicodeDecodeError:
+        raise CommandError(501, "5.5.4 a parameter contains what is no UTF-8") from None
     if not decoded.isprintable():
         raise CommandError(501, "5.5.4 a parameter contains control characters")
     return decoded

@@ -24,13 +24,34 @@ def test_parameters_are_kept():
 
 @pytest.mark.parametrize(
     "parameter",
-    ["NOTIFY=SOMETIMES", "NOTIFY=NEVER,FAILURE", "NOTIFY", "ORCPT=c@d.example", "ORCPT=a;+0Ab"],
+    [
+        "NOTIFY=SOMETIMES",
+        "NOTIFY=NEVER,FAILURE",
+        "NOTIFY",
+        "ORCPT=c@d.example",
+        "ORCPT=a;+0Ab",
+        "NOTIFY=NEVER NOTIFY=SUCCESS",
+        "ORCPT=rfc822;+E9",
+        "ORCPT=rfc822;a+E2+80+A8b",
+    ],
 )
 def test_what_is_no_parameter_is_refused(parameter):
     assert last_reply(server(), *MAIL, f"RCPT TO:<c@d.example> {parameter}").code in (501, 555)
 
 
-@pytest.mark.parametrize("parameter", ["RET=ALL", "ENVID=", "ENVID=+0D+0A", f"ENVID={'x' * 101}"])
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        "RET=ALL",
+        "ENVID=",
+        "ENVID=+0D+0A",
+        f"ENVID={'x' * 101}",
+        "ENVID=é",
+        "ENVID=+C2+85",
+        "RET=FULL RET=HDRS",
+        "SIZE=1 SIZE=2",
+    ],
+)
 def test_what_is_no_envelope_parameter_is_refused(parameter):
     line = f"MAIL FROM:<a@b.example> {parameter}"
     assert last_reply(server(), "EHLO c.example", line).code in (501, 555)
@@ -45,6 +66,23 @@ def test_parameters_are_passed_on():
     )
     assert b"MAIL FROM:<a@b.example> RET=FULL ENVID=a+2Bb\r\n" in written
     assert b"RCPT TO:<c@d.example> NOTIFY=NEVER ORCPT=rfc822;c+3Dd@d.example\r\n" in written
+
+
+@pytest.mark.parametrize(
+    ("given", "passed_on"),
+    [
+        ("rfc822;m+C3+BCller@d.example", b"rfc822;m+C3+BCller@d.example"),
+        ("utf-8;m\\x{FC}ller@d.example", b"utf-8;m\\x{FC}ller@d.example"),
+        ("utf-8;müller@d.example", b"utf-8;m\\x{FC}ller@d.example"),
+        ("rfc822;a+2Bb+3Dc+20d@d.example", b"rfc822;a+2Bb+3Dc+20d@d.example"),
+    ],
+)
+def test_what_is_not_ascii_is_passed_on_as_it_was_meant(given, passed_on):
+    smtp = server()
+    say(smtp, "EHLO c.example", "MAIL FROM:<a@b.example>", f"RCPT TO:<c@d.example> ORCPT={given}")
+    orcpt = smtp.rcpts[0].orcpt
+    written = begun(DSN, recipients=(recipient("c@d.example", orcpt=orcpt),))
+    assert b"ORCPT=" + passed_on + b"\r\n" in written
 
 
 def test_parameters_are_kept_back_where_dsn_is_not_offered():

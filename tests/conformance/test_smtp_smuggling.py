@@ -99,6 +99,15 @@ async def test_8_bit_addresses_need_smtputf8(tmp_path, name):
     assert (await dialogue(tmp_path, GREETING + b"MAIL FROM:<\xff@b.example>\r\n"))[0] == [250, 500]
 
 
+@pytest.mark.parametrize("separator", ["\x80", "\x85", "\x9f", "\u2028", "\u2029"])
+async def test_what_ends_a_line_for_others_is_in_no_address(tmp_path, separator):
+    for address in (f"a{separator}b@d.example", f'"a{separator}b"@d.example', f"a@d{separator}e"):
+        mail = f"MAIL FROM:<{address}> SMTPUTF8\r\n".encode()
+        assert (await dialogue(tmp_path, GREETING + mail))[0] == [250, 501]
+        rcpt = f"MAIL FROM:<ö@b.example> SMTPUTF8\r\nRCPT TO:<{address}>\r\n".encode()
+        assert (await dialogue(tmp_path, GREETING + rcpt))[0] == [250, 250, 501]
+
+
 @pytest.mark.parametrize("orcpt", ["a<b;c", "a>;c", ";c", "r=c;a", "rfc822;a+0Ab", "rfc822;a+00b"])
 async def test_no_parameter_can_break_out_of_a_command(tmp_path, orcpt):
     line = f"RCPT TO:<c@d.example> ORCPT={orcpt}\r\n".encode()

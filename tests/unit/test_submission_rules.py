@@ -75,6 +75,7 @@ def test_an_envid_that_no_peer_would_take_is_none():
     given = rules("process-x-envid yes")
     for length, taken in ((ENVID_MAX, True), (ENVID_MAX + 1, False)):
         assert bool(given.env_id(found(given, b"X-Envid: " + b"x" * length + b"\r\n"))) is taken
+    assert given.env_id(found(given, "X-Envid: é\r\n".encode())) == ""
 
 
 @pytest.mark.parametrize(
