@@ -32,6 +32,7 @@ from mta.smtp.client import Transaction
 
 if TYPE_CHECKING:
     from mta.admin.traffic import TrafficCounters
+    from mta.config.configuration import Configuration
     from mta.daemon.heads import Heads
     from mta.daemon.hosts import HostFinder
     from mta.daemon.machine import Machine
@@ -51,6 +52,7 @@ DISCARDED = "x-pmta;discarded"
 class Context(ledger.Context, moving.Context, Protocol):
     """What of the shard delivery depends on; a reload changes some of it."""
 
+    configuration: "Configuration"
     heads: "Heads"
     hosts: "HostFinder"
     signer: "Signer"
@@ -99,6 +101,10 @@ class Delivery:
         """Recipients whose message is on disk."""
         self._scheduler.arrive(recipients, now)
         self.kick()
+
+    def give_up_staged(self, recipients: Sequence["Recipient"], why: str) -> None:
+        """Bounce what is damaged and on its way to the shard that owns its queue."""
+        self._pages.give_up_staged(recipients, why, self._context.configuration)
 
     def _run(self) -> None:
         self._kicked = False

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mta import clock
 from mta.bounces import local
@@ -12,15 +12,23 @@ from mta.errors import SpoolError
 from mta.model.outcome import Bounced
 
 if TYPE_CHECKING:
+    from mta.config.configuration import Configuration
     from mta.model.message import Recipient
     from mta.model.record import Record
     from mta.queues.connection import Connection
     from mta.queues.queue import Queue
     from mta.queues.scheduler import Scheduler
+    from mta.settings.domain import DomainSettings
     from mta.spool.store import Spool
 
 BOUNCE_PAGE = 500
 """Recipients read at once when a whole queue is bounced."""
+
+
+class Elsewhere(NamedTuple):
+    """A queue of another shard: what of it accounting asks for."""
+
+    settings: "DomainSettings"
 
 
 class GivingUp:
@@ -67,6 +75,20 @@ class GivingUp:
             )
         self._ledger.settle(recipients, (), records)
         self._scheduler.settled(queue, recipients)
+
+    def bounce_elsewhere(
+        self,
+        recipients: "Sequence[Recipient]",
+        outcome: Bounced,
+        now: float,
+        configuration: "Configuration",
+    ) -> None:
+        """Bounce recipients of queues of other shards, which know nothing of them yet."""
+        records: list[Record] = []
+        for recipient in recipients:
+            queue = Elsewhere(configuration.domain(recipient.queue))
+            self._ledger.bounced(records, queue, recipient, outcome, NO_ATTEMPT, now)
+        self._ledger.settle(recipients, (), records)
 
     def bounce_due(self, connection: "Connection", outcome: local.OutcomeOf) -> None:
         """Bounce what a connection would have delivered; then it is over."""

@@ -9,6 +9,8 @@ for as long as it takes. So a message is accepted whole or not at all, whoever i
 After a connection broke or a wait was given up the sender cannot know whether the owner
 has the parcel. It hands it over again under the same number, which the owner remembers
 (`spool.parcels`). Numbers are forgotten only when nothing below them is unresolved.
+
+What is staged and turns out to be damaged bounces here, as it would with its owner.
 """
 
 import asyncio
@@ -23,7 +25,7 @@ from mta.admin.socket_path import reachable
 from mta.daemon import partition
 from mta.daemon.parcel_wire import ACK, Fate, Kind, frame, parcel_frame
 from mta.daemon.takeover import SOCKET_NAME
-from mta.errors import SpoolError, SpoolFullError
+from mta.errors import SpoolDamagedError, SpoolError, SpoolFullError
 from mta.spool.shards import shard_directory
 
 if TYPE_CHECKING:
@@ -51,6 +53,10 @@ UNSENT_OCTETS_MAX: Final = 16 << 20
 """Octets an owner has not read yet; beyond that, too, parcels are staged."""
 
 
+GiveUp = Callable[["Sequence[Recipient]", str], None]
+"""Has staged recipients bounce that are damaged, and why."""
+
+
 class Handover:
     """What one shard hands to all others."""
 
@@ -76,6 +82,11 @@ class Handover:
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+
+    def begin(self, give_up: GiveUp) -> None:
+        """Hand over what is staged from now on; `give_up` is for what is damaged."""
+        for link in self.links.values():
+            link.begin(give_up)
 
     async def accept(
         self,
@@ -115,11 +126,12 @@ class Handover:
             for number in numbers.values():
                 link.give_up(number)
             raise
+        finally:
+            link.wake()  # Also where nobody waits any more: it may be on disk all the same.
         gone = {recipient >> ids.RECIPIENT_BITS for recipient in moved}
         for message_id, number in numbers.items():
             if message_id not in gone:
                 link.give_up(number)
-        link.wake()
         return moved
 
     async def _stage(
@@ -139,17 +151,12 @@ class Handover:
             for recipient, owner in zip(recipients, owners, strict=True)
             if owner != self._shard
         ]
-        try:
-            await self._spool.begin_accept(envelope, content, recipients, records, staged=staged)
-        except SpoolError:
-            for owner in elsewhere:
-                self.links[owner].give_up(number)
-            raise
+        accepted = self._spool.begin_accept(envelope, content, recipients, records, staged=staged)
+        links = [self.links[owner] for owner in elsewhere]
+        accepted.add_done_callback(lambda done: _staged(done, number, links))
+        await asyncio.shield(accepted)  # It goes to its owners, whoever waits for it here or not.
         if isinstance(content, bytes):
             self._spool.keep(number, content, len(recipients))
-        failpoints.reach("handover.staged")
-        for owner in elsewhere:
-            self.links[owner].wake()
 
 
 class Link:
@@ -179,6 +186,9 @@ class Link:
         self._has_staged = True
         """Whether the spool may hold parcels for the owner; a start has to look."""
         self._staged = asyncio.Event()
+        self._give_up: asyncio.Future[GiveUp] = self._loop.create_future()
+        self._complained: set[int] = set()
+        """Parcels that could not be handed over, which the log has said."""
         self._resolved = 0
         self.on_written: Callable[[int], None] = lambda _: None
         self.on_connected: Callable[[], None] = lambda: None
@@ -203,9 +213,12 @@ class Link:
     ) -> Fate | None:
         """What became of it; None if that is not known, and it must be staged."""
         number = envelope.message_id
-        return await self._put(
-            number, parcel_frame(number, envelope, content, list(recipients), list(records))
-        )
+        octets = parcel_frame(number, envelope, content, list(recipients), list(records))
+        try:
+            return await self._put(number, octets)
+        except asyncio.CancelledError:
+            self.give_up(number)
+            raise
 
     async def _put(self, number: int, octets: bytes) -> Fate | None:
         writer = self._writer
@@ -220,12 +233,20 @@ class Link:
         self._unresolved.add(number)
         writer.write(octets)
         failpoints.reach("handover.sent")
-        fate = await future
+        try:
+            fate = await future
+        except asyncio.CancelledError:
+            self._waiting.pop(number, None)
+            raise
         if fate is not None:
             self._resolve(number)
         return fate
 
     # Through the spool
+
+    def begin(self, give_up: GiveUp) -> None:
+        """Hand over what is staged from now on."""
+        self._give_up.set_result(give_up)
 
     def stage(self, number: int) -> None:
         """A parcel for the owner is about to be committed here."""
@@ -233,7 +254,10 @@ class Link:
         self._unresolved.add(number)
 
     def give_up(self, number: int) -> None:
-        """It could not be committed here either, and its submitter is told so."""
+        """It could not be committed here either, or nobody waits for it any more.
+
+        Whoever sent it has no 250, and the owner will not see it again.
+        """
         self._unresolved.discard(number)
 
     def wake(self) -> None:
@@ -319,40 +343,92 @@ class Link:
 
     async def _pump(self) -> None:
         """Hand over what is staged, oldest first, whenever there is some."""
+        give_up = await asyncio.shield(self._give_up)
         while True:
             await self._staged.wait()
             self._staged.clear()
             try:
-                await self._hand_over_all()
-            except SpoolError as error:
-                self._log(f"mail for worker {self._owner} waits: {error}")
+                await self._hand_over_all(give_up)
+            except Exception as error:  # else all of it would wait until the next start
+                self._log(f"mail for worker {self._owner} waits: {error!r}")
                 await asyncio.sleep(RETRY_S)
                 self._staged.set()
             self._has_staged = self._staged.is_set()
 
-    async def _hand_over_all(self) -> None:
-        while parcels := await self._spool.parcels.staged(self._owner, PAGE_PARCELS):
-            done = await asyncio.gather(*map(self._hand_over_staged, parcels))
+    async def _hand_over_all(self, give_up: GiveUp) -> None:
+        """Page after page; what cannot be handed over for now has its turn again, and waits alone.
+
+        Then there is a page a second, so that an owner in trouble is not asked for a million.
+        """
+        after, is_all = 0, True
+        while True:
+            page = await self._spool.parcels.staged(self._owner, PAGE_PARCELS, after)
+            if not page.last:
+                if is_all:
+                    return
+                after, is_all = 0, True
+                continue
+            after = page.last
+            if page.damaged:
+                await self._bounce(page.damaged, "its row is not what was written", give_up)
+            done = await asyncio.gather(*(self._hand_over_staged(p, give_up) for p in page.parcels))
             if not all(done):
+                is_all = False
                 await asyncio.sleep(RETRY_S)
 
-    async def _hand_over_staged(self, parcel: "Parcel") -> bool:
-        self._unresolved.add(parcel.number)
+    async def _hand_over_staged(self, parcel: "Parcel", give_up: GiveUp) -> bool:
+        number = parcel.number
+        self._unresolved.add(number)
         try:
             content = await self._spool.content(parcel.envelope)
+        except SpoolDamagedError as error:
+            await self._bounce(parcel.recipients, str(error), give_up)
+            self._resolved_staged(number)
+            return True
         except SpoolError as error:
-            self._log(f"a message cannot be handed to worker {self._owner}: {error}")
+            self._complain(number, str(error))
             return False
-        octets = parcel_frame(parcel.number, parcel.envelope, content, parcel.recipients, [])
-        if await self._put(parcel.number, octets) is not Fate.TAKEN:
-            self._unresolved.add(parcel.number)
+        octets = parcel_frame(number, parcel.envelope, content, parcel.recipients, [])
+        fate = await self._put(number, octets)
+        if fate is not Fate.TAKEN:
+            self._unresolved.add(number)
+            if fate is Fate.BROKEN:
+                self._complain(number, "it could not be stored there")
             return False
         failpoints.reach("handover.before-unstage")
         await asyncio.gather(
             self._spool.settle(parcel.recipients, (), ()),
             self._spool.parcels.unstage(parcel.recipients),
         )
+        self._resolved_staged(number)
         return True
+
+    async def _bounce(self, recipients: "Sequence[Recipient]", why: str, give_up: GiveUp) -> None:
+        give_up(recipients, why)  # On disk before what follows.
+        await self._spool.parcels.unstage(recipients)
+
+    def _complain(self, number: int, why: str) -> None:
+        """Once for each parcel: it is tried again every second."""
+        if number not in self._complained:
+            self._complained.add(number)
+            message = ids.printed(number)
+            self._log(f"{message} cannot be handed to worker {self._owner} and waits: {why}")
+
+    def _resolved_staged(self, number: int) -> None:
+        self._unresolved.discard(number)
+        self._complained.discard(number)
+
+
+def _staged(done: "asyncio.Future[None]", number: int, links: "list[Link]") -> None:
+    """A message whose recipients others own is on this disk, or is not."""
+    is_staged = done.exception() is None
+    if is_staged:
+        failpoints.reach("handover.staged")
+    for link in links:
+        if is_staged:
+            link.wake()
+        else:
+            link.give_up(number)
 
 
 def _raise(fate: Fate) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mta.net.dialogue import Dialogue
     from mta.queues.connection import Connection
     from mta.queues.queue import Queue
+    from mta.settings.domain import DomainSettings
     from mta.spool.store import Spool
 
 UNSETTLED_MAX = 256
@@ -38,6 +39,13 @@ class Context(Protocol):
     def reports(self) -> "Reports": ...
 
     def log(self, text: str) -> None: ...
+
+
+class Accounted(Protocol):
+    """What of a queue decides which records there are."""
+
+    @property
+    def settings(self) -> "DomainSettings": ...
 
 
 class Ledger:
@@ -82,7 +90,7 @@ class Ledger:
     def bounced(
         self,
         records: "list[Record]",
-        queue: "Queue",
+        queue: Accounted,
         recipient: "Recipient",
         outcome: "Bounced",
         attempt: Attempt,
@@ -155,7 +163,7 @@ class Ledger:
         )
         self.settle((), (), [record])
 
-    def _wants(self, kind: str, queue: "Queue") -> bool:
+    def _wants(self, kind: str, queue: Accounted) -> bool:
         return (
             kind in self._context.wanted_kinds and kind not in queue.settings.disable_acct_records
         )

@@ -13,6 +13,7 @@ from mta.errors import SpoolDamagedError, SpoolError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from mta.config.configuration import Configuration
     from mta.daemon.giving_up import GivingUp
     from mta.daemon.ledger import Ledger
     from mta.model.message import Recipient
@@ -90,14 +91,24 @@ class Pages:
         self._ledger.settle((), batch, ())
         self._scheduler.finish(connection, done=(), deferred=batch, untried=(), now=now)
 
+    def give_up_staged(
+        self, recipients: "Sequence[Recipient]", why: str, configuration: "Configuration"
+    ) -> None:
+        """Bounce what is damaged and of a queue of another shard."""
+        self._set_aside(recipients, why)
+        self._giving_up.bounce_elsewhere(recipients, local.DAMAGED, clock.now(), configuration)
+
     def _give_up(self, queue: "Queue", recipients: "Sequence[Recipient]", why: str) -> None:
         """Bounce what is damaged: it was accepted, and whoever sent it must hear of it."""
+        self._set_aside(recipients, why)
+        self._giving_up.bounce(queue, recipients, local.DAMAGED, clock.now())
+
+    def _set_aside(self, recipients: "Sequence[Recipient]", why: str) -> None:
         for recipient in recipients:
             message = ids.printed(recipient.envelope.message_id)
             self._log(
-                f"{queue.key}: message {message} to {recipient.address} is damaged and bounces; "
-                f"what is left of it is in damaged/ of the spool: {why}"
+                f"{recipient.queue}: message {message} to {recipient.address} is damaged and "
+                f"bounces; what is left of it is in damaged/ of the spool: {why}"
             )
         for number in {recipient.envelope.message_id for recipient in recipients}:
             self._ledger.follow(self._spool.set_aside(number))
-        self._giving_up.bounce(queue, recipients, local.DAMAGED, clock.now())

@@ -236,6 +236,7 @@ class Shard:
             tasks.create_task(Delays(self, self.spool).run()),
         )
         if handover is not None:
+            handover.begin(self.delivery.give_up_staged)
             # Not before: what others bring is delivered, or given up and told of, at once.
             await stack.enter_async_context(self._takeover())
         self.accounts = Accounts(configuration, self.log)

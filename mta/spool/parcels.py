@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mta import ids
-from mta.errors import SpoolDamagedError
 from mta.model.message import Envelope, Recipient
 from mta.spool import schema
+from mta.spool.query import fetched
 
 if TYPE_CHECKING:
     import asyncio
@@ -30,6 +30,16 @@ class Parcel(NamedTuple):
     recipients: list[Recipient]
 
 
+class StagedPage(NamedTuple):
+    """Parcels that a shard has not taken yet, the oldest first."""
+
+    parcels: list[Parcel]
+    damaged: list[Recipient]
+    """Of these it is not known what was written: they cannot be handed over."""
+    last: int
+    """The number the next page comes after; 0 if there is none."""
+
+
 class Parcels:
     """What a spool knows of parcels that leave and parcels that came."""
 
@@ -39,31 +49,30 @@ class Parcels:
 
     # Those that leave
 
-    async def staged(self, owner: int, limit: int) -> list[Parcel]:
-        """The oldest parcels, at most limit, that a shard has not taken yet."""
+    async def staged(self, owner: int, limit: int, after: int = 0) -> StagedPage:
+        """The oldest parcels numbered above `after`, at most limit, that a shard has not taken."""
 
         def question(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-            return connection.execute(
+            return fetched(
+                connection,
                 f"SELECT parcel, {schema.RECIPIENT_COLUMNS} FROM staged"  # noqa: S608 - a constant
                 " JOIN recipient ON recipient.id = staged.recipient"
                 " JOIN queue ON queue.id = recipient.queue"
                 " JOIN message ON message.id = recipient.id >> 16"
-                " WHERE owner = ?1 AND parcel IN"
-                " (SELECT DISTINCT parcel FROM staged WHERE owner = ?1 ORDER BY parcel LIMIT ?2)"
-                " ORDER BY parcel",
-                (owner, limit),
-            ).fetchall()
+                " WHERE owner = ?1 AND parcel IN (SELECT DISTINCT parcel FROM staged"
+                " WHERE owner = ?1 AND parcel > ?3 ORDER BY parcel LIMIT ?2) ORDER BY parcel",
+                (owner, limit, after),
+            )
 
-        envelopes: dict[int, Envelope] = {}
+        rows = await self._ask(question)
+        found = schema.recipients_of(row[1:] for row in rows)
+        numbers = {row[1]: row[0] for row in rows}
         parcels: dict[int, Parcel] = {}
-        for number, *row in await self._ask(question):
-            try:
-                recipient = schema.recipient_of(tuple(row), envelopes)
-            except SpoolDamagedError:
-                continue
+        for recipient in found.recipients:
+            number = numbers[recipient.recipient_id]
             parcel = parcels.setdefault(number, Parcel(number, recipient.envelope, []))
             parcel.recipients.append(recipient)
-        return list(parcels.values())
+        return StagedPage(list(parcels.values()), found.damaged, rows[-1][0] if rows else 0)
 
     def unstage(self, recipients: Sequence[Recipient]) -> "asyncio.Future[None]":
         """The owner has these; ask for it after they were settled."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
@@ -36,8 +37,15 @@ class Pair:
         self.root = root
         self.arrived: list[Recipient] = []
         self.sender = Spool.open(root, shard=0)
-        self.handover = Handover(self.sender, root, shard=0, shards=2, log=print)
+        self.said: list[str] = []
+        self.given_up: list[Recipient] = []
+        self.handover = Handover(self.sender, root, shard=0, shards=2, log=self.said.append)
+        self.handover.begin(self.give_up)
         self.link = self.handover.links[1]
+
+    def give_up(self, recipients, why) -> None:
+        self.given_up += recipients
+        self.sender.settle(recipients, (), ()).add_done_callback(lambda done: done.result())
 
     @contextlib.asynccontextmanager
     async def owner(self, min_free: int = 0) -> AsyncIterator[Spool]:
@@ -129,11 +137,11 @@ async def test_staged_mail_goes_although_the_spool_could_not_be_read_once(pair, 
     monkeypatch.setattr("mta.daemon.handover.RETRY_S", 0.01)
     staged, failures = pair.sender.parcels.staged, []
 
-    async def unreadable_once(owner, limit):
+    async def unreadable_once(owner, limit, after=0):
         if not failures:
             failures.append(owner)
             raise SpoolError("the spool cannot be read")
-        return await staged(owner, limit)
+        return await staged(owner, limit, after)
 
     monkeypatch.setattr(pair.sender.parcels, "staged", unreadable_once)
     await pair.handover.accept(*pair.message(YOURS))
@@ -216,3 +224,118 @@ async def test_large_content_gets_a_second_name_and_no_second_copy(pair):
             assert kept.path.read_bytes() == CONTENT * 1000
             assert list(owner.spill_directory.iterdir()) == []
             await owner.settle(pair.arrived, (), ())
+
+
+async def damaged(pair, what, envelope):
+    """Something of a message in the sender's spool is not what was written."""
+    changes = {
+        "its row": "UPDATE recipient SET address = 'someone@else.example' WHERE id >> 16 = ?",
+        "its envelope": "UPDATE message SET envelope = replace(envelope, 'a@', 'b@') WHERE id = ?",
+        "its content": "UPDATE message SET content = x'00' WHERE id = ?",
+    }
+    number = envelope.message_id
+    await pair.sender._change(lambda connection: connection.execute(changes[what], [number]))
+
+
+@pytest.mark.parametrize("what", ["its row", "its envelope", "its content"])
+async def test_staged_mail_that_is_damaged_bounces_and_the_rest_goes(pair, what, monkeypatch):
+    monkeypatch.setattr("mta.daemon.handover.RETRY_S", 0.01)
+    monkeypatch.setattr("mta.daemon.handover.PAGE_PARCELS", 2)
+    messages = [pair.message(YOURS) for _ in range(6)]
+    for one in messages:
+        await pair.handover.accept(*one)
+    pair.sender._cache.clear()
+    for envelope, *_ in messages[:4]:
+        await damaged(pair, what, envelope)
+    async with pair.owner() as owner:
+        await until(lambda: len(pair.arrived) == 2 and len(pair.given_up) == 4)
+        while (await pair.sender.counts()).messages:
+            await asyncio.sleep(0.005)
+        assert len(await numbers(owner)) == 2
+    assert (await pair.sender.parcels.staged(1, 10)).last == 0
+    assert [r.envelope.message_id for r in pair.given_up] == [
+        envelope.message_id for envelope, *_ in messages[:4]
+    ]
+
+
+async def test_staged_mail_that_the_owner_cannot_store_holds_up_no_other_and_is_said_once(
+    pair, monkeypatch
+):
+    monkeypatch.setattr("mta.daemon.handover.RETRY_S", 0.01)
+    monkeypatch.setattr("mta.daemon.handover.PAGE_PARCELS", 2)
+    messages = [pair.message(YOURS) for _ in range(5)]
+    for one in messages:
+        await pair.handover.accept(*one)
+    bad = [envelope.message_id for envelope, *_ in messages[:4]]
+    first, accept, refused = bad[0], Spool.begin_accept, []
+
+    def begin_accept(spool, envelope, *more, **named):
+        if envelope.message_id not in bad:
+            return accept(spool, envelope, *more, **named)
+        refused.append(envelope.message_id)
+        future = asyncio.get_running_loop().create_future()
+        future.set_exception(SpoolError("no"))
+        return future
+
+    monkeypatch.setattr(Spool, "begin_accept", begin_accept)
+    async with pair.owner():
+        await until(lambda: pair.arrived and refused.count(first) > 3)
+        assert len(pair.said) == 4
+        bad.clear()
+        await until(lambda: len(pair.arrived) == 5)
+        while (await pair.sender.counts()).messages:
+            await asyncio.sleep(0.005)
+    assert len(pair.said) == 4
+
+
+async def test_a_submitter_that_is_gone_leaves_nothing_unresolved(pair, monkeypatch):
+    """Else the owner would remember numbers for ever, and a stop would wait for one."""
+    monkeypatch.setattr("mta.daemon.handover.FORGET_EVERY", 1)
+    async with pair.owner() as owner:
+        accept, late = owner.begin_accept, []
+
+        def begin_accept(*arguments, **named):
+            late.append(asyncio.get_running_loop().create_future())
+            late[-1].accepts = lambda: accept(*arguments, **named)
+            return late[-1]
+
+        monkeypatch.setattr(owner, "begin_accept", begin_accept)
+        accepting = asyncio.create_task(pair.handover.accept(*pair.message(YOURS)))
+        await until(lambda: late)
+        accepting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await accepting
+        monkeypatch.setattr(owner, "begin_accept", accept)
+        await late[0].accepts()
+        late[0].set_result(None)
+        await until(lambda: len(pair.arrived) == 1)
+        assert not pair.link._waiting
+        for _ in range(2):
+            pair.link._has_staged = False
+            await pair.handover.accept(*pair.message(YOURS))
+        while len(await owner.parcels.taken()) > 1:
+            await asyncio.sleep(0.005)
+        assert not pair.link._unresolved
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+async def test_mail_that_was_being_staged_when_its_submitter_left_goes_or_is_forgotten(
+    pair, is_full
+):
+    writing, gathered = threading.Event(), threading.Event()
+    pair.sender._change(lambda _: writing.set() or gathered.wait(10))
+    await until(writing.is_set)
+    accepting = asyncio.create_task(pair.handover.accept(*pair.message(MINE, YOURS)))
+    await until(lambda: pair.link._unresolved)
+    accepting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await accepting
+    if is_full:
+        pair.sender._min_free = 1 << 60
+    gathered.set()
+    if is_full:
+        await until(lambda: not pair.link._unresolved)
+        return
+    async with pair.owner() as owner:
+        await until(lambda: pair.arrived)
+        assert len(await numbers(owner)) == 1
