@@ -1,8 +1,8 @@
 """What of TLS towards other servers cannot be used: files and ciphers of `<domain>`.
 
 Found here and not with the first connection. Nothing of it is an error: mail flows on, in
-clear text where TLS is not required. Private keys that others may read are named, too, those
-of listeners included.
+clear text where TLS is not required. So is what keeps a listener from starting, and private
+keys that others may read.
 """
 
 import os
@@ -14,6 +14,8 @@ from typing import Final
 from mta.config.block import Block
 from mta.config.configuration import Configuration
 from mta.config.place import Diagnostic, Diagnostics, Place
+from mta.errors import TransportError
+from mta.net.tls_server import server_context
 
 HINT: Final = "until it can be used mail goes in clear text, or waits where TLS is required"
 
@@ -29,6 +31,10 @@ def check_tls(configuration: Configuration) -> tuple[Diagnostic, ...]:
         for block in index:
             _block(block, diagnostics)
     for listener in configuration.listeners:
+        try:
+            server_context(listener)
+        except TransportError as error:
+            diagnostics.warning(listener.place, str(error), hint="the daemon does not start so")
         if not listener.tls_password:
             _check_key(listener.tls_certificate, listener.place, diagnostics)
     return diagnostics.in_order()

@@ -5,10 +5,11 @@ with it the peer's certificate must lead there and be for the host's name.
 """
 
 import ssl
-import warnings
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from mta.net.tls_versions import VERSIONS, restrict
 
 CONTEXTS_MAX = 256
 """Contexts kept, each for one set of directives: a configuration has a handful."""
@@ -33,28 +34,15 @@ class TlsSettings(Protocol):
     def smtp_client_certificate(self) -> tuple[str, str]: ...
 
 
-class _Version(NamedTuple):
-    version: ssl.TLSVersion
-    off: ssl.Options
-    """What forbids it where a lower and a higher one are allowed."""
-
-
-_VERSIONS = (
-    _Version(ssl.TLSVersion.TLSv1, ssl.OP_NO_TLSv1),
-    _Version(ssl.TLSVersion.TLSv1_1, ssl.OP_NO_TLSv1_1),
-    _Version(ssl.TLSVersion.TLSv1_2, ssl.OP_NO_TLSv1_2),
-    _Version(ssl.TLSVersion.TLSv1_3, ssl.OP_NO_TLSv1_3),
-)
-
-
 def client_context(settings: TlsSettings) -> ssl.SSLContext:
     """A context for STARTTLS; OSError, ssl.SSLError or ValueError if a directive is of no use."""
-    allowed = (
+    wanted = (
         settings.smtp_tls_allow_tlsv1,
         settings.smtp_tls_allow_tlsv1_1,
         settings.smtp_tls_allow_tlsv1_2,
         settings.smtp_tls_allow_tlsv1_3,
     )
+    allowed = tuple(name for name, is_on in zip(VERSIONS, wanted, strict=True) if is_on)
     certificate, password = settings.smtp_client_certificate
     ca_file = settings.smtp_tls_ca_file
     changes = tuple(Path(file).stat().st_mtime_ns if file else 0 for file in (ca_file, certificate))
@@ -63,16 +51,13 @@ def client_context(settings: TlsSettings) -> ssl.SSLContext:
 
 @lru_cache(CONTEXTS_MAX)
 def _context(
-    allowed: tuple[bool, ...],
+    allowed: tuple[str, ...],
     ciphers: str,
     ca_file: str,
     certificate: str,
     password: str,
     _changes: tuple[int, ...],
 ) -> ssl.SSLContext:
-    versions = [one.version for one, is_on in zip(_VERSIONS, allowed, strict=True) if is_on]
-    if not versions:
-        raise ValueError("every version of TLS is forbidden (smtp-tls-allow-…)")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if ca_file:
         context.load_verify_locations(ca_file)
@@ -82,16 +67,5 @@ def _context(
     if certificate:
         # With None OpenSSL would ask for a password at the terminal.
         context.load_cert_chain(certificate, password=password)
-    lowest, highest = min(versions), max(versions)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # an operator asked for the old ones
-        context.minimum_version, context.maximum_version = lowest, highest
-        for one in _VERSIONS:
-            if lowest < one.version < highest and one.version not in versions:
-                context.options |= one.off
-    if lowest < ssl.TLSVersion.TLSv1_2:
-        # OpenSSL speaks the old versions only at the lowest level of security.
-        ciphers = f"{ciphers or 'DEFAULT'}:@SECLEVEL=0"
-    if ciphers:
-        context.set_ciphers(ciphers)
+    restrict(context, allowed, ciphers)
     return context

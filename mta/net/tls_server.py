@@ -4,13 +4,7 @@ import ssl
 from typing import Protocol
 
 from mta.errors import TransportError
-
-_VERSIONS = {
-    "TLSv1": ssl.TLSVersion.TLSv1,
-    "TLSv1.1": ssl.TLSVersion.TLSv1_1,
-    "TLSv1.2": ssl.TLSVersion.TLSv1_2,
-    "TLSv1.3": ssl.TLSVersion.TLSv1_3,
-}
+from mta.net.tls_versions import restrict
 
 
 class TlsListener(Protocol):
@@ -33,14 +27,21 @@ def server_context(listener: TlsListener) -> ssl.SSLContext | None:
     if not listener.tls_certificate:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate, password = listener.tls_certificate, listener.tls_password
     try:
-        context.load_cert_chain(listener.tls_certificate, password=listener.tls_password or None)
-        if listener.tls_ciphers:
-            context.set_ciphers(listener.tls_ciphers)
+        # With None OpenSSL would ask for a password at the terminal.
+        context.load_cert_chain(certificate, password=password)
     except (OSError, ssl.SSLError) as error:
         raise TransportError(
-            f"the certificate {listener.tls_certificate} cannot be used: {error}; it has to be a "
+            f"the certificate {certificate} cannot be used: {error}; it has to be a "
             "PEM file with the certificate and its key"
+        ) from error
+    try:
+        restrict(context, listener.tls_versions, listener.tls_ciphers)
+    except (ssl.SSLError, ValueError) as error:
+        raise TransportError(
+            f"the TLS of the listener with {certificate} cannot be used: {error}; see "
+            "tls-ciphers and tls-allow-…"
         ) from error
     if listener.tls_ca_file:
         try:
@@ -49,7 +50,4 @@ def server_context(listener: TlsListener) -> ssl.SSLContext | None:
             raise TransportError(f"tls-ca-file {listener.tls_ca_file}: {error}") from error
         # A client without a certificate is welcome; one with a bad one is not.
         context.verify_mode = ssl.CERT_OPTIONAL
-    versions = [_VERSIONS[name] for name in listener.tls_versions]
-    if versions:
-        context.minimum_version, context.maximum_version = min(versions), max(versions)
     return context

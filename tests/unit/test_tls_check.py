@@ -73,3 +73,19 @@ def test_a_private_key_that_others_may_read_is_named(certificate, tmp_path):
         for found in (of_client, of_listener):
             assert len(found) == is_told
             assert all("others than its owner may read it; chmod 600" in one for one in found)
+
+
+def test_what_keeps_a_listener_from_starting_is_told(certificate):
+    def told(*lines):
+        text = "\n".join(lines)
+        section = f"<smtp-listener 127.0.0.1:2525>\n{text}\n</smtp-listener>\n"
+        return [str(one) for one in check_tls(configured(HEAD + section))]
+
+    assert told(f"tls-certificate {certificate}") == []
+    (missing,) = told("tls-certificate /none.pem")
+    assert "/none.pem cannot be used" in missing
+    assert missing.endswith("the daemon does not start so")
+    (forbidden,) = told(
+        f"tls-certificate {certificate}", "tls-allow-tlsv1.2 no", "tls-allow-tlsv1.3 no"
+    )
+    assert "every version of TLS is forbidden" in forbidden
