@@ -31,6 +31,40 @@ class Elsewhere(NamedTuple):
     settings: "DomainSettings"
 
 
+class Frozen:
+    """Queues from which nothing is taken, and what of them was under way before."""
+
+    def __init__(self, queues: "Sequence[Queue]") -> None:
+        self.queues: dict[Queue, None] = {}
+        self.busy: set[int] = set()
+        """Ids of recipients that are in a transaction and not to be touched."""
+        for queue in queues:
+            self._freeze(queue)
+
+    def look(self) -> None:
+        """Note what is under way now."""
+        for queue in self.queues:
+            self._note(queue)
+
+    def add(self, queue: "Queue") -> bool:
+        """Freeze one more; False if it is frozen already.
+
+        What was read of it before may have been delivered since, and has to be read again.
+        """
+        if queue in self.queues:
+            return False
+        self._freeze(queue)
+        self._note(queue)
+        return True
+
+    def _freeze(self, queue: "Queue") -> None:
+        self.queues[queue] = None
+        queue.frozen += 1
+
+    def _note(self, queue: "Queue") -> None:
+        self.busy.update(r.recipient_id for c in queue.connections.values() for r in c.batch)
+
+
 class GivingUp:
     """Bounces without a connection; `kick` has the scheduler decide anew."""
 
@@ -47,6 +81,7 @@ class GivingUp:
         self._ledger = ledger
         self._kick = kick
         self._log = log
+        self._at_work = asyncio.Lock()
         self._sweeping = asyncio.Lock()
         """One queue is swept at a time: a sweep reads much, and none is in a hurry."""
 
@@ -108,8 +143,8 @@ class GivingUp:
                 found = await self._spool.ages.oldest(queue.key)
                 after = queue.settings.bounce_after
                 if found is not None and found + after <= clock.now() and not queue.frozen:
-                    async with self.frozen([queue]) as busy:
-                        await self._expire(queue, busy)
+                    async with self.frozen([queue]) as frozen:
+                        await self._expire(queue, frozen.busy)
                     found = await self._spool.ages.oldest(queue.key)
                 oldest = float("inf") if found is None else found
             except SpoolError as error:
@@ -135,9 +170,9 @@ class GivingUp:
         if queue.frozen:
             return  # Another reply said the same a moment ago, or an operator is at it.
         try:
-            async with self.frozen([queue]) as busy:
+            async with self.frozen([queue]) as frozen:
                 for priority in await self._spool.priorities(queue.key):
-                    await self._bounce_lane(queue, priority, outcome, busy)
+                    await self._bounce_lane(queue, priority, outcome, frozen.busy)
         except SpoolError as error:
             self._log(f"cannot bounce all of queue {queue.key}: {error}")
 
@@ -155,17 +190,18 @@ class GivingUp:
             after = (last.due, last.recipient_id)
 
     @asynccontextmanager
-    async def frozen(self, queues: "Sequence[Queue]") -> AsyncIterator[set[int]]:
+    async def frozen(self, queues: "Sequence[Queue]") -> AsyncIterator["Frozen"]:
         """Nothing is taken from these queues meanwhile; afterwards they are read again.
 
-        Gives the ids of their recipients that are in a transaction and not to be touched.
+        One at a time has mail in its hands: what two gave up would be accounted twice.
         """
-        for queue in queues:
-            queue.frozen += 1
+        frozen = Frozen(queues)
         try:
-            yield {r.recipient_id for q in queues for c in q.connections.values() for r in c.batch}
+            async with self._at_work:
+                frozen.look()
+                yield frozen
         finally:
-            for queue in queues:
+            for queue in frozen.queues:
                 queue.frozen -= 1
                 self._scheduler.reread(queue)
             self._kick()

@@ -43,6 +43,7 @@ from mta.model.queue_key import QueueKey
 from mta.spool.query import RecipientQuery
 
 if TYPE_CHECKING:
+    from mta.daemon.giving_up import Frozen
     from mta.daemon.log import LogLines
     from mta.daemon.shard import Shard
     from mta.model.message import Recipient
@@ -324,8 +325,8 @@ class ShardOperations:
     async def delete(self, recipients: RecipientFilter, *, dsn: bool, accounting: bool) -> Changed:
         shard = self._shard
         changed = Changed(0, 0)
-        async with shard.delivery.giving_up.frozen(self._queues_of(recipients)) as busy:
-            async for page in self._pages(_query(recipients), busy):
+        async with shard.delivery.giving_up.frozen(self._queues_of(recipients)) as frozen:
+            async for page in self._pages(_query(recipients), frozen):
                 self._bounce(page.free, accounting=accounting, dsn=dsn)
                 changed = page.changed
         self._log.write(f"{changed.count} recipients deleted by an operator")
@@ -335,8 +336,8 @@ class ShardOperations:
         shard = self._shard
         query = replace(_query(recipients), priority_other_than=priority)
         changed = Changed(0, 0)
-        async with shard.delivery.giving_up.frozen(self._queues_of(recipients)) as busy:
-            async for page in self._pages(query, busy):
+        async with shard.delivery.giving_up.frozen(self._queues_of(recipients)) as frozen:
+            async for page in self._pages(query, frozen):
                 await shard.spool.set_priority(page.free, priority)
                 changed = page.changed
         self._log.write(f"priority of {changed.count} recipients set to {priority} by an operator")
@@ -350,16 +351,21 @@ class ShardOperations:
             if recipients.queue is None or recipients.queue.matches(queue.key)
         ]
 
-    async def _pages(self, query: RecipientQuery, busy: set[int]) -> "AsyncIterator[_FoundPage]":
+    async def _pages(self, query: RecipientQuery, frozen: "Frozen") -> "AsyncIterator[_FoundPage]":
         """Recipients that match and are in no transaction, a page at a time.
 
-        Whoever asks for the next page has changed these so that they match no more.
+        Whoever asks for the next page has changed these so that they match no more. A page with
+        a queue that came about meanwhile is read again, once nothing is taken from it.
         """
+        scheduler = self._shard.scheduler
         count = 0
-        limit = CHANGE_PAGE + len(busy)
         while True:
+            limit = CHANGE_PAGE + len(frozen.busy)
             found = await self._shard.spool.find(replace(query, is_staged=False), limit)
-            free = [r for r in found if r.recipient_id not in busy]
+            now = clock.now()
+            if sum(frozen.add(scheduler.queue(key, now)) for key in {r.queue for r in found}):
+                continue
+            free = [r for r in found if r.recipient_id not in frozen.busy]
             count += len(free)
             yield _FoundPage(free, Changed(count, count + len(found) - len(free)))
             if len(found) < limit:

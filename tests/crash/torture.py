@@ -61,7 +61,7 @@ async def _torture(directory: Path, rounds: int, seed: int, workers: int) -> int
         balance = trial.balance(provider)
     print(f"\n{balance.summary()}\n  commands carried out{trial.commands:>16}\n")
     problems = balance.problems(workers * IN_FLIGHT_MAX)
-    print("\n".join(problems) or "The books agree.")
+    print("\n".join(problems + trial.rows_of(balance.accounted_twice)) or "The books agree.")
     return 1 if problems else 0
 
 

@@ -1,0 +1,83 @@
+"""What an operator deletes has one outcome, whatever happens to it in the same moment."""
+
+import asyncio
+import csv
+import random
+
+import pytest
+
+from mta.admin.operations import RecipientFilter
+from mta.admin.pattern import QueuePattern
+from mta.sim.loop import until
+from mta.sim.network import Network
+from mta.sim.node import Node
+from mta.sim.policy import LISTENER, Policy, QueueRules, VmtaRules
+from mta.sim.profile import Profile
+from mta.sim.provider import Provider
+from mta.sim.submitter import Letter, submit
+from mta.sim.zone import Zone
+
+IP = "198.51.100.1"
+ALL = RecipientFilter(queue=QueuePattern.parse("*/*"))
+
+
+@pytest.fixture
+async def node(tmp_path):
+    loop = asyncio.get_running_loop()
+    dice = random.Random(1)
+    network = loop.wiring = Network(loop, dice)
+    zone = Zone(dice)
+    zone.add("d.example", "MX", "10 mx.example.")
+    zone.add("mx.example", "A", IP)
+    policy = Policy(
+        vmtas={"vmta1": VmtaRules(ips=("10.0.1.1",))}, domains={"d.example": QueueRules()}
+    )
+    made = Node(tmp_path, network, zone, own=policy.own, say=lambda _: None)
+    async with Provider({"*": Profile()}, host=IP, port=25) as made.provider:
+        await made.start(policy.text(str(tmp_path)))
+        yield made
+
+
+async def arrives(count):
+    rcpts = tuple(f"u{number}@d.example" for number in range(count))
+    letter = Letter(test_id="1", mail_from="a@b.example", rcpts=rcpts, vmta="vmta1")
+    assert await submit(LISTENER, [letter]) == [letter]
+
+
+def outcomes(directory):
+    """Type and recipient of each row."""
+    text = "".join(path.read_text() for path in sorted(directory.glob("acct*.csv")))
+    rows = csv.DictReader(text.splitlines())
+    return sorted((row["type"], row["rcpt"]) for row in rows if row["type"] in ("d", "b"))
+
+
+async def test_a_queue_that_comes_about_during_a_delete_is_not_deleted_behind_its_delivery(
+    node, tmp_path, monkeypatch
+):
+    find = node.shard.spool.find
+
+    async def found_late(query, limit):
+        """The first answer is old when it arrives: what it names is delivered."""
+        if not node.provider.journal:
+            await arrives(3)
+            found = await find(query, limit)
+            assert await until(lambda: len(node.provider.journal) == 3, step_s=0.1, within_s=60)
+            return found
+        return await find(query, limit)
+
+    monkeypatch.setattr(node.shard.spool, "find", found_late)
+    changed = await node.operations.delete(ALL, dsn=False, accounting=True)
+    await node.stop()
+    assert changed.count == 0
+    assert outcomes(tmp_path) == [("d", f"u{number}@d.example") for number in range(3)]
+
+
+async def test_two_that_delete_the_same_account_for_it_once(node, tmp_path):
+    await node.operations.pause(QueuePattern.parse("d.example/*"), paused=True)
+    await arrives(3)
+    changed = await asyncio.gather(
+        *(node.operations.delete(ALL, dsn=False, accounting=True) for _ in range(2))
+    )
+    await node.stop()
+    assert sum(one.count for one in changed) == 3
+    assert outcomes(tmp_path) == [("b", f"u{number}@d.example") for number in range(3)]
