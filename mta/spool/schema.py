@@ -23,6 +23,7 @@ import json
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import MISSING, fields
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
@@ -39,6 +40,8 @@ WAL_PAGES: Final = 2000
 """Pages in the log before they go to the database: messages that come and go meanwhile
 never do. About 32 MB."""
 CACHE_KIB: Final = 64 << 10
+STATEMENTS_MAX: Final = 256
+"""Statements that stay prepared: more than the writer has (`writer.ROWS_MAX`)."""
 
 TABLES: Final = """
 CREATE TABLE message (id INTEGER PRIMARY KEY, envelope TEXT NOT NULL, content BLOB);
@@ -114,12 +117,18 @@ _DEFAULTS: Final[dict[str, Any]] = {
     for field in fields(Envelope)
     if field.default is not MISSING or field.default_factory is not MISSING
 }
+_DEFAULT_VALUES: Final = tuple(_DEFAULTS.values())
 _REQUIRED: Final = tuple(f.name for f in fields(Envelope) if f.name not in _DEFAULTS)
+_required_of: Final = attrgetter(*_REQUIRED)
+_others_of: Final = attrgetter(*_DEFAULTS)
+_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def connect(path: str) -> sqlite3.Connection:
     """An open connection, the tables made if there are none; SpoolError if it is no spool."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS_MAX
+    )
     try:
         connection.execute(f"PRAGMA page_size={PAGE_OCTETS}")
         connection.execute("PRAGMA journal_mode=WAL")
@@ -153,12 +162,11 @@ def table_names(connection: sqlite3.Connection) -> list[str]:
 
 def envelope_text(envelope: Envelope) -> str:
     """An envelope as text."""
-    values = {name: getattr(envelope, name) for name in _REQUIRED}
-    for name, default in _DEFAULTS.items():
-        value = getattr(envelope, name)
+    values = dict(zip(_REQUIRED, _required_of(envelope), strict=True))
+    for value, default, name in zip(_others_of(envelope), _DEFAULT_VALUES, _DEFAULTS, strict=True):
         if value != default:
             values[name] = value
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+    return _json(values)
 
 
 def stored_text(envelope: Envelope, content: Content) -> str:
@@ -262,7 +270,7 @@ def _octets(text: str) -> bytes:
 
 def records_text(records: list[Record]) -> str:
     """Records of one commit as stored."""
-    return json.dumps(records, ensure_ascii=False, separators=(",", ":"))
+    return _json(records)
 
 
 def records_of(text: str) -> list[Record]:

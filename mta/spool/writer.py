@@ -30,8 +30,8 @@ from mta.spool.sync import sync
 if TYPE_CHECKING:
     import asyncio
 
-CHUNKS: Final = (32, 16, 8, 4, 2, 1)
-"""Rows in one statement. Few sizes, so that the statements stay prepared."""
+ROWS_MAX: Final = 32
+"""Rows in one statement. Each number of rows has a statement of its own, which stays prepared."""
 RETRY_S: Final = 1.0
 """How often outcomes are tried again on a disk that does not take them."""
 
@@ -42,6 +42,10 @@ _OF_WHAT_IS_WRITTEN: Final = (
     sqlite3.ProgrammingError,
 )
 """Constraints, sizes and kinds of values."""
+
+_OR_FAIL: Final = "OR FAIL"
+"""A statement of many rows that fails need not undo those before: the transaction is rolled
+back as a whole. Otherwise SQLite keeps a copy of every page it is about to change, in a file."""
 
 Write = Accept | Settle | Execute
 Results = list[tuple["asyncio.Future[Any]", Any, BaseException | None]]
@@ -302,7 +306,7 @@ class Writer:
         parcels = [accept.parcel for accept in accepts if accept.parcel]
         self._insert_rows(
             # A parcel may be of a message that has other recipients here.
-            "OR IGNORE INTO message" if parcels else "INTO message",
+            "OR IGNORE INTO message" if parcels else f"{_OR_FAIL} INTO message",
             3,
             [
                 (
@@ -314,7 +318,7 @@ class Writer:
             ],
         )
         self._insert_rows(
-            "INTO recipient",
+            f"{_OR_FAIL} INTO recipient",
             12,
             [
                 (
@@ -333,17 +337,14 @@ class Writer:
             self._insert_rows("INTO staged", 3, staged)
 
     def _insert_rows(self, into: str, width: int, rows: Sequence[tuple[Any, ...]]) -> None:
-        start = 0
-        for chunk in CHUNKS:
-            while len(rows) - start >= chunk:
-                statement = self._statements.get((into, chunk))
-                if statement is None:
-                    values = ",".join([f"({','.join('?' * width)})"] * chunk)
-                    statement = f"INSERT {into} VALUES {values}"  # noqa: S608 - constants
-                    self._statements[into, chunk] = statement
-                values_flat = [value for row in rows[start : start + chunk] for value in row]
-                self._connection.execute(statement, values_flat)
-                start += chunk
+        for start in range(0, len(rows), ROWS_MAX):
+            chunk = rows[start : start + ROWS_MAX]
+            statement = self._statements.get((into, len(chunk)))
+            if statement is None:
+                values = ",".join([f"({','.join('?' * width)})"] * len(chunk))
+                statement = f"INSERT {into} VALUES {values}"  # noqa: S608 - constants
+                self._statements[into, len(chunk)] = statement
+            self._connection.execute(statement, [value for row in chunk for value in row])
 
     def _read_queues(self) -> dict[tuple[str, str], int]:
         rows = self._connection.execute("SELECT id, domain, vmta FROM queue")
