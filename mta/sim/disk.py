@@ -19,8 +19,8 @@ class LoopHand:
         self._operations: list[Operation] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def put(self, operation: "Operation") -> None:
-        self._operations.append(operation)
+    def put(self, operations: "list[Operation]") -> None:
+        self._operations += operations
         if self._timer is None:
             self._timer = self._loop.call_later(self._commit_s(), self._commit)
 

@@ -162,11 +162,9 @@ def table_names(connection: sqlite3.Connection) -> list[str]:
 
 def envelope_text(envelope: Envelope) -> str:
     """An envelope as text."""
-    values = dict(zip(_REQUIRED, _required_of(envelope), strict=True))
-    for value, default, name in zip(_others_of(envelope), _DEFAULT_VALUES, _DEFAULTS, strict=True):
-        if value != default:
-            values[name] = value
-    return _json(values)
+    required = zip(_REQUIRED, _required_of(envelope), strict=True)
+    others = zip(_DEFAULTS, _others_of(envelope), _DEFAULT_VALUES, strict=True)
+    return _json(dict(required) | {name: value for name, value, usual in others if value != usual})
 
 
 def stored_text(envelope: Envelope, content: Content) -> str:

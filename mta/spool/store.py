@@ -26,6 +26,7 @@ from mta.routing.cold import Count
 from mta.spool import moves, recovery, schema
 from mta.spool.ages import Ages
 from mta.spool.damage import file_sum
+from mta.spool.inbox import Inbox
 from mta.spool.lock import take_lock
 from mta.spool.moves import Moved
 from mta.spool.operations import Accept, Counts, Execute, QueueState, Read, Settle, Staged
@@ -84,6 +85,7 @@ class Spool:
         self._recover(connection)
         self._connection = connection
         self._writer: Hand
+        self._inbox: Inbox
         self.parcels = Parcels(self._ask, self._change)
         self.outbox = Outbox(self._ask, self._change)
         self.reports = OwedReports(self._ask, self._look, self._change, directory)
@@ -134,10 +136,12 @@ class Spool:
             has_room=spool._has_room,
         )
         spool._writer = take_up(writer)
+        spool._inbox = Inbox(spool._writer.put)
         return spool
 
     async def close(self) -> None:
         """Finish what was asked, and let another process have the spool."""
+        self._inbox.empty()
         await asyncio.to_thread(self._writer.close)
         self._reader.shutdown()
         os.close(self._lock)
@@ -194,7 +198,7 @@ class Spool:
     ) -> "asyncio.Future[None]":
         """As `accept`, done when the future is. See `Accept` for parcel and staged."""
         future: asyncio.Future[None] = self._loop.create_future()
-        self._writer.put(Accept(future, envelope, content, recipients, records, parcel, staged))
+        self._inbox.put(Accept(future, envelope, content, recipients, records, parcel, staged))
         return future
 
     def settle(
@@ -209,8 +213,8 @@ class Spool:
         `tried` is the connection of those deferred; without it no try is noted. The future
         is done when that is on disk. A message goes with its last recipient.
         """
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._writer.put(Settle.of(future, done, deferred, records, tried))
+        future = self._loop.create_future()
+        self._inbox.put_patient(Settle.of(future, done, deferred, records, tried))
         for recipient in done:
             self._release(recipient.recipient_id >> ids.RECIPIENT_BITS)
         return future
@@ -293,8 +297,8 @@ class Spool:
             )
 
         rows = await self._ask(question)
-        found = schema.recipients_of(rows[:limit])
-        return Page(found.recipients, found.damaged, is_last=len(rows) <= limit)
+        recipients, damaged = schema.recipients_of(rows[:limit])
+        return Page(recipients, damaged, is_last=len(rows) <= limit)
 
     async def queues(self) -> list[QueueState]:
         """Every queue that has recipients, or of which something is remembered."""
@@ -392,24 +396,19 @@ class Spool:
 
     async def counts(self) -> Counts:
         """How many messages and recipients wait."""
-
-        def question(connection: sqlite3.Connection) -> Counts:
-            # Of an index: to count messages would be to read all content.
-            counts = "SELECT COUNT(DISTINCT id >> 16), COUNT(*) FROM recipient"
-            return Counts(*connection.execute(counts).fetchone())
-
-        return await self._look(question)
+        # Of an index: to count messages would be to read all content.
+        counts = "SELECT COUNT(DISTINCT id >> 16), COUNT(*) FROM recipient"
+        return await self._look(lambda connection: Counts(*connection.execute(counts).fetchone()))
 
     # Within
 
     def _change(self, change: Callable[[sqlite3.Connection], None]) -> "asyncio.Future[None]":
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._writer.put(Execute(future, change))
+        self._inbox.put(Execute(future := self._loop.create_future(), change))
         return future
 
     async def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
         future: asyncio.Future[T] = self._loop.create_future()
-        self._writer.put(Read(future, question))
+        self._inbox.put(Read(future, question))
         return await future
 
     async def _look(self, question: Callable[[sqlite3.Connection], T]) -> T:

@@ -20,8 +20,8 @@ repeated."""
 class Hand(Protocol):
     """What moves a writer: in production a thread, in the simulator its loop."""
 
-    def put(self, operation: "Operation") -> None:
-        """Have an operation done, after all put before it."""
+    def put(self, operations: "list[Operation]") -> None:
+        """Have operations done, in order, after all put before them."""
 
     def close(self) -> None:
         """Do all that was put, then end. Blocks."""
@@ -35,12 +35,12 @@ class WriterThread:
 
     def __init__(self, writer: "Writer") -> None:
         self._writer = writer
-        self._operations: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
+        self._operations: queue.SimpleQueue[list[Operation] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         self._thread.start()
 
-    def put(self, operation: "Operation") -> None:
-        self._operations.put(operation)
+    def put(self, operations: "list[Operation]") -> None:
+        self._operations.put(operations)
 
     def close(self) -> None:
         self._operations.put(None)
@@ -73,12 +73,12 @@ class WriterThread:
         batch: list[Operation] = []
         timeout = self._writer.retry_in(time.monotonic()) if self._writer.holds else None
         try:
-            operation = self._operations.get(timeout=timeout)
-            while operation is not None:
-                batch.append(operation)
+            operations = self._operations.get(timeout=timeout)
+            while operations is not None:
+                batch += operations
                 if len(batch) >= BATCH_MAX:
                     return batch, True
-                operation = self._operations.get_nowait()
+                operations = self._operations.get_nowait()
         except queue.Empty:
             return batch, True
         return batch, False
