@@ -15,6 +15,7 @@ from mta import address, clock, ids
 from mta.accounting import build
 from mta.admin.traffic import TrafficCounters
 from mta.daemon import expansion
+from mta.daemon.refused import Refused
 from mta.daemon.sender_checks import SenderChecks
 from mta.daemon.submission_rules import X_DKIM_KEY, X_DKIM_OPTIONS, SubmissionRules
 from mta.daemon.suppression import Suppression
@@ -103,6 +104,7 @@ class Intake:
         self._inbox = inbox
         self._traffic = traffic
         self._log = log
+        self.refused = Refused(log)
         self._turns = pool.Turns()
         self._trusted: tuple[SourceSettings, SourceSettings] | None = None
         self._rules: dict[int, SubmissionRules] = {}
@@ -290,10 +292,10 @@ class Intake:
         try:
             await self._keep(envelope, content, recipients, records)
         except SpoolFullError as error:
-            self._log(f"a message was refused with 452: {error}")
+            self.refused.add(452, str(error))
             return DISK_FULL
         except SpoolError as error:
-            self._log(f"a message was refused with 451: {error}")
+            self.refused.add(451, str(error))
             return SPOOL_BROKEN
         return None
 

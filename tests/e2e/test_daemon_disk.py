@@ -6,6 +6,7 @@ import time
 import aiosmtplib
 import pytest
 
+from mta.daemon.refused import INTERVAL_S
 from mta.sim.provider import Provider
 from tests.conftest import require, unavailable
 from tests.e2e.daemon import free_port, until
@@ -80,7 +81,12 @@ async def submitted(loopback, letter):
             return
 
 
+def said_of_refusals(loopback):
+    return loopback.told().count("a message was refused with 452")
+
+
 async def test_a_full_disk_is_answered_452_and_mail_flows_again_after_it(small_disk):
+    began = time.monotonic()
     async with provider(small_disk) as sink, small_disk.running() as daemon:
         await small_disk.submit(Letter("before@example.com"))
         fill(small_disk)
@@ -89,10 +95,14 @@ async def test_a_full_disk_is_answered_452_and_mail_flows_again_after_it(small_d
             said, more = await refusal(small_disk, Letter("during@example.com", body=body))
             assert (said.code, said.message[:5]) == (452, "4.3.1")
             taken += more
+        for _ in range(20):
+            _, more = await refusal(small_disk, Letter("during@example.com"))
+            taken += more
         assert daemon.is_running
         free(small_disk)
         await submitted(small_disk, Letter("after@example.com"))
         await until(lambda: len(sink.journal) >= 2 + taken, 20)
+    assert 1 <= said_of_refusals(small_disk) <= 2 + (time.monotonic() - began) / INTERVAL_S
     arrived = sorted(r.rcpt for r in sink.journal)
     assert arrived == sorted(
         ["before@example.com", "after@example.com", *["during@example.com"] * taken]
