@@ -5,10 +5,13 @@ keeps neither the loop nor the spool from their work.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
+import os
 import secrets
 import ssl
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
     from mta.config.configuration import Configuration
     from mta.net.reception import Session
 
+SALT_KEY: Final = "scram-key"
+"""A file of the spool directory. Without it salts would tell, over a restart, who is unknown."""
+KEY_OCTETS: Final = 32
 THREADS: Final = 2
 PENDING_MAX: Final = 64
 """Checks that wait for a thread; more is an attack, and is answered so."""
@@ -48,13 +54,18 @@ NO_AUTH: Final = Reply(502, ("5.5.1 AUTH is not available",))
 class Accounts:
     """The `Admission` of every listener of one shard."""
 
-    def __init__(self, configuration: "Configuration", log: Callable[[str], None]) -> None:
+    def __init__(
+        self, configuration: "Configuration", key: bytes, log: Callable[[str], None]
+    ) -> None:
+        """`key` makes salts that are the same for the same user, and tell nobody which exist.
+
+        So it is the same in all workers, and in all lives of the daemon.
+        """
         self._log = log
         self._lockout = Lockout()
         self._threads = ThreadPoolExecutor(THREADS, "authenticate")
         self._pending = 0
-        self._key = secrets.token_bytes(32)
-        """Makes salts that are the same for the same user, and tell nobody which exist."""
+        self._key = key
         self.follow(configuration)
 
     def follow(self, configuration: "Configuration") -> None:
@@ -62,7 +73,6 @@ class Accounts:
         self._configuration = configuration
         self._users = configuration.submitters.users
         self._usable = configuration.submitters.mechanisms
-        self._scram: dict[str, ScramSecret] = {}
         self._decoy = _decoy([user.secret for user in self._users.values()])
         self._certificates = {
             digest: user.name
@@ -137,24 +147,27 @@ class Accounts:
 
     def secret(self, user: str) -> Secret:
         """The secret of a user; for who is none, one that takes as long and never matches."""
-        account = self._users.get(user)
-        return (account.secret if account is not None else None) or self._decoy
+        return self._secret_of(user) or self._decoy
 
-    def scram(self, user: str) -> ScramSecret:
-        found = self._scram.get(user)
-        if found is not None:
-            return found
-        account = self._users.get(user)
-        secret = account.secret if account is not None else None
-        if isinstance(secret, ScramSecret):
-            return secret
+    def scram_salt(self, user: str) -> tuple[bytes, int]:
         salt = hmac.digest(self._key, user.encode(), "sha256")[:SALT_OCTETS]
+        secret = self._secret_of(user)
+        if isinstance(secret, ScramSecret):
+            return secret.salt, secret.iterations
         if isinstance(secret, ClearSecret):
-            found = self._scram[user] = scram_of(secret.text, salt)
-            return found
+            return salt, SCRAM_ITERATIONS
         decoy = self._decoy
-        iterations = decoy.iterations if isinstance(decoy, ScramSecret) else SCRAM_ITERATIONS
-        return ScramSecret(iterations, salt, secrets.token_bytes(32), secrets.token_bytes(32))
+        return salt, decoy.iterations if isinstance(decoy, ScramSecret) else SCRAM_ITERATIONS
+
+    def scram_keys(self, user: str, salt: bytes, iterations: int) -> ScramSecret:
+        secret = self._secret_of(user)
+        password = secret.text if isinstance(secret, ClearSecret) else secrets.token_hex(16)
+        made = scram_of(password, salt, iterations=iterations)
+        return secret if isinstance(secret, ScramSecret) else made
+
+    def _secret_of(self, user: str) -> Secret | None:
+        account = self._users.get(user)
+        return account.secret if account is not None else None
 
     def named_by(self, certificate: bytes) -> str:
         """The user whose certificate it is; empty if it is nobody's."""
@@ -167,6 +180,19 @@ class Accounts:
             self._log(f"tls-certificate {path} cannot be used: {error}")
             return b""
         return hashlib.sha256(octets).digest()
+
+
+def salt_key(directory: Path) -> bytes:
+    """The key in a directory, made by whichever worker comes first; OSError."""
+    path = directory / SALT_KEY
+    if not path.exists():
+        with tempfile.NamedTemporaryFile(dir=directory) as made:  # readable by its owner alone
+            made.write(secrets.token_bytes(KEY_OCTETS))
+            made.flush()
+            os.fsync(made.fileno())
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(made.name)
+    return path.read_bytes()
 
 
 def _decoy(known: Sequence[Secret | None]) -> Secret:

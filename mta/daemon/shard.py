@@ -21,7 +21,7 @@ from mta.admin.traffic import TrafficCounters
 from mta.bounces.categories import Categories
 from mta.bounces.default_patterns import DEFAULT_PATTERNS
 from mta.daemon import header_files, partition
-from mta.daemon.accounts import Accounts
+from mta.daemon.accounts import Accounts, salt_key
 from mta.daemon.delays import Delays
 from mta.daemon.delivery import Delivery
 from mta.daemon.handover import Handover
@@ -239,7 +239,8 @@ class Shard:
             handover.begin(self.delivery.give_up_staged)
             # Not before: what others bring is delivered, or given up and told of, at once.
             await stack.enter_async_context(self._takeover())
-        self.accounts = Accounts(configuration, self.log)
+        key = await asyncio.to_thread(salt_key, directory)
+        self.accounts = Accounts(configuration, key, self.log)
         stack.callback(self.accounts.close)
         self.door = Door(configuration, self.intake, self.accounts, self.own, shards=self.shards)
         for listener in configuration.listeners:

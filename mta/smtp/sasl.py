@@ -31,7 +31,7 @@ IN_CLEAR: Final = frozenset({"PLAIN", "LOGIN"})
 """Those that give the password to whoever listens."""
 
 _SCRAM_FIRST = re.compile(
-    r"(?P<gs2>[ny],(?:a=[^,]*)?,)(?P<bare>n=(?P<user>[^,]+),r=(?P<nonce>[!-+\--~]+))"
+    r"(?P<gs2>[ny],(?:a=(?P<identity>[^,]*))?,)(?P<bare>n=(?P<user>[^,]+),r=(?P<nonce>[!-+\--~]+))"
 )
 _SCRAM_FINAL = re.compile(r"(?P<bare>c=(?P<binding>[^,]+),r=(?P<nonce>[^,]+)),p=(?P<proof>[^,]+)")
 
@@ -41,19 +41,26 @@ class Accounts(Protocol):
 
     def secret(self, user: str) -> Secret: ...
 
-    def scram(self, user: str) -> ScramSecret: ...
+    def scram_salt(self, user: str) -> tuple[bytes, int]:
+        """Salt and iterations; takes as long for whoever it is."""
+
+    def scram_keys(self, user: str, salt: bytes, iterations: int) -> ScramSecret:
+        """The keys under that salt; slow, for whoever it is."""
 
     def named_by(self, certificate: bytes) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Claim:
-    """A name, and whether it is rightly used. `farewell` is a last challenge after success."""
+    """A name, and whether it is rightly used.
+
+    `farewell` is a last challenge after success, known once `check` was called.
+    """
 
     user: str
     check: Callable[[], bool]
     is_slow: bool = False
-    farewell: bytes = b""
+    farewell: Callable[[], bytes] = bytes
 
 
 Answer = bytes | Claim
@@ -176,7 +183,11 @@ class _CramMd5:
 
 
 class _ScramSha256:
-    """Channel binding is not offered: no client of today's mail programs asks for it."""
+    """Channel binding is not offered: no client of today's mail programs asks for it.
+
+    The first challenge tells nobody which users exist, by what it says or how long it takes: it
+    holds what is there for every name. Keys are computed for the final message, for every name.
+    """
 
     def __init__(self, accounts: Accounts, nonce: str) -> None:
         self._accounts = accounts
@@ -184,26 +195,27 @@ class _ScramSha256:
         self._user = ""
         self._gs2 = ""
         self._before = ""
-        self._keys: ScramSecret | None = None
+        self._salt: tuple[bytes, int] | None = None
 
     def receive(self, response: bytes) -> Answer:
         text = _utf8(response)
-        return self._first(text) if self._keys is None else self._final(text, self._keys)
+        return self._first(text) if self._salt is None else self._final(text, *self._salt)
 
     def _first(self, text: str) -> Answer:
         found = _SCRAM_FIRST.fullmatch(text)
         if found is None:
             raise CommandError(501, "5.5.2 this is no first message of SCRAM")
         self._gs2 = found["gs2"]
-        self._user = found["user"].replace("=2C", ",").replace("=3D", "=")
-        keys = self._keys = self._accounts.scram(self._user)
+        self._user = _said_name(found["user"])
+        if _said_name(found["identity"] or "") not in ("", self._user):
+            raise CommandError(535, "5.7.8 nobody may act for another user")
+        salt, iterations = self._salt = self._accounts.scram_salt(self._user)
         self._nonce = found["nonce"] + self._nonce
-        salt = encoded(keys.salt)
-        challenge = f"r={self._nonce},s={salt},i={keys.iterations}"
+        challenge = f"r={self._nonce},s={encoded(salt)},i={iterations}"
         self._before = f"{found['bare']},{challenge}"
         return challenge.encode()
 
-    def _final(self, text: str, keys: ScramSecret) -> Answer:
+    def _final(self, text: str, salt: bytes, iterations: int) -> Answer:
         found = _SCRAM_FINAL.fullmatch(text)
         if found is None:
             raise CommandError(501, "5.5.2 this is no final message of SCRAM")
@@ -213,12 +225,28 @@ class _ScramSha256:
             and decoded(found["binding"].encode()) == self._gs2.encode()
         )
         message = f"{self._before},{found['bare']}".encode()
-        signature = hmac.digest(keys.stored_key, message, "sha256")
-        client_key = bytes(a ^ b for a, b in zip(proof, signature, strict=False))
-        is_known = hmac.compare_digest(hashlib.sha256(client_key).digest(), keys.stored_key)
-        server = encoded(hmac.digest(keys.server_key, message, "sha256"))
-        is_right = is_bound and is_known and len(proof) == len(signature)
-        return Claim(self._user, lambda: is_right, farewell=f"v={server}".encode())
+        user, server = self._user, b""
+
+        def check() -> bool:
+            nonlocal server
+            keys = self._accounts.scram_keys(user, salt, iterations)
+            signature = hmac.digest(keys.stored_key, message, "sha256")
+            client_key = bytes(a ^ b for a, b in zip(proof, signature, strict=False))
+            is_known = hmac.compare_digest(hashlib.sha256(client_key).digest(), keys.stored_key)
+            server = hmac.digest(keys.server_key, message, "sha256")
+            return is_bound and is_known and len(proof) == len(signature)
+
+        def farewell() -> bytes:
+            return f"v={encoded(server)}".encode()
+
+        return Claim(user, check, is_slow=True, farewell=farewell)
+
+
+def _said_name(text: str) -> str:
+    """A saslname (RFC 5802 §5.1); CommandError for what is none."""
+    if re.search(r"=(?!2C|3D)", text):
+        raise CommandError(501, "5.5.2 a name in SCRAM has = and comma as =3D and =2C")
+    return text.replace("=2C", ",").replace("=3D", "=")
 
 
 class _External:

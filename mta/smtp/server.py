@@ -200,9 +200,9 @@ class Server:
             if self._errors >= ERRORS_MAX:
                 return Reply(421, ("4.7.0 too many errors; closing",)), Step.END
             return self.answered(refusal)
-        if self.claim.farewell:
+        if farewell := self.claim.farewell():
             self._is_taking_leave = True
-            return Reply(334, (sasl.encoded(self.claim.farewell),)), Step.GO_ON
+            return Reply(334, (sasl.encoded(farewell),)), Step.GO_ON
         self._authenticated()
         return _WELCOME, Step.AUTHENTICATED
 

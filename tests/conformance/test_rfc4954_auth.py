@@ -22,11 +22,14 @@ class Accounts:
     def secret(self, user):
         return SECRETS.get(user, ClearSecret("nobody's"))
 
-    def scram(self, user):
+    def scram_salt(self, user):
+        return SALT, 4096
+
+    def scram_keys(self, user, salt, iterations):
         secret = self.secret(user)
         if isinstance(secret, ClearSecret):
-            return scram_of(secret.text, SALT)
-        return secret if user == "ida" else scram_of("nobody's", SALT)
+            return scram_of(secret.text, salt, iterations=iterations)
+        return secret if user == "ida" else scram_of("nobody's", salt)
 
     def named_by(self, certificate):
         return "anna" if certificate == b"anna's" else ""
@@ -99,11 +102,11 @@ def test_cram_md5():
     assert say(smtp, b64(f"anna {digest}".encode()))[0].code == 235
 
 
-def scram(smtp, user, password, *, binding=b"n,,"):
+def scram(smtp, user, password, *, binding=b"n,,", gs2=b"n,,"):
     """The client's side of RFC 5802, and the replies."""
     bare = f"n={user},r=client"
     first = base64.b64decode(
-        say(smtp, b"AUTH SCRAM-SHA-256 " + b64(b"n,," + bare.encode()))[0].lines[0]
+        say(smtp, b"AUTH SCRAM-SHA-256 " + b64(gs2 + bare.encode()))[0].lines[0]
     )
     parts = dict(item.split("=", 1) for item in first.decode().split(","))
     salted = hashlib.pbkdf2_hmac(
@@ -128,6 +131,12 @@ def test_scram_convinces_both_sides(user):
     assert smtp.user == ""
     reply, step = say(smtp, b"")
     assert (reply.code, step, smtp.user) == (235, Step.AUTHENTICATED, user)
+
+
+def test_scram_takes_an_identity_that_is_the_user():
+    smtp = greeted()
+    reply, _ = scram(smtp, "anna", "pencil", binding=b"n,a=anna,", gs2=b"n,a=anna,")
+    assert reply.code == 334
 
 
 @pytest.mark.parametrize(
@@ -165,6 +174,8 @@ def test_a_wrong_password_and_a_wrong_user_are_told_the_same(user):
         (b"AUTH CRAM-MD5 " + b64(b"x"), 501),
         (b"AUTH SCRAM-SHA-256 " + b64(b"p=tls-unique,,n=a,r=b"), 501),
         (b"AUTH SCRAM-SHA-256 " + b64(b"n,,m=x,n=a,r=b"), 501),
+        (b"AUTH SCRAM-SHA-256 " + b64(b"n,a=root,n=anna,r=b"), 535),
+        (b"AUTH SCRAM-SHA-256 " + b64(b"n,a=ann=61,n=anna,r=b"), 501),
         (b"AUTH GSSAPI", 504),
         (b"AUTH", 504),
     ],
