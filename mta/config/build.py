@@ -435,7 +435,9 @@ class Builder:
         parts.reply_rules = self._patterns.rules
         parts.pattern_lists = self._submission.finish()
         parts.rewrite_lists = self._rewrites.finish()
-        parts.submitters = self._submitters.finish(root, parts.root.host_name, parts.sources)
+        parts.submitters = self._submitters.finish(
+            root, parts.root.host_name, parts.sources, parts.root.postmaster
+        )
         parts.rollup_rules = tuple(self._rollup.entries.get("mx", ()))
         parts.every_queue = every_queue.block_of(root)
         if not self._spools:

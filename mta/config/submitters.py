@@ -22,6 +22,8 @@ ALIAS_TARGETS_MAX: Final = 1000
 """Addresses that one alias stands for; more is a mailing list."""
 ALIAS_DEPTH_MAX: Final = 10
 """Aliases of aliases."""
+RESERVED: Final = frozenset({"postmaster", "abuse"})
+"""RFC 5321 §4.5.1, RFC 2142 §4: mail to them reaches a person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,8 @@ class Submitters:
     address_lists: Mapping[str, AddressList] = field(default_factory=dict)
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Targets by full address, `*@domain` or local part, lower case."""
+    postmasters: tuple[str, ...] = ()
+    """Who gets what is written to postmaster and abuse of this host; aliases go before."""
 
     @property
     def mechanisms(self) -> frozenset[str]:
@@ -109,9 +113,14 @@ class Submitters:
     def _targets(self, key: str, local_names: frozenset[str]) -> tuple[str, ...] | None:
         local, _, domain = key.rpartition("@")
         found = self.aliases.get(key)
-        if found is None and domain in local_names:
+        is_local = domain in local_names
+        if found is None and is_local:
             found = self.aliases.get(local)
-        return self.aliases.get(f"*@{domain}") if found is None else found
+        if found is None:
+            found = self.aliases.get(f"*@{domain}")
+        if found is None and is_local and local in RESERVED:
+            found = self.postmasters or None
+        return found
 
 
 class Builder:
@@ -127,7 +136,13 @@ class Builder:
         key = name if tag == "smtp-user" else name.lower()
         return self._blocks.setdefault((tag, key), fresh)
 
-    def finish(self, root: Block, host_name: str, sources: Iterable[Block]) -> Submitters:
+    def finish(
+        self,
+        root: Block,
+        host_name: str,
+        sources: Iterable[Block],
+        postmasters: tuple[str, ...] = (),
+    ) -> Submitters:
         """Everything, once all is read. What `sources` name has to be there."""
         for source in sources:
             for entry in source.entries.get("suppression_lists", ()):
@@ -144,6 +159,7 @@ class Builder:
                 block.name.lower(): self._address_list(block) for block in self._of("address-list")
             },
             aliases=self._aliases(aliases, host_name),
+            postmasters=tuple(filter(None, postmasters)),
         )
 
     def _check(self, tag: str, names: tuple[str, ...], entry: Entry) -> None:

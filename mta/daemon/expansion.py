@@ -1,7 +1,7 @@
 """From the recipients a client gave to those the message is for: aliases, `bcc`, refusals.
 
 A VirtualMTA is chosen by the recipient the client gave; what an alias stands for goes through
-the same. Guide: alias, bcc, accept-invalid-recipients.
+the same. Guide: alias, bcc, postmaster, accept-invalid-recipients.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,11 @@ from mta.smtp.command import RcptParameters
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
     from mta.daemon.suppression import Suppression
+
+
+def own_domains(configuration: "Configuration") -> frozenset[str]:
+    """The names of this host, lower case."""
+    return frozenset(name.lower() for name in configuration.root.host_names)
 
 
 def refusals(
@@ -36,11 +41,11 @@ def expanded(
 ) -> list[RcptParameters]:
     """Everybody the message is for, each once for each recipient given."""
     submitters = configuration.submitters
-    local_names = frozenset(name.lower() for name in configuration.root.host_names)
+    local_names = own_domains(configuration)
     found: list[RcptParameters] = []
     for rcpt in rcpts:
         targets: tuple[str, ...] = (rcpt.address,)
-        if submitters.aliases and rcpt.address not in refused:
+        if rcpt.address not in refused:
             targets = submitters.targets(rcpt.address, local_names)
         if targets == (rcpt.address,):
             found.append(rcpt)

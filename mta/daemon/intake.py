@@ -110,6 +110,7 @@ class Intake:
         self._rules: dict[int, SubmissionRules] = {}
         self.wanted_kinds = wanted_kinds
         self.acct_headers = acct_headers - {X_DKIM_KEY}
+        self._own_domains = expansion.own_domains(configuration)
 
     @property
     def spill_directory(self) -> Path:
@@ -128,6 +129,7 @@ class Intake:
         self.suppression = suppression
         self.wanted_kinds = wanted_kinds
         self.acct_headers = acct_headers - {X_DKIM_KEY}
+        self._own_domains = expansion.own_domains(configuration)
         self._rules = {}
 
     # Reception
@@ -164,6 +166,8 @@ class Intake:
         """A Reply refuses the recipient."""
         domain = address.domain_of(rcpt.address)
         source = session.source
+        if domain in self._own_domains:
+            session.writes_to_host = True
         if relay.may_relay(
             self.configuration,
             source,
@@ -212,7 +216,7 @@ class Intake:
         refusals: dict[str, str] = {}
         if source.accept_invalid_recipients:
             refusals = expansion.refusals(rcpts, source.suppression_lists, self.suppression)
-        if source.bcc or self.configuration.submitters.aliases:
+        if source.bcc or session.writes_to_host or self.configuration.submitters.aliases:
             rcpts = expansion.expanded(rcpts, source.bcc, self.configuration, refusals)
             if len(rcpts) > ids.RECIPIENTS_MAX:
                 return TOO_MANY_RCPTS

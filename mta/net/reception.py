@@ -29,6 +29,8 @@ class Session:
     """Whether any `<source>` speaks of the client."""
     is_local: bool
     """Whether the client is on this very host."""
+    writes_to_host: bool = False
+    """Whether a recipient was at a name of this host."""
     helo: str = ""
     user: str = ""
     with_protocol: str = "SMTP"

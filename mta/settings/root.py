@@ -51,9 +51,8 @@ class RootSettings:
     )
     postmaster: tuple[str, ...] = repeated(
         EMAIL,
-        "Responsible person; receives crash and licence-expiry notices and, by default, "
-        "mail for local postmaster and abuse.",
-        not_yet=True,
+        "Responsible person; receives what is written to postmaster and abuse at a name of this "
+        "host, unless an alias says otherwise.",
     )
     host_names: tuple[str, ...] = repeated(
         HOST,

@@ -223,3 +223,21 @@ async def test_the_source_of_a_listener_and_its_versions_of_tls(loopback):
             await asyncio.to_thread(negotiated)
     assert version == "TLSv1.2"
     assert cipher.endswith("AES256-GCM-SHA384")
+
+
+async def test_what_is_for_postmaster_and_abuse_reaches_a_person(loopback):
+    """Whoever writes it, and in whatever case; anybody else at this host is like any mail."""
+    loopback.configured("always-allow-relaying no", "alias abuse desk@example.com")
+    async with loopback.running():
+        for local in ("PostMaster", "abuse", "kim"):
+            await loopback.submit(Letter(f"{local}@mta.sender.example"))
+        with smtplib.SMTP(*loopback.address, timeout=20) as smtp:
+            smtp.ehlo("client.example")
+            smtp.sendmail("", ["postmaster"], b"Subject: x\r\n\r\nhello\r\n")
+        await until(lambda: len(loopback.rows("d,b")) == 4, 30, loopback.told)
+    assert sorted(r["rcpt"] for r in loopback.rows("d,b")) == [
+        "desk@example.com",
+        "kim@mta.sender.example",
+        "postmaster@sender.example",
+        "postmaster@sender.example",
+    ]
