@@ -4,6 +4,7 @@ What is said to authenticate is not shown, whatever is asked for.
 """
 
 import asyncio
+import re
 import ssl
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
 
 DUMP_OCTETS: Final = 16
 """In one line."""
+AUTH_OCTETS: Final = 5
+"""The command and a blank."""
 HIDDEN: Final = "(authentication, not shown)"
 
+_AUTH: Final = re.compile(rb"^AUTH[ \r\n]", re.IGNORECASE | re.MULTILINE)
 _numbers = count(1)
 
 
@@ -34,6 +38,12 @@ class ClientLog:
         self._octets_in = 0
         self._octets_out = 0
         self._server: Server | None = None
+        self._line_begun = b""
+        """What came of a line so far, as much as tells whether it is AUTH."""
+        self._auths_to_come = 0
+        """How often AUTH came that was not answered yet."""
+        self._is_after_auth = False
+        """Whether the last command that was answered was AUTH."""
         self._has_connections = self._has_commands = self._has_data = self._has_tls = False
         self.follow(session.source)
         if self._has_connections or self._has_commands:
@@ -55,6 +65,7 @@ class ClientLog:
         """What came, as it came."""
         self._octets_in += len(octets)
         if self._has_data:
+            self._look_for_auth(octets)
             self._dump(f">>> rd {len(octets)}", octets)
 
     def sent(self, octets: bytes) -> None:
@@ -70,12 +81,25 @@ class ClientLog:
         """Let the server answer a command, or what the client says to authenticate."""
         self._server = server
         self._command(line)
+        if not self._is_secret:
+            self._is_after_auth = _AUTH.match(line + b"\r") is not None
+            self._auths_to_come -= self._is_after_auth and self._has_data
         return server.receive(line)
 
     @property
     def _is_secret(self) -> bool:
         """Whether the client is in the middle of an authentication."""
         return self._server is not None and self._server.is_in_exchange
+
+    def _look_for_auth(self, octets: bytes) -> None:
+        """Segments are not lines: what comes after AUTH is secret before it is answered.
+
+        A line of content that begins so hides the rest of the connection; better than the reverse.
+        """
+        text = self._line_begun + octets
+        begun = len(self._line_begun)
+        self._auths_to_come += sum(match.end() > begun for match in _AUTH.finditer(text))
+        self._line_begun = text[text.rfind(b"\n") + 1 :][:AUTH_OCTETS]
 
     def _command(self, line: bytes) -> None:
         if not self._has_commands:
@@ -103,7 +127,7 @@ class ClientLog:
 
     def _dump(self, title: str, octets: bytes) -> None:
         self._say(title)
-        if self._is_secret or b"AUTH " in octets.upper():
+        if self._is_secret or self._is_after_auth or self._auths_to_come > 0:
             self._say(HIDDEN)
             return
         for line in dumped(octets):

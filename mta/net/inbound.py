@@ -190,6 +190,9 @@ class Inbound(SMTP):
         if self._log is None:
             return
         self._writer = cast("asyncio.StreamWriter", LoggedWriter(self._writer, self._log))
+        early = bytes(self._reader._buffer)  # type: ignore[attr-defined]  # noqa: SLF001
+        if early:
+            self._log.received(early)
         if session.is_tls:
             self._log.secured(self._writer.get_extra_info("ssl_object"))
 

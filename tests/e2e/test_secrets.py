@@ -1,6 +1,9 @@
 """No password and no key is in anything the program says, whatever it is asked."""
 
+import asyncio
 import base64
+import re
+import socket
 import subprocess
 
 import pytest
@@ -146,3 +149,48 @@ async def everything(loopback, old):
         answers.append(await daemon.command(*words, "--json"))
     answers.append(await daemon.check())
     return "".join(answer.text for answer in answers)
+
+
+PLAIN = base64.b64encode(f"\0anna\0{SECRET}-anna1".encode())
+LOGIN = [base64.b64encode(text.encode()) + b"\r\n" for text in ("anna", f"{SECRET}-anna1")]
+EXCHANGES = (
+    [b"AUTH PLAIN " + PLAIN + b"\r\n"],
+    [b"auth plain\r\n", PLAIN + b"\r\n"],
+    [b"AUTH LOGIN\r\n", *LOGIN],
+)
+
+
+def shown(log):
+    """Every octet and every character that a log shows."""
+    dumps = re.findall(r"\b((?:[0-9A-F]{2}){1,16})\b ", log)
+    return log.encode() + bytes.fromhex("".join(dumps))
+
+
+@pytest.mark.parametrize("size", [1, 7, 13, 1000])
+async def test_no_log_shows_what_is_said_to_authenticate(tmp_path, certificate, size):
+    """However it is cut into segments, and whether the client waits for an answer or not."""
+    loopback = Loopback(tmp_path, 1)
+    logs = "log-connections yes\nlog-commands yes\nlog-data yes\nlog-tls yes\n"
+    top = secrets(certificate, 1).replace("<source 127.0.0.1>\n", f"<source 127.0.0.1>\n{logs}")
+    loopback.configure(top=top)
+    async with loopback.running():
+        for exchange in EXCHANGES:
+            octets = b"".join([b"EHLO c.example\r\n", *exchange, b"NOOP\r\n", b"QUIT\r\n"])
+            said = await asyncio.to_thread(told, loopback.address, octets, size)
+            assert b"\r\n235 " in said
+        told_so_far = loopback.told
+        await until(lambda: told_so_far().count("closed [127.0.0.1]") >= 3, 30, told_so_far)
+    everything_shown = shown(loopback.told())
+    assert b"NOOP" in everything_shown
+    for secret in (PLAIN, LOGIN[1].strip()):
+        whole = [secret[at : at + 6] for at in range(6, len(secret) - 6)]
+        assert not any(part in everything_shown for part in whole)
+
+
+def told(address, octets, size):
+    """All that was answered to octets that came in segments of that size."""
+    with socket.create_connection(address, timeout=20) as peer:
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(0, len(octets), size):
+            peer.sendall(octets[at : at + size])
+        return b"".join(iter(lambda: peer.recv(4096), b""))
