@@ -28,6 +28,20 @@ def uses(
     return tuple(found)
 
 
+def inbound(used: int, whole: int, configuration: "Configuration") -> LimitUse:
+    """How many clients are connected: no limit of a queue, but what it holds back comes late."""
+    directive = "total-max-smtp-in"
+    found = configuration.root_places.get(directive)
+    return LimitUse(
+        directive=directive,
+        scope="total",
+        used=str(used),
+        ceiling="unlimited" if whole == units.UNLIMITED else str(whole),
+        place=str(found) if found else "",
+        is_exhausted=used >= whole,
+    )
+
+
 def place(directive: str, scope: str, queue: "Queue", configuration: "Configuration") -> str:
     """Where a limit is written, as `file:line`; empty for a default."""
     if directive in ("total-max-smtp-out", "mx-connection-limit", "ip-connection-limit"):

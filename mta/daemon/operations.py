@@ -38,7 +38,7 @@ from mta.admin.operations import (
 )
 from mta.admin.pattern import QueuePattern, wildcard
 from mta.bounces import local
-from mta.daemon import explaining, message_explaining, reload, signing_text, ways
+from mta.daemon import explaining, limit_use, message_explaining, reload, signing_text, ways
 from mta.model.queue_key import QueueKey
 from mta.spool.query import RecipientQuery
 
@@ -225,6 +225,9 @@ class ShardOperations:
         known = shard.scheduler.queue(queue, now)
         end = shard.scheduler.queue(ways.end(queue, shard.router), now)
         answer = explaining.explain(known, shard.scheduler, shard.configuration, now)
+        clients = shard.door.slots.total
+        of_clients = limit_use.inbound(clients.used, clients.whole, shard.configuration)
+        answer = replace(answer, limits=(*answer.limits, of_clients))
         return explaining.with_settings(
             answer,
             settings=effective.settings_of(shard.configuration.explain(queue)),

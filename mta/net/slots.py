@@ -95,6 +95,11 @@ class Slots:
         }
 
     @property
+    def total(self) -> Places:
+        """That of all clients."""
+        return self._total
+
+    @property
     def lent(self) -> "Iterator[Places]":
         """The limits that other shards obey, too."""
         if self._shards > 1:
