@@ -322,11 +322,13 @@ class RecipientExplanation:
     next_at: float | None = None
     """When it is tried at the earliest; None if that depends on an event."""
     before: int | None = None
-    """Recipients of its queue that are delivered before it; None if not counted."""
+    """Recipients of its queue that are delivered before it; None if not counted, and
+    COUNTED_BEFORE_MAX for that many or more."""
     pace: str = ""
     """How fast its queue goes, and how that is known."""
     expected_at: float | None = None
-    """When it is likely to go at that pace; None if that cannot be said."""
+    """When it is likely to go at that pace, or where not all before it are counted, the earliest
+    it can be; None if that cannot be said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,6 +355,9 @@ class MessageExplanation:
 
 EXPLAINED_RECIPIENTS_MAX = 100
 """A message may have 65,536 recipients; an operator reads the first hundred."""
+
+COUNTED_BEFORE_MAX = 10_000
+"""So many are counted in a few milliseconds; who is behind a million waits long anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from mta import ids, units
 from mta.admin.answers import (
+    COUNTED_BEFORE_MAX,
     Explanation,
     LimitUse,
     MessageExplanation,
@@ -111,14 +112,17 @@ def _outlook(r: RecipientExplanation, m: MessageExplanation) -> Iterator[str]:
         yield f"    next try  {_moment(r.next_at, m.now)} at the earliest"
     if r.before is None:
         return
-    after = f"after {r.before} of its queue" if r.before else "the first of its queue"
+    is_far = r.before >= COUNTED_BEFORE_MAX
+    more = " or more" if is_far else ""
+    after = f"after {r.before}{more} of its queue" if r.before else "the first of its queue"
     pace = f", at {r.pace}" if r.before and r.pace else ""
     if r.expected_at is None:
         yield f"    expected  {after}{pace}"
         return
     late = m.bounce_at is not None and r.expected_at > m.bounce_at
     note = "; it is given up before that" if late else ""
-    yield f"    expected  {_moment(r.expected_at, m.now)}: {after}{pace}{note}"
+    earliest = "not before " if is_far else ""
+    yield f"    expected  {earliest}{_moment(r.expected_at, m.now)}: {after}{pace}{note}"
 
 
 def setting_lines(setting: Setting) -> Iterator[str]:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mta import clock
 from mta.admin.answers import (
+    COUNTED_BEFORE_MAX,
     EXPLAINED_RECIPIENTS_MAX,
     Explanation,
     MessageExplanation,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 STAGED = "the worker that owns its queue has not taken it yet (workers)"
 PLACES_MAX = 10
-"""Recipients whose place in their queue is counted; with a million before each it takes 50 ms."""
+"""Recipients whose place in their queue is counted, a few milliseconds for each."""
 
 WITHOUT_END = ("paused", "type", "disable-source-ip")
 """What keeps a queue from moving until somebody does something, if no time is given."""
@@ -49,7 +50,7 @@ async def explain(
     tries = await shard.spool.tries.of(number)
     shown = recipients[:EXPLAINED_RECIPIENTS_MAX]
     places = {
-        r.recipient_id: await shard.spool.tries.before(r)
+        r.recipient_id: await shard.spool.tries.before(r, COUNTED_BEFORE_MAX)
         for r in shown[:PLACES_MAX]
         if r.queue in queues
     }

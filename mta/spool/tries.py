@@ -70,9 +70,9 @@ class Tries:
         last = ids.recipient_id(message_id, ids.RECIPIENTS_MAX - 1)
         return await self._look(lambda connection: _between(connection, first, last))
 
-    async def before(self, recipient: Recipient) -> int:
-        """How many recipients of its queue are delivered before one."""
-        return await self._look(lambda connection: _before(connection, recipient))
+    async def before(self, recipient: Recipient, most: int) -> int:
+        """How many recipients of its queue are delivered before one; `most` if there are more."""
+        return await self._look(lambda connection: _before(connection, recipient, most))
 
 
 def _between(connection: sqlite3.Connection, first: int, last: int) -> dict[int, list[Try]]:
@@ -87,15 +87,43 @@ def _between(connection: sqlite3.Connection, first: int, last: int) -> dict[int,
     return found
 
 
-def _before(connection: sqlite3.Connection, recipient: Recipient) -> int:
-    """How many recipients of its queue come before one, in the order they are delivered in."""
+def _before(connection: sqlite3.Connection, recipient: Recipient, most: int) -> int:
+    """How many recipients of its queue come before one, in the order they are delivered in.
+
+    Each priority is a range of the index, so that no more rows are read than are counted.
+    """
+    found = connection.execute(
+        "SELECT id FROM queue WHERE domain = ? AND vmta = ?", tuple(recipient.queue)
+    ).fetchone()
+    if found is None:
+        return 0
+    (queue,) = found
+    same = "queue = ? AND priority = ? AND (due, id) < (?, ?)"
+    count = _counted(
+        connection, same, (queue, recipient.priority, recipient.due, recipient.recipient_id), most
+    )
+    priority = recipient.priority
+    while count < most:
+        (above,) = connection.execute(
+            "SELECT MIN(priority) FROM recipient INDEXED BY recipient_due"
+            " WHERE queue = ? AND priority > ?",
+            (queue, priority),
+        ).fetchone()
+        if above is None:
+            break
+        higher = "queue = ? AND priority = ? AND due <= ?"
+        count += _counted(connection, higher, (queue, above, recipient.due), most - count)
+        priority = above
+    return count
+
+
+def _counted(
+    connection: sqlite3.Connection, where: str, values: Sequence[object], most: int
+) -> int:
+    """How many rows there are, or `most` if there are more."""
     (count,) = connection.execute(
-        "SELECT COUNT(*) FROM recipient INDEXED BY recipient_due"
-        " WHERE queue = (SELECT id FROM queue WHERE domain = ? AND vmta = ?) AND due <= ?"
-        " AND (priority > ? OR (priority = ? AND (due, id) < (?, ?)))",
-        (
-            *recipient.queue, recipient.due, recipient.priority, recipient.priority,
-            recipient.due, recipient.recipient_id,
-        ),
-    ).fetchone()  # fmt: skip
+        "SELECT COUNT(*) FROM (SELECT 1 FROM recipient INDEXED BY recipient_due"  # noqa: S608 - ours
+        f" WHERE {where} LIMIT ?)",
+        (*values, most),
+    ).fetchone()
     return int(count)

@@ -4,12 +4,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from mta.admin import explanation_text
+from mta.admin.answers import COUNTED_BEFORE_MAX, MessageExplanation, RecipientExplanation
 from mta.daemon import explaining, message_explaining
 from mta.model.outcome import Verdict
+from mta.model.queue_key import QueueKey
 from mta.model.reply import Reply
 from mta.queues.tempo import PERIOD_S, Tempo
 from tests.queue_runs import NOW, QueueRun, recipients
 
+KEY = QueueKey("example.com", "v")
 LINE = 11
 """Where the first line of the <domain *> of a QueueRun stands."""
 
@@ -96,3 +100,24 @@ def test_a_tempo_forgets_what_is_longer_ago_than_two_periods():
         tempo.count(5, NOW + second)
     assert tempo.per_second(NOW + 600) == pytest.approx(5, rel=0.02)
     assert tempo.per_second(NOW + 600 + 3 * PERIOD_S) == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        (0, "(in 1m): the first of its queue"),
+        (COUNTED_BEFORE_MAX - 1, "(in 1m): after 9999 of its queue"),
+        (COUNTED_BEFORE_MAX, "(in 1m): after 10000 or more of its queue"),
+    ],
+)
+def test_a_place_far_behind_is_the_earliest_it_can_be(before, said):
+    recipient = RecipientExplanation(
+        address="kim@example.com", queue=KEY, attempts=0, due=NOW, before=before,
+        next_at=NOW, expected_at=NOW + 60,
+    )  # fmt: skip
+    message = MessageExplanation(
+        now=NOW, message_id=1, mail_from="", time_queued=NOW, size=1, recipients=(recipient,)
+    )
+    text = "\n".join(explanation_text.message(message))
+    assert said in text
+    assert ("not before" in text) == ("or more" in said)

@@ -1,12 +1,14 @@
 """The last tries of recipients that wait are kept, and go when they do."""
 
+import contextlib
+import itertools
 import sqlite3
 
 from mta.model.attempt import Try
 from mta.model.message import Envelope, Recipient
 from mta.model.queue_key import QueueKey
 from mta.spool.store import Spool
-from mta.spool.tries import REPLY_CHARACTERS_MAX, TRIES_KEPT
+from mta.spool.tries import REPLY_CHARACTERS_MAX, TRIES_KEPT, Tries
 
 KEY = QueueKey("d.example", "v")
 
@@ -82,8 +84,30 @@ async def test_the_place_in_the_queue_is_that_of_delivery(tmp_path):
     spool = Spool.open(tmp_path)
     found = [(await accepted(spool))[0] for _ in range(4)]
     await defer(spool, found[0], 100.0)
-    assert [await spool.tries.before(recipient) for recipient in found] == [3, 0, 1, 2]
+    assert [await spool.tries.before(recipient, 9) for recipient in found] == [3, 0, 1, 2]
     await spool.set_priority([found[2]], 90)
     found[2].priority = 90
-    assert [await spool.tries.before(recipient) for recipient in found] == [3, 1, 0, 2]
+    assert [await spool.tries.before(recipient, 9) for recipient in found] == [3, 1, 0, 2]
+    assert [await spool.tries.before(recipient, 2) for recipient in found] == [2, 1, 0, 2]
     await spool.close()
+
+
+async def test_a_place_costs_no_more_than_what_is_counted(tmp_path):
+    """However many are before it, in steps of SQLite's machine."""
+    spool = Spool.open(tmp_path)
+    (last,) = await accepted(spool)
+    others = await accepted(spool, 400)
+    await spool.set_priority(others[200:], 90)
+    await defer(spool, last, 1000.0)
+    await spool.close()
+    steps = itertools.count()
+
+    async def look(question):
+        with contextlib.closing(sqlite3.connect(tmp_path / "spool.db")) as connection:
+            connection.set_progress_handler(lambda: next(steps) < 0, 1)
+            return question(connection)
+
+    assert await Tries(look).before(last, 10_000) == 400
+    for_all = next(steps)
+    assert await Tries(look).before(last, 5) == 5
+    assert (next(steps) - for_all) * 10 < for_all
