@@ -68,10 +68,11 @@ class View:
             raise MissingError("it takes root to run it beside what is installed")
         packages = self.packages if self.syncs else (*self.packages, unpacked(SYNC_OFF))
         etc = self._etc()
-        mounts = [f"mount -t overlay overlay -o lowerdir={etc}:/etc /etc"]
+        mounts = []
         if packages:
             lower = ":".join([*(str(package / "usr") for package in packages), "/usr"])
             mounts.append(f"mount -t overlay overlay -o lowerdir={lower} /usr")
+        mounts.append(f"mount -t overlay overlay -o lowerdir={etc}:/etc /etc")
         for directory in self.writable:
             own = self.work / "view" / directory.strip("/").replace("/", "-")
             own.mkdir(parents=True, exist_ok=True)

@@ -77,7 +77,7 @@ class ShardOperations:
         shard = self._shard
         queues = shard.scheduler.queues.values()
         root = shard.configuration.root
-        counts = await shard.spool.counts()
+        counts = await shard.spool.tally.counts()
         kinds: dict[str, list[Queue]] = {}
         for queue in queues:
             if queue.recipients:

@@ -29,12 +29,13 @@ from mta.spool.damage import file_sum
 from mta.spool.inbox import Inbox
 from mta.spool.lock import take_lock
 from mta.spool.moves import Moved
-from mta.spool.operations import Accept, Counts, Execute, QueueState, Read, Settle, Staged
+from mta.spool.operations import Accept, Execute, QueueState, Read, Settle, Staged
 from mta.spool.outbox import Outbox
 from mta.spool.parcels import Parcels
 from mta.spool.query import RecipientQuery, fetched, find_rows
 from mta.spool.reports import OwedReports
 from mta.spool.shards import content_path
+from mta.spool.tally import Tally, keep_tally
 from mta.spool.thread import Hand, TakeUp, WriterThread
 from mta.spool.tries import Tries
 from mta.spool.writer import Results, Writer
@@ -83,6 +84,7 @@ class Spool:
         row = connection.execute("SELECT value FROM counter WHERE name = 'message'").fetchone()
         self._next_counter = self._reserved = row[0] if row else 1
         self._recover(connection)
+        keep_tally(connection)
         self._connection = connection
         self._writer: Hand
         self._inbox: Inbox
@@ -91,6 +93,7 @@ class Spool:
         self.reports = OwedReports(self._ask, self._look, self._change, directory)
         self.tries = Tries(self._look)
         self.ages = Ages(self._look)
+        self.tally = Tally(self._ask, self._path, self._reader)
 
     @classmethod
     def open(
@@ -393,12 +396,6 @@ class Spool:
 
         recipients = schema.recipients_of(await self._ask(question)).recipients
         return (recipients[0].envelope, recipients) if recipients else None
-
-    async def counts(self) -> Counts:
-        """How many messages and recipients wait."""
-        # Of an index: to count messages would be to read all content.
-        counts = "SELECT COUNT(DISTINCT id >> 16), COUNT(*) FROM recipient"
-        return await self._look(lambda connection: Counts(*connection.execute(counts).fetchone()))
 
     # Within
 

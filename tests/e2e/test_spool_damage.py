@@ -149,7 +149,7 @@ async def test_whatever_octets_are_wrong_the_spool_opens_and_invents_nothing(cra
     rng = random.Random(seed)
     async with Opened(crashed) as opened:
         good = {r.recipient_id: r.address for r in opened.page}
-        await opened.spool.counts()
+        await opened.spool.tally.counts()
     path = crashed / "spool.db"
     for _ in range(rng.randint(1, 8)):
         damage(path, rng.randrange(100, path.stat().st_size), bytes([rng.randint(1, 255)]))

@@ -68,13 +68,13 @@ async def test_a_message_goes_with_its_last_recipient(tmp_path):
         envelope, content, recipients = message(spool, recipients=2)
         await spool.accept(envelope, content, recipients)
         await spool.settle(recipients[:1], (), [])
-        assert await spool.counts() == (1, 1)
+        assert await spool.tally.counts() == (1, 1)
         recipients[1].due, recipients[1].attempts = 99.0, 1
         await spool.settle((), recipients[1:], [])
         found = await spool.message(envelope.message_id)
         assert [(r.due, r.attempts) for r in found[1]] == [(99.0, 1)]
         await spool.settle(recipients[1:], (), [])
-        assert await spool.counts() == (0, 0)
+        assert await spool.tally.counts() == (0, 0)
         assert await spool.message(envelope.message_id) is None
     finally:
         await spool.close()

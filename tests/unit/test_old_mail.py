@@ -70,7 +70,7 @@ async def test_a_queue_that_rests_gives_up_what_only_the_spool_has(spool):
     await some.sweep(run.queue)
     await ledger.close()
     assert run.queue.recipients == 3
-    assert (await spool.counts()).recipients == 3
+    assert (await spool.tally.counts()).recipients == 3
     assert run.queue.oldest == start - DAY
 
 

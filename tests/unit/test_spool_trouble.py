@@ -60,7 +60,7 @@ async def test_a_full_disk_refuses_new_mail(spool):
         await accepted(spool)
     spool.disk.is_full = False
     await accepted(spool)
-    assert (await spool.counts()).messages == 2
+    assert (await spool.tally.counts()).messages == 2
 
 
 async def test_an_outcome_waits_for_the_disk_and_is_not_lost(spool):
@@ -73,7 +73,7 @@ async def test_an_outcome_waits_for_the_disk_and_is_not_lost(spool):
     assert not settled.done()
     spool.disk.is_full = False
     await asyncio.wait_for(settled, 10)
-    assert (await spool.counts()).messages == 0
+    assert (await spool.tally.counts()).messages == 0
 
 
 async def test_a_question_behind_a_held_outcome_waits_for_it(spool):
@@ -131,7 +131,7 @@ async def test_of_a_batch_only_the_message_that_cannot_be_stored_is_refused(spoo
     assert [type(one) for one in said] == [
         type(None), SpoolError, SpoolError, type(None), SpoolError, type(None)
     ]  # fmt: skip
-    assert (await spool.counts()).messages == 4
+    assert (await spool.tally.counts()).messages == 4
     assert {state.key.domain for state in await spool.queues()} == {"d.example", "new.example"}
 
 
@@ -147,7 +147,7 @@ async def test_a_change_that_cannot_be_made_holds_nothing_up(spool):
     with pytest.raises(SpoolError, match="NOT NULL"):
         await changed
     await settled
-    assert (await spool.counts()).messages == 1
+    assert (await spool.tally.counts()).messages == 1
 
 
 async def test_a_disk_that_fails_while_a_culprit_is_looked_for_is_waited_for(spool):
@@ -164,7 +164,7 @@ async def test_a_disk_that_fails_while_a_culprit_is_looked_for_is_waited_for(spo
     assert [type(one) for one in said] == [SpoolFullError] * 2
     spool.disk.is_full = False
     await asyncio.wait_for(settled[0], 10)
-    assert (await spool.counts()).messages == 0
+    assert (await spool.tally.counts()).messages == 0
 
 
 async def test_a_writer_that_fails_by_a_defect_says_so(spool, capsys):
