@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 _RECEIVED = re.compile(rb"^Received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
-NOT_HERE = Reply(521, ("5.3.2 this host does not accept mail from you",))
 STOPPING = Reply(421, ("4.3.2 the service is stopping; try again in a minute",))
 NO_RELAYING = Reply(
     550,
@@ -148,7 +147,9 @@ class Intake:
             session.source = self._trusting(session.source)
         if self.is_stopping:
             return STOPPING
-        return None if session.source.smtp_service else NOT_HERE
+        if session.source.smtp_service:
+            return None
+        return Reply(521, (f"{self.configuration.root.host_name} does not accept mail from you",))
 
     def mail(self, session: "Session", mail: "MailParameters") -> Reply | None:
         """A Reply refuses the sender."""

@@ -18,6 +18,7 @@ from mta.net.incoming import Incoming
 from mta.net.reception import Session
 from mta.net.refusals import STOPPING, TIMEOUT
 from mta.net.session_policy import SessionPolicy
+from mta.routing.greeting import greeting_name
 from mta.smtp.command import LINE_OCTETS_MAX
 from mta.smtp.sasl import RESPONSE_OCTETS_MAX
 from mta.smtp.server import Server, Step
@@ -198,7 +199,11 @@ class Inbound(SMTP):
 
     async def _serve(self, session: Session) -> None:
         self._session = session
-        root = self._door.configuration.root
+        configuration = self._door.configuration
+        root = configuration.root
+        greeting = greeting_name(
+            configuration, session.source.default_virtual_mta, session.local_ip
+        )
         server = Server(
             SessionPolicy(self._door.reception, self._door.admission, session),
             session.source,
@@ -207,8 +212,9 @@ class Inbound(SMTP):
             and session.source.allow_starttls
             and not session.is_tls,
             domain_suffix=root.domain_suffix,
+            greeting=greeting,
         )
-        self._writer.write(f"220 {root.host_name} ({PRODUCT}) ESMTP service ready\r\n".encode())
+        self._writer.write(f"220 {greeting} ({PRODUCT}) ESMTP service ready\r\n".encode())
         buffer = b""
         while True:
             if (

@@ -107,6 +107,7 @@ class Server:
         offers_tls: bool = False,
         rcpts_max: int = 65536,
         domain_suffix: str = "",
+        greeting: str = "",
     ) -> None:
         self.helo = ""
         self.user = ""
@@ -119,6 +120,7 @@ class Server:
         self.claim: sasl.Claim
         self._policy = policy
         self._host_name = host_name
+        self._greeting = greeting or host_name
         self._domain_suffix = domain_suffix
         self._offers_tls = offers_tls
         self._rcpts_configured_max = rcpts_max
@@ -169,7 +171,7 @@ class Server:
             return (answer, Step.GO_ON) if answer.code < 400 else self.answered(answer)
         match answer:
             case Step.END:
-                return Reply(221, (f"2.0.0 {self._host_name} says goodbye",)), answer
+                return Reply(221, (f"2.0.0 {self._greeting} says goodbye",)), answer
             case Step.CONTENT:
                 return Reply(354, ("send the message; end with <CRLF>.<CRLF>",)), answer
             case Step.START_TLS:
@@ -235,7 +237,7 @@ class Server:
         settings = self._settings
         size = settings.max_message_size
         lines = [
-            self._host_name,
+            self._greeting,
             "PIPELINING",
             "SIZE" if size == UNLIMITED else f"SIZE {size}",
             "8BITMIME",
@@ -257,7 +259,7 @@ class Server:
     def _helo(self, rest: str) -> Reply:
         self._greeted(rest)
         self.is_esmtp = False
-        return Reply(250, (self._host_name,))
+        return Reply(250, (self._greeting,))
 
     def _greeted(self, rest: str) -> None:
         if not rest or len(rest) > 255 or not rest.isprintable() or any(c in rest for c in "<> "):

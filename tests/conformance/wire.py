@@ -85,6 +85,12 @@ class Configuration:
     def source_matches(self, client_ip, listener_source="", user_source=""):
         return True
 
+    def vmta(self, name):
+        return None
+
+    def vmta_sending_from(self, ip):
+        return None
+
 
 class Transport(asyncio.Transport):
     """Keeps what is written; at its end the protocol hears of it."""
