@@ -60,6 +60,8 @@ ninety seconds before they kill."""
 WRITER = 0
 """The shard that writes the accounting files: one file, one writer."""
 FOLLOWED_POLL_S = 0.05
+CLOCK_AHEAD_S = 2.0
+"""How far the clock may have been set back without a word: who keeps time does it all the time."""
 DYING_S = 0.5
 """How long a process that has to end may take to get its reason into the log."""
 EXIT_DAMAGED = 3
@@ -334,8 +336,16 @@ class Shard:
                 task.cancel()
 
     async def _sample(self) -> None:
+        was_ahead = False
         while not self.is_stopping:
             self.traffic.sample(clock.now())
+            ahead = clock.ahead()
+            if ahead > CLOCK_AHEAD_S and not was_ahead:
+                self.log(
+                    f"the clock was set back by {ahead:.0f} s; this process goes on from where it "
+                    "was and lets the clock catch up in twice that time, or at the next start"
+                )
+            was_ahead = ahead > CLOCK_AHEAD_S
             await asyncio.sleep(self.machine.sample_s)
 
 

@@ -6,14 +6,12 @@ the daemon, SQLite and their calls as they are.
 
 import errno
 import random
-import subprocess
-from pathlib import Path
 
 import pytest
 
 from mta.sim.load import inject
 from mta.sim.provider import Provider
-from tests.conftest import require
+from tests.crash.preload import built
 from tests.crash.trial import DOMAINS, IN_FLIGHT_MAX, PROFILES, Trial
 from tests.e2e.daemon import until
 from tests.e2e.loopback import Loopback
@@ -34,11 +32,7 @@ FAULTS = {
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    require("cc")
-    built = tmp_path_factory.mktemp("faulty") / "faulty_disk.so"
-    source = Path(__file__).with_name("faulty_disk.c")
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", built, source, "-ldl"], check=True)
-    return built
+    return built("faulty_disk", tmp_path_factory.mktemp("faulty"))
 
 
 class Disk:
