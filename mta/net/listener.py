@@ -5,13 +5,16 @@ from collections import deque
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 
+from mta.errors import TransportError
 from mta.net.bind import Bind, bound
 from mta.net.inbound import Inbound
 from mta.net.reception import Admission, Reception
 from mta.net.slots import WAITING_MAX, Slots
-from mta.net.tls_server import server_context
+from mta.net.tls_server import renew, server_context
 
 if TYPE_CHECKING:
+    import ssl
+
     from mta.config.configuration import Configuration, ListenerSettings
 
 BACKLOG: Final = 1024
@@ -42,11 +45,14 @@ class Door:
         )
         self._waiting: deque[tuple[str, asyncio.Future[str]]] = deque()
         self._servers: list[asyncio.Server] = []
+        self._contexts: list[tuple[ListenerSettings, ssl.SSLContext]] = []
         self._is_closing = False
 
     async def listen(self, listener: "ListenerSettings", bind: Bind = bound) -> None:
         """Accept connections at a listener's addresses; TransportError if one cannot be had."""
         context = server_context(listener)
+        if context is not None:
+            self._contexts.append((listener, context))
         loop = asyncio.get_running_loop()
         for address in self._addresses(listener.address):
             sock = bind(address, listener.port)
@@ -60,10 +66,15 @@ class Door:
             )
 
     def follow(self, configuration: "Configuration") -> None:
-        """Take a new configuration for the clients to come."""
+        """Take a new configuration for the clients to come; certificates are read again."""
         self.configuration = configuration
         self.slots.follow(configuration.root.total_max_smtp_in, configuration.submitters.groups)
         self._admit_waiting()
+        for listener, context in self._contexts:
+            try:
+                renew(context, listener)
+            except TransportError as error:
+                self.reception.log(f"the certificate read before stays in use: {error}")
 
     async def take_slot(self, group: str, *, waits: bool, timeout: float) -> str:
         """A slot for a client of that group; else the directive that refuses it.

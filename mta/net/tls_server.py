@@ -51,3 +51,9 @@ def server_context(listener: TlsListener) -> ssl.SSLContext | None:
         # A client without a certificate is welcome; one with a bad one is not.
         context.verify_mode = ssl.CERT_OPTIONAL
     return context
+
+
+def renew(context: ssl.SSLContext, listener: TlsListener) -> None:
+    """Read the certificate again for the clients to come; TransportError keeps the old one."""
+    server_context(listener)  # what cannot be used does not get into a context in use
+    context.load_cert_chain(listener.tls_certificate, password=listener.tls_password)

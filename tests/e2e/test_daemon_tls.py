@@ -3,7 +3,9 @@
 import asyncio
 import socket
 import ssl
+from pathlib import Path
 
+import aiosmtplib
 import pytest
 
 from mta.sim.certificate import self_signed
@@ -80,6 +82,41 @@ async def test_a_listener_with_a_certificate_offers_encryption(tmp_path):
                 await smtp.sendmail(letter.mail_from, [letter.rcpt], letter.content)
             await until(lambda: len(loopback.rows("d")) == 1, DELIVERY_S, loopback.told)
     assert "ESMTPS" in provider.journal[0].headers.decode()
+
+
+async def test_a_reload_reads_a_renewed_certificate_and_keeps_the_old_one_if_it_is_none(tmp_path):
+    first, second = (self_signed(f"{name}.example").tls_certificate for name in ("one", "two"))
+    path = tmp_path / "pair.pem"
+
+    def install(octets):
+        path.write_bytes(octets)
+        path.chmod(0o600)
+
+    async def shown(trusted):
+        """Whether a client that trusts that certificate alone is content."""
+        trust = ssl.create_default_context(cafile=trusted)
+        trust.check_hostname = False
+        try:
+            async with client(loopback.address) as smtp:
+                await smtp.starttls(tls_context=trust)
+                return True
+        except (ssl.SSLError, aiosmtplib.SMTPException, OSError):
+            return False
+
+    install(Path(first).read_bytes())
+    loopback = Loopback(tmp_path, 1)
+    loopback.configure(
+        top="<source 127/8>\nallow-starttls yes\n</source>", listener=f"tls-certificate {path}"
+    )
+    async with loopback.running() as daemon:
+        assert (await shown(first), await shown(second)) == (True, False)
+        install(Path(second).read_bytes())
+        assert (await daemon.command("reload")).code == 0
+        assert (await shown(first), await shown(second)) == (False, True)
+        install(b"no certificate")
+        assert (await daemon.command("reload")).code == 0
+        assert (await shown(first), await shown(second)) == (False, True)
+        assert "the certificate read before stays in use" in loopback.told()
 
 
 async def test_what_was_sent_before_the_handshake_is_not_taken_as_sent_within(tmp_path):
