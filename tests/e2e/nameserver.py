@@ -5,6 +5,7 @@ import selectors
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from typing import Final
 
 import dns.exception
@@ -22,17 +23,25 @@ _TCP_WAIT_S: Final = 2.0
 _CHAIN_MAX: Final = 8  # CNAMEs followed
 
 
+Lie = Callable[[dns.message.Message, str], bytes]
+"""Makes of an honest response, to be sent over `udp` or `tcp`, what is sent."""
+
+
 class Nameserver:
     """Authoritative for everything, over UDP and TCP, on a thread of its own.
 
     `zone` is a master file with absolute names. A name in `servfail` and all below it is
-    answered SERVFAIL; one in `silent` not at all; `.` means every name. Sockets belong to
-    the network namespace the caller is in when it is made; closed on leaving `with`.
+    answered SERVFAIL; one in `silent` not at all; `.` means every name. `lies` has by name what
+    is said instead of the honest answer, and `stray` those answered from another port.
+    Sockets belong to the network namespace the caller is in when it is made; closed on leaving
+    `with`.
     """
 
     def __init__(self, zone: str, address: str = "127.0.0.1", port: int = 53) -> None:
         self.servfail: set[str] = set()
         self.silent: set[str] = set()
+        self.lies: dict[str, Lie] = {}
+        self.stray: set[str] = set()
         self.queries: list[tuple[str, str]] = []
         """Name without its last dot, and type, in the order asked."""
         self.transports: list[str] = []
@@ -41,6 +50,8 @@ class Nameserver:
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._udp.bind((address, port))
         self.address, self.port = self._udp.getsockname()
+        self._other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._other.bind((address, 0))
         self._tcp = socket.create_server((address, self.port))
         self._wake, self._stop = socket.socketpair()
         self._thread = threading.Thread(target=self._serve, name="nameserver")
@@ -52,7 +63,7 @@ class Nameserver:
     def __exit__(self, *_exc: object) -> None:
         self._stop.send(b"x")
         self._thread.join(timeout=10)
-        for each in (self._udp, self._tcp, self._wake, self._stop):
+        for each in (self._udp, self._other, self._tcp, self._wake, self._stop):
             each.close()
 
     def replace(self, zone: str) -> None:
@@ -74,7 +85,10 @@ class Nameserver:
                 if self._udp in ready:
                     query, client = self._udp.recvfrom(65535)
                     if answer := self._answer(query, "udp"):
-                        self._udp.sendto(answer, client)
+                        is_stray = _covers(
+                            self.stray, dns.message.from_wire(query).question[0].name
+                        )
+                        (self._other if is_stray else self._udp).sendto(answer, client)
                 if self._tcp in ready:
                     with contextlib.suppress(OSError, struct.error):
                         self._serve_stream()
@@ -105,6 +119,9 @@ class Nameserver:
             response.set_rcode(dns.rcode.SERVFAIL)
         else:
             self._fill(response, question.name, question.rdtype)
+        lie = next((self.lies[name] for name in self.lies if _covers({name}, question.name)), None)
+        if lie is not None:
+            return lie(response, transport)
         if transport == "tcp":
             return response.to_wire(max_size=65535)
         try:
