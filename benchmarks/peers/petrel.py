@@ -24,6 +24,8 @@ class Petrel:
         domain: str = "",
     ) -> None:
         self.name = name
+        self.program: tuple[str, ...] = ("-m", "mta")
+        """What Python runs."""
         self._top = top
         self._source = source
         self._records = records
@@ -37,7 +39,7 @@ class Petrel:
     def running(self, place: Place) -> Iterator[int]:
         config = place.work / "petrel.conf"
         config.write_text(self._config(place))
-        command = [sys.executable, "-m", "mta", "run", "--config", str(config)]
+        command = [sys.executable, *self.program, "run", "--config", str(config)]
         with place.running(command) as pid:
             wait_for(place.port)
             yield pid
