@@ -1,9 +1,10 @@
 """Where does the processor time of a message go, stage by stage?
 
-Two runs as of benchmarks/throughput.py, with Petrel alone. In the first the kernel says what each
-thread takes, of the program and of the kernel. In the second the functions of benchmarks/stages.py
-are measured too; what measuring costs is measured and taken off. What the main thread spends outside
-every stage is the event loop: waiting and reading in the kernel, tasks, the interpreter lock.
+Two runs as of benchmarks/throughput.py, with Petrel alone. In the first the kernel says what
+each thread takes, of the program and of the kernel. In the second the functions of
+benchmarks/stages.py are measured too; what measuring costs is measured and taken off. What the
+main thread spends outside every stage is the event loop: waiting and reading in the kernel,
+tasks, the interpreter lock.
 
     python -m benchmarks.profile [--messages 10000] [--size 5] [--connections 20] [--full]
 """
@@ -81,14 +82,14 @@ def run(peer: Petrel, scenario: Scenario, messages: int, stages: Path | None = N
     with work_directory() as directory:
         place = Place(Path(directory), free_port(), free_port(), scenario)
         try:
-            with sinking(place, sink_command(scenario, place, messages + WARM_UP)) as sink:
-                with peer.running(place):
-                    _send(place, WARM_UP)
-                    before, began = Threads.of(place.processes.pids), time.monotonic()
-                    _send(place, messages)
-                    sink.wait(RUN_S)
-                    made.rate = messages / (time.monotonic() - began)
-                    made.threads = Threads.of(place.processes.pids).since(before, messages)
+            command = sink_command(scenario, place, messages + WARM_UP)
+            with sinking(place, command) as sink, peer.running(place):
+                _send(place, WARM_UP)
+                before, began = Threads.of(place.processes.pids), time.monotonic()
+                _send(place, messages)
+                sink.wait(RUN_S)
+                made.rate = messages / (time.monotonic() - began)
+                made.threads = Threads.of(place.processes.pids).since(before, messages)
         finally:
             place.processes.close()
     if stages is not None:

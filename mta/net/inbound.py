@@ -7,7 +7,6 @@ is read, so a client cannot get ahead of the disk.
 
 import asyncio
 import ssl
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, cast
 
 from aiosmtpd.smtp import SMTP
@@ -17,9 +16,11 @@ from mta.net.client_log import ClientLog, LoggedWriter
 from mta.net.incoming import Incoming
 from mta.net.reception import Session
 from mta.net.refusals import STOPPING, TIMEOUT
-from mta.net.session_policy import SessionPolicy
+from mta.net.session_policy import SessionPolicy, session_of
+from mta.net.tls_server import note_tls
 from mta.routing.greeting import greeting_name
 from mta.smtp.command import LINE_OCTETS_MAX
+from mta.smtp.reply_line import written
 from mta.smtp.sasl import RESPONSE_OCTETS_MAX
 from mta.smtp.server import Server, Step
 
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from mta.net.listener import Door
 
 READ_OCTETS: Final = 256 << 10
-ANSWERED_AT_ONCE: Final = frozenset({b"MAIL", b"RCPT", b"RSET", b"NOOP", b"EHLO", b"HELO"})
-"""Commands that have a reply and nothing else."""
+ANSWERED_AT_ONCE: Final = frozenset({b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"EHLO", b"HELO"})
+"""Commands that have a reply, and after it nothing that waits for anything but the client."""
 PROGRESS_OCTETS: Final = 32 << 10
 """A client that sends content has the whole timeout again after so many octets, not less:
 one that sends an octet a minute is not a client."""
@@ -60,6 +61,9 @@ class Inbound(SMTP):
         self._at_rest: Server | None = None
         """Set while the task waits for a command and nothing of one is there."""
         self._session: Session
+        self._arriving: Incoming | None = None
+        """Content that comes while the task waits; it is woken once it is received."""
+        self._received: Incoming | None = None
         self._progress = 0
         """Octets of content since the time for them began; 0 where it begins again."""
         self._chunks: Incoming | None = None
@@ -85,9 +89,12 @@ class Inbound(SMTP):
         return asyncio.StreamReaderProtocol.eof_received(self)
 
     def data_received(self, data: bytes) -> None:
-        """One command alone is answered here: to wake the task for it costs more than it does."""
+        """One command alone is answered here, and content taken: to wake the task costs more."""
         if self._log is not None:
             self._log.received(data)
+        if self._arriving is not None:
+            self._take_content(self._arriving, data)
+            return
         server = self._at_rest
         if (
             server is not None
@@ -118,7 +125,9 @@ class Inbound(SMTP):
                 door.reception.close_session(session)
                 if self._slot is not None:
                     door.free_slot(self._slot)
-            self._discard_chunks()
+            for incoming in (self._chunks, self._arriving, self._received):
+                if incoming is not None:
+                    incoming.discard()
             self._writer.close()
             if self._log is not None:
                 self._log.closed()
@@ -156,29 +165,14 @@ class Inbound(SMTP):
     def _met(self) -> Session | None:
         """The session of a client that may talk to us; None after refusing it."""
         door = self._door
-        transport = self.transport
-        assert transport is not None
-        peer = transport.get_extra_info("peername")
-        local = transport.get_extra_info("sockname")
-        if not peer or not local:
+        assert self.transport is not None
+        session = session_of(self.transport, self._listener, door.configuration, door.own)
+        if session is None:
             return None
-        configuration = door.configuration
-        peer_ip = peer[0].removeprefix("::ffff:").partition("%")[0]
-        name = self._listener.source
-        session = Session(
-            peer_ip=peer_ip,
-            peer_port=peer[1],
-            local_ip=local[0],
-            listener=self._listener,
-            source=configuration.source(peer_ip, name),
-            source_matched=configuration.source_matches(peer_ip, name),
-            is_local=peer_ip in door.own or ip_address(peer_ip).is_loopback,
-        )
-        _note_tls(session, transport)
         self._begin_log(session)
         refusal = door.reception.open_session(session)
         if refusal is not None:
-            self._writer.write(_octets(refusal))
+            self._writer.write(written(refusal))
             return None
         return session
 
@@ -226,10 +220,14 @@ class Inbound(SMTP):
                 self._at_rest = server
             octets = await self._read(session.source.smtp_command_timeout, idle=server.mail is None)
             self._at_rest = None
-            if not octets:
+            step = Step.GO_ON
+            if self._received is not None:
+                step = await self._answer_content(server, session, self._received)
+            elif not octets:
                 return
             buffer += octets
-            step, buffer = await self._commands(server, session, buffer)
+            if step is Step.GO_ON:
+                step, buffer = await self._commands(server, session, buffer)
             if step is Step.END:
                 await self._writer.drain()
                 return
@@ -247,12 +245,44 @@ class Inbound(SMTP):
         reply, step = server.receive(line) if log is None else log.receive(server, line)
         assert reply is not None
         if step is Step.END:
-            self._say_and_close(_octets(reply))
+            self._say_and_close(written(reply))
             return
-        self._writer.write(_octets(reply))
+        self._writer.write(written(reply))
+        if step is Step.CONTENT:
+            self._progress = 0
+            self._arriving = self._incoming(self._session)
+            self._expect(self._session.source.smtp_data_timeout)
+            return
         self._is_idle = server.mail is None
         if self._is_idle and self._door.is_closing:
             self._say_and_close(STOPPING)
+
+    def _take_content(self, incoming: Incoming, octets: bytes) -> None:
+        """Take a piece of content; wake the task at its end."""
+        rest = incoming.feed(octets)
+        if rest is None:
+            self._progress += len(octets)
+            if self._progress >= PROGRESS_OCTETS:
+                self._progress = 0
+                self._expect(self._session.source.smtp_data_timeout)
+            return
+        self._at_rest, self._arriving, self._received = None, None, incoming
+        if rest:
+            super().data_received(rest)
+        else:
+            self._reader._wakeup_waiter()  # type: ignore[attr-defined]  # noqa: SLF001
+
+    async def _answer_content(self, server: Server, session: Session, incoming: Incoming) -> Step:
+        """Hand over content that is there, and reply."""
+        try:
+            content_reply = await self._accept(server, session, incoming)
+        finally:
+            self._received = None
+            incoming.discard()
+        server.reset()
+        reply, step = server.answered(content_reply)
+        self._writer.write(written(reply))
+        return step
 
     async def _commands(
         self, server: Server, session: Session, buffer: bytes
@@ -273,7 +303,7 @@ class Inbound(SMTP):
             line = line[:-1]
             reply, step = server.receive(line) if log is None else log.receive(server, line)
             if reply is not None:
-                replies.append(_octets(reply))
+                replies.append(written(reply))
             if step is Step.GO_ON:
                 continue
             self._writer.write(b"".join(replies))
@@ -282,7 +312,7 @@ class Inbound(SMTP):
                 reply, step, buffer = await self._perform(step, server, session, buffer[at:])
                 at = 0
                 if reply is not None:
-                    replies.append(_octets(reply))
+                    replies.append(written(reply))
                 if step is Step.GO_ON:
                     continue
             self._writer.write(b"".join(replies))
@@ -393,7 +423,7 @@ class Inbound(SMTP):
             return refusal
         assert server.mail is not None
         session.helo = server.helo
-        session.with_protocol = self._protocol(server)
+        session.with_protocol = server.protocol(is_tls=session.is_tls)
         return await self._door.reception.message(
             session,
             server.mail,
@@ -404,22 +434,13 @@ class Inbound(SMTP):
             incoming.framer.is_8bit,
         )
 
-    def _protocol(self, server: Server) -> str:
-        """The `with` clause (RFC 3848)."""
-        if not server.is_esmtp:
-            return "SMTP"
-        suffix = f"{'S' if self._session.is_tls else ''}{'A' if server.user else ''}"
-        utf8 = server.mail is not None and server.mail.smtputf8
-        return f"UTF8SMTP{suffix}" if utf8 else f"ESMTP{suffix}"
-
     async def _start_tls(self, server: Server, session: Session) -> None:
         await self._writer.drain()
         # RFC 3207 §4.2, CVE-2011-0411: nothing said in the clear counts after the handshake.
         self._reader._buffer.clear()  # type: ignore[attr-defined]  # noqa: SLF001
-        loop = asyncio.get_running_loop()
         assert self._context is not None
         try:
-            transport = await loop.start_tls(
+            transport = await self.loop.start_tls(
                 cast("asyncio.Transport", self.transport), self, self._context, server_side=True
             )
         except (OSError, ssl.SSLError) as error:
@@ -428,12 +449,12 @@ class Inbound(SMTP):
             raise ConnectionResetError
         self.transport = transport
         self._reader._transport = transport  # type: ignore[attr-defined]  # noqa: SLF001
-        self._writer = asyncio.StreamWriter(transport, self, self._reader, loop)
+        self._writer = asyncio.StreamWriter(transport, self, self._reader, self.loop)
         if self._log is not None:
             self._writer = cast("asyncio.StreamWriter", LoggedWriter(self._writer, self._log))
             self._log.secured(transport.get_extra_info("ssl_object"))
         server.tls_started()
-        _note_tls(session, transport)
+        note_tls(session, transport)
 
     async def _read(self, timeout: int, *, idle: bool) -> bytes:
         """What the client sends next; empty at the end. A timeout of 0 keeps the deadline."""
@@ -452,38 +473,19 @@ class Inbound(SMTP):
 
     def _expect(self, seconds: int) -> None:
         """Something has to come within that time. One timer serves all expectations."""
-        loop = asyncio.get_running_loop()
-        self._deadline = loop.time() + seconds
+        self._deadline = self.loop.time() + seconds
         if self._timer is None:
-            self._timer = loop.call_at(self._deadline, self._ring)
+            self._timer = self.loop.call_at(self._deadline, self._ring)
 
     def _ring(self) -> None:
         self._timer = None
-        loop = asyncio.get_running_loop()
-        if loop.time() >= self._deadline:
+        if self.loop.time() >= self._deadline:
             self._say_and_close(TIMEOUT)
         else:
-            self._timer = loop.call_at(self._deadline, self._ring)
+            self._timer = self.loop.call_at(self._deadline, self._ring)
 
     def _say_and_close(self, text: bytes) -> None:
         if self.transport is not None and not self.transport.is_closing():
             self._writer.write(text)
             self._writer.close()
             self._reader.feed_eof()
-
-
-def _note_tls(session: Session, transport: asyncio.BaseTransport) -> None:
-    """Whether the connection is encrypted, and the certificate the client showed."""
-    tls = transport.get_extra_info("ssl_object")
-    session.is_tls = tls is not None
-    session.certificate = (tls.getpeercert(binary_form=True) or b"") if tls is not None else b""
-
-
-def _octets(reply: Reply) -> bytes:
-    if len(reply.lines) == 1:
-        text = f"{reply.code} {reply.lines[0]}\r\n"
-    else:
-        *first, last = reply.lines
-        text = "".join(f"{reply.code}-{line}\r\n" for line in first)
-        text = f"{text}{reply.code} {last}\r\n"
-    return text.encode("ascii", "backslashreplace")

@@ -1,11 +1,43 @@
-"""What the sans-I/O server asks about one client, and who answers."""
+"""Who a client is, what the sans-I/O server asks about it, and who answers."""
 
 from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from mta.model.reply import Reply
 from mta.net.reception import Admission, Reception, Session
+from mta.net.tls_server import note_tls
 from mta.smtp.command import MailParameters, RcptParameters
 from mta.smtp.sasl import Exchange
+
+if TYPE_CHECKING:
+    from asyncio import BaseTransport
+
+    from mta.config.configuration import Configuration, ListenerSettings
+
+
+def session_of(
+    transport: "BaseTransport",
+    listener: "ListenerSettings",
+    configuration: "Configuration",
+    own: frozenset[str],
+) -> Session | None:
+    """The session of a new connection, `own` being this host's addresses; None if it is gone."""
+    peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+    if not peer or not local:
+        return None
+    peer_ip = peer[0].removeprefix("::ffff:").partition("%")[0]
+    session = Session(
+        peer_ip=peer_ip,
+        peer_port=peer[1],
+        local_ip=local[0],
+        listener=listener,
+        source=configuration.source(peer_ip, listener.source),
+        source_matched=configuration.source_matches(peer_ip, listener.source),
+        is_local=peer_ip in own or ip_address(peer_ip).is_loopback,
+    )
+    note_tls(session, transport)
+    return session
 
 
 class SessionPolicy:

@@ -1,10 +1,15 @@
 """The TLS of a listener."""
 
 import ssl
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mta.errors import TransportError
 from mta.net.tls_versions import restrict
+
+if TYPE_CHECKING:
+    from asyncio import BaseTransport
+
+    from mta.net.reception import Session
 
 
 class TlsListener(Protocol):
@@ -57,3 +62,10 @@ def renew(context: ssl.SSLContext, listener: TlsListener) -> None:
     """Read the certificate again for the clients to come; TransportError keeps the old one."""
     server_context(listener)  # what cannot be used does not get into a context in use
     context.load_cert_chain(listener.tls_certificate, password=listener.tls_password)
+
+
+def note_tls(session: "Session", transport: "BaseTransport") -> None:
+    """Whether a connection is encrypted, and the certificate the client showed."""
+    tls = transport.get_extra_info("ssl_object")
+    session.is_tls = tls is not None
+    session.certificate = (tls.getpeercert(binary_form=True) or b"") if tls is not None else b""

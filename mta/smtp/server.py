@@ -156,6 +156,14 @@ class Server:
         """Whether the next line is no command but a response of an AUTH exchange."""
         return self._exchange is not None
 
+    def protocol(self, *, is_tls: bool) -> str:
+        """The `with` clause of a Received field (RFC 3848)."""
+        if not self.is_esmtp:
+            return "SMTP"
+        suffix = f"{'S' if is_tls else ''}{'A' if self.user else ''}"
+        utf8 = self.mail is not None and self.mail.smtputf8
+        return f"UTF8SMTP{suffix}" if utf8 else f"ESMTP{suffix}"
+
     def receive(self, line: bytes) -> tuple[Reply | None, Step]:
         """One command line without its end: the reply to it, and what to do then."""
         try:
