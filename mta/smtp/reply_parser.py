@@ -9,6 +9,8 @@ from mta.model.reply import Reply
 LINE_OCTETS_MAX: Final = 8192
 """RFC 5321 §4.5.3.1.5 allows 512; large providers write longer ones."""
 LINES_MAX: Final = 500
+KNOWN_MAX: Final = 8
+"""Lines a peer has said that need not be read again: to MAIL, RCPT and DATA it says the same."""
 
 _LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -17,10 +19,11 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 class ReplyParser:
     """Fed with octets in any pieces, gives whole replies."""
 
-    __slots__ = ("_buffer", "_code", "_lines")
+    __slots__ = ("_buffer", "_code", "_known", "_lines")
 
     def __init__(self) -> None:
         self._buffer = b""
+        self._known: dict[bytes, Reply] = {}
         self._lines: list[str] = []
         self._code = 0
 
@@ -29,10 +32,16 @@ class ReplyParser:
         buffer = self._buffer + octets if self._buffer else octets
         *lines, self._buffer = buffer.split(b"\n")
         replies = []
+        known = self._known
         for line in lines:
-            reply = self._line(line.removesuffix(b"\r"))
-            if reply is not None:
-                replies.append(reply)
+            reply = known.get(line) if not self._lines else None
+            if reply is None:
+                reply = self._line(line.removesuffix(b"\r"))
+                if reply is None:
+                    continue
+                if len(known) < KNOWN_MAX and len(reply.lines) == 1:
+                    known[line] = reply
+            replies.append(reply)
         if len(self._buffer) > LINE_OCTETS_MAX:
             raise RemoteProtocolError(f"a reply line of more than {LINE_OCTETS_MAX} octets")
         return replies

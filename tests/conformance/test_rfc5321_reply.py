@@ -1,7 +1,7 @@
 import pytest
 
 from mta.errors import RemoteProtocolError
-from mta.smtp.reply_parser import LINE_OCTETS_MAX, LINES_MAX, ReplyParser
+from mta.smtp.reply_parser import KNOWN_MAX, LINE_OCTETS_MAX, LINES_MAX, ReplyParser
 
 
 def test_one_line():
@@ -55,3 +55,19 @@ def test_control_characters_do_not_get_through():
 
 def test_what_is_not_utf8_is_readable_all_the_same():
     assert "caf" in ReplyParser().feed(b"550 caf\xe9\r\n")[0].lines[0]
+
+
+def test_a_line_said_before_means_the_same_alone_and_another_thing_behind_others():
+    parser = ReplyParser()
+    assert [str(reply) for reply in parser.feed(b"250 ok\r\n250 ok\r\n")] == ["250 ok"] * 2
+    (reply,) = parser.feed(b"250-first\r\n250 ok\r\n")
+    assert reply.lines == ("first", "ok")
+    assert [str(reply) for reply in parser.feed(b"250 ok\r\n")] == ["250 ok"]
+
+
+def test_a_peer_that_never_says_the_same_twice_fills_nothing():
+    parser = ReplyParser()
+    for number in range(10 * KNOWN_MAX):
+        (reply,) = parser.feed(b"250 queued as %d\r\n" % number)
+        assert reply.text == f"queued as {number}"
+    assert len(parser._known) == KNOWN_MAX
