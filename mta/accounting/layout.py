@@ -8,12 +8,23 @@ import csv
 import io
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from itertools import repeat
+from typing import NamedTuple, Protocol
 
 from mta.accounting.fields import KINDS
 from mta.model.record import Record
 
-Cell = Callable[[dict[str, str | float | int]], str | float | int]
+Value = str | float | int
+Cell = Callable[[dict[str, Value]], Value]
+
+
+class _Row(NamedTuple):
+    """How the cells of one kind of record are found: most by a key, the others are made."""
+
+    keys: tuple[str, ...]
+    """Empty for a cell that is made or stays empty."""
+    made: tuple[tuple[int, Cell], ...]
+    """By their place in the row."""
 
 
 class LayoutSettings(Protocol):
@@ -46,11 +57,8 @@ class Layout:
         }
         columns = dict.fromkeys(name for names in chosen.values() for name in names)
         self.columns: tuple[str, ...] = tuple(columns)
-        self._cells: dict[str, list[Cell]] = {
-            kind: [
-                self._cell(kind, name, settings.map_header_to_field) if name in names else _empty
-                for name in columns
-            ]
+        self._rows = {
+            kind: self._row(kind, names, settings.map_header_to_field)
             for kind, names in chosen.items()
         }
 
@@ -63,20 +71,35 @@ class Layout:
         """The lines of those records this file has, and how many they are."""
         rows = []
         for kind, values in records:
-            cells = self._cells.get(kind)
-            if cells is not None:
-                values["type"] = kind
-                rows.append([cell(values) for cell in cells])
+            found = self._rows.get(kind)
+            if found is None:
+                continue
+            values["type"] = kind
+            row = list(map(values.get, found.keys, repeat("")))
+            for place, cell in found.made:
+                row[place] = cell(values)
+            rows.append(row)
         return self._lines(rows), len(rows)
 
-    def _lines(self, rows: Sequence[Sequence[str | float | int]]) -> bytes:
+    def _lines(self, rows: Sequence[Sequence[Value]]) -> bytes:
         if not rows:
             return b""
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\r\n").writerows(rows)
         return text.getvalue().encode("utf-8", "replace")
 
-    def _cell(self, kind: str, name: str, mapped: Sequence[tuple[str, str, str]]) -> Cell:
+    def _row(self, kind: str, names: Sequence[str], mapped: Sequence[tuple[str, str, str]]) -> _Row:
+        keys: list[str] = []
+        made: list[tuple[int, Cell]] = []
+        for place, name in enumerate(self.columns):
+            cell = self._cell(kind, name, mapped) if name in names else ""
+            keys.append(cell if isinstance(cell, str) else "")
+            if not isinstance(cell, str):
+                made.append((place, cell))
+        return _Row(tuple(keys), tuple(made))
+
+    def _cell(self, kind: str, name: str, mapped: Sequence[tuple[str, str, str]]) -> str | Cell:
+        """The key of a cell, or what makes it."""
         headers = [
             f"header_{header.removeprefix('header_').lower()}"
             for of_kind, header, field in mapped
@@ -86,15 +109,15 @@ class Layout:
         if not headers:
             return plain
 
-        def first(values: dict[str, str | float | int]) -> str | float | int:
+        def first(values: dict[str, Value]) -> Value:
             for header in headers:
                 if header in values:
                     return values[header]
-            return plain(values)
+            return values.get(plain, "") if isinstance(plain, str) else plain(values)
 
         return first
 
-    def _plain_cell(self, kind: str, name: str) -> Cell:
+    def _plain_cell(self, kind: str, name: str) -> str | Cell:
         field = next((field for field in KINDS[kind].fields if field.name == name), None)
         if field is not None and field.is_time:
             return lambda values: self._time(values.get(name))
@@ -102,8 +125,7 @@ class Layout:
             return lambda _: self._user_string
         if name == "totalSecondsQueued":
             return _seconds_queued
-        key = name.lower() if name.lower().startswith("header_") else name
-        return lambda values: values.get(key, "")
+        return name.lower() if name.lower().startswith("header_") else name
 
     def _time(self, value: str | float | None) -> str | int:
         if value is None:
@@ -137,11 +159,7 @@ def _chosen(kind: str, items: Sequence[str]) -> list[str]:
     return ["type", *names]
 
 
-def _empty(_: dict[str, str | float | int]) -> str:
-    return ""
-
-
-def _seconds_queued(values: dict[str, str | float | int]) -> str | int:
+def _seconds_queued(values: dict[str, Value]) -> str | int:
     logged, queued = values.get("timeLogged"), values.get("timeQueued")
     if logged is None or queued is None:
         return ""
