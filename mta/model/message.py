@@ -4,13 +4,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from mta.model.frozen import frozen
 from mta.model.queue_key import QueueKey
 
 PRIORITY: Final = 50
 """What a recipient has unless somebody says otherwise."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Envelope:
     """What is known of a message besides its content and recipients; never changes.
 

@@ -3,6 +3,8 @@
 import enum
 from dataclasses import dataclass
 
+from mta.model.frozen import frozen
+
 
 class Stage(enum.Enum):
     """Where in a dialogue a reply was given or the connection broke."""
@@ -21,7 +23,7 @@ class Stage(enum.Enum):
     QUIT = "QUIT"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Delivered:
     """The peer took responsibility. `status` is `x.y.z`; `diagnostic` is `smtp;250 …`."""
 
@@ -29,7 +31,7 @@ class Delivered:
     diagnostic: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Bounced:
     """Given up for good. `status_text` replaces the table's text where one is known."""
 
@@ -38,7 +40,7 @@ class Bounced:
     status_text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Deferred:
     """To be tried again."""
 

@@ -1,12 +1,13 @@
 """What a server answers (RFC 5321 §4.2, RFC 2034)."""
 
 import re
-from dataclasses import dataclass
+
+from mta.model.frozen import frozen
 
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Reply:
     """One reply: a code 200..599 and its text lines, without code and line ends.
 

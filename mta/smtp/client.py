@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mta.errors import LocalProtocolError, RemoteProtocolError
+from mta.model.frozen import frozen
 from mta.model.message import Content, Envelope, Recipient
 from mta.model.outcome import Stage
 from mta.model.reply import Reply
@@ -38,7 +39,7 @@ _XTEXT = re.compile(r"[^\x21-\x2a\x2c-\x3b\x3f-\x7e]")
 NO_SMTPUTF8: Final = Reply(553, ("5.6.7 the remote host does not take SMTPUTF8 addresses",))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Transaction:
     """One message to one or more recipients.
 

@@ -5,10 +5,10 @@ of a command we write later — CR, LF, NUL, angle brackets — gets into an add
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from mta import address
+from mta.model.frozen import frozen
 from mta.model.reply import Reply
 
 LINE_OCTETS_MAX: Final = 4096
@@ -35,7 +35,7 @@ class CommandError(Exception):
         """Whether what follows cannot be understood any more."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class MailParameters:
     """What MAIL FROM said. `mail_from` is empty for the null sender."""
 
@@ -48,7 +48,7 @@ class MailParameters:
     env_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class RcptParameters:
     """What one RCPT TO said."""
 
