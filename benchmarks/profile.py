@@ -2,9 +2,9 @@
 
 Two runs as of benchmarks/throughput.py, with Petrel alone. In the first the kernel says what
 each thread takes, of the program and of the kernel. In the second the functions of
-benchmarks/stages.py are measured too; what measuring costs is measured and taken off. What the
-main thread spends outside every stage is the event loop: waiting and reading in the kernel,
-tasks, the interpreter lock.
+benchmarks/stages.py are measured too, less what measuring costs; their shares divide what the
+first run found. What the main thread spends outside every stage is the event loop: waiting and
+reading in the kernel, tasks, the interpreter lock.
 
     python -m benchmarks.profile [--messages 10000] [--size 5] [--connections 20] [--full]
 """
@@ -26,7 +26,7 @@ from benchmarks.peers.petrel import Petrel
 from benchmarks.peers.petrel_full import PETREL_FULL
 from benchmarks.report import Column, Table
 from benchmarks.scenario import Scenario
-from benchmarks.stages import OUTSIDE, STAGES
+from benchmarks.stages import OUTSIDE, OUTSIDE_SPOOL, STAGES
 
 WARM_UP = 500
 """Messages before the measuring begins."""
@@ -69,7 +69,7 @@ class Threads:
 
 @dataclass
 class Run:
-    """What came of one run, microseconds a message."""
+    """What came of one run, microseconds a message; of the stages, only their ratios count."""
 
     rate: float = 0.0
     threads: Threads = field(default_factory=Threads)
@@ -93,7 +93,7 @@ def run(peer: Petrel, scenario: Scenario, messages: int, stages: Path | None = N
         finally:
             place.processes.close()
     if stages is not None:
-        made.stages = _read(stages, messages + WARM_UP)
+        made.stages = json.loads(stages.read_text())
     return made
 
 
@@ -102,28 +102,23 @@ def _send(place: Place, messages: int) -> None:
     subprocess.run(command, cwd=ROOT, check=True, timeout=RUN_S, capture_output=True)
 
 
-def _read(path: Path, messages: int) -> dict[str, float]:
-    used_ns: dict[str, float] = json.loads(path.read_text())
-    return {stage: used / 1000 / messages for stage, used in used_ns.items()}
-
-
 def table(scenario: Scenario, plain: Run, measured: Run) -> Table:
-    """Stages, then threads."""
+    """Stages as shares of what their thread takes in the plain run."""
     made = Table(
         f"{scenario}: {plain.rate:.0f} messages a second",
         [Column("microseconds of processor time a message"), Column("", ".1f")],
     )
-    in_main = [stage for stage in STAGES if not stage.startswith("spool:")]
-    for stage in in_main:
-        made.add(stage, measured.stages.get(stage, 0.0))
     threads = plain.threads
-    staged = sum(measured.stages.get(stage, 0.0) for stage in in_main)
-    made.add(OUTSIDE, threads.main - staged)
-    made.add("= main thread", threads.main)
-    for stage in STAGES:
-        if stage not in in_main:
-            made.add(stage, measured.stages.get(stage, 0.0))
-    made.add("= all other threads", threads.others)
+    in_spool = [stage for stage in STAGES if stage.startswith("spool:")]
+    in_main = [stage for stage in STAGES if stage not in in_spool]
+    for name, used, stages in (
+        ("= main thread", threads.main, [*in_main, OUTSIDE]),
+        ("= all other threads", threads.others, [*in_spool, OUTSIDE_SPOOL]),
+    ):
+        share = used / sum(measured.stages.get(stage, 0.0) for stage in stages)
+        for stage in stages:
+            made.add(stage, measured.stages.get(stage, 0.0) * share)
+        made.add(name, used)
     made.add("program", threads.user)
     made.add("kernel", threads.system)
     made.add("all", threads.main + threads.others)

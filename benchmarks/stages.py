@@ -64,12 +64,14 @@ STAGES = {
 }
 """What belongs to each stage, as `module:function`."""
 OUTSIDE = "event loop, reading, tasks"
+OUTSIDE_SPOOL = "spool: waiting for work"
 
 
 class Meter:
     """Processor time by stage, of one thread; and how often measuring cost something there."""
 
     def __init__(self) -> None:
+        self.is_main = threading.current_thread() is threading.main_thread()
         self.times: dict[str, int] = {OUTSIDE: 0}
         self.entries: dict[str, list[int]] = {}
         """By stage: calls of functions, steps of coroutines; and such of stages inside it."""
@@ -218,7 +220,11 @@ def main() -> int:
     try:
         status: int = importlib.import_module("mta.cli").main(sys.argv[2:])
     finally:
-        used = {stage: sum(one.used_ns(stage, costs) for one in meters.all) for stage in STAGES}
+        used: dict[str, float] = {}
+        for meter in meters.all:
+            for stage in (OUTSIDE, *STAGES):
+                name = OUTSIDE_SPOOL if stage is OUTSIDE and not meter.is_main else stage
+                used[name] = used.get(name, 0.0) + meter.used_ns(stage, costs)
         Path(sys.argv[1]).write_text(json.dumps(used))
     return status
 
