@@ -1,5 +1,6 @@
 """Lines of a configuration as they may be shown to anybody: without passwords and keys."""
 
+import re
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Final
@@ -12,7 +13,10 @@ NEAR: Final = 0.75
 """How close a name is to that of a directive with a secret, of which it may be a slip."""
 TELLING: Final = ("pass", "secret", "token", "api-key", "apikey")
 """What a name has in it that is no directive's and yet probably a secret's."""
-NAME_CHARACTERS_MAX: Final = 100
+NAME_CHARACTERS_MAX: Final = 40
+"""The longest has 27."""
+_STEM = re.compile("cert|tifi|icat|assw|swor|word|cess|tok|ken|api|key|priv|poli")
+"""Something of it is left by any slip. Files may hold 100,000 slips, and to compare takes long."""
 
 
 def without_secret(line: str) -> str:
@@ -34,10 +38,14 @@ def _shown_words(name: str) -> int | None:
     secret = _secret_directives()
     if name in secret:
         return secret[name]
-    if name in _open_directives() or len(name) > NAME_CHARACTERS_MAX:
+    if name in _open_directives():
         return None
     if any(part in name for part in TELLING):
         return 0
+    if len(name) > NAME_CHARACTERS_MAX:
+        return None
+    if _STEM.search(name) is None:
+        return None
     close = get_close_matches(name, secret, 1, NEAR)
     return secret[close[0]] if close else None
 
