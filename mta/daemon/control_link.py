@@ -53,6 +53,12 @@ class Adopt(NamedTuple):
     number: int
 
 
+class Ping(NamedTuple):
+    """Answer, to show that this is heard."""
+
+    number: int
+
+
 class Watch(NamedTuple):
     """Send lines of the connections of these queues until told otherwise."""
 

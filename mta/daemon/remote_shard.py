@@ -18,6 +18,7 @@ from mta.daemon.control_link import (
     Failed,
     Line,
     Logged,
+    Ping,
     Ready,
     Start,
     Unwatch,
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
 
 LINES_MAX: Final = 2000
 """Lines of a trace that its reader has not taken."""
+
+
+UNANSWERED_S: Final = 60.0
+"""How long a worker that serves may leave a question unanswered. None takes a second of its loop;
+one that is wedged takes no mail and delivers none, and nothing but its end will change that."""
+BEATS: Final = 6
+"""Times in it at which to look. A machine that stood still finds one of them missed, not all."""
 
 
 class WorkerFailedError(Exception):
@@ -76,6 +84,7 @@ class RemoteShard:
             )  # fmt: skip
         self._link = await ControlLink.over(ours)
         self.is_running = True
+        beating = asyncio.create_task(self._beat())
         try:
             self._link.send(self._start)
             with contextlib.suppress(EOFError):
@@ -84,6 +93,7 @@ class RemoteShard:
             # What it held is free when it is gone, not when it has hung up.
             status = await self._process.wait()
         finally:
+            beating.cancel()
             self.kill()
             await self._process.wait()
             self.is_running = False
@@ -103,6 +113,26 @@ class RemoteShard:
         """End it now, if it has not ended."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGKILL)
+
+    async def _beat(self) -> None:
+        """Have it answer again and again; kill it when it does not any more."""
+        question: asyncio.Future[Any] | None = None
+        missed = 0
+        while True:
+            await asyncio.sleep(UNANSWERED_S / BEATS)
+            if question is not None and not question.done():
+                missed += 1
+                if missed >= BEATS:
+                    silent = f"has answered nothing for {UNANSWERED_S:g} s"
+                    self._log(f"worker {self.shard} {silent} and is killed")
+                    self.kill()
+                    return
+                continue
+            missed = 0
+            if self.is_ready:
+                number = self._number()
+                question = self._questions[number] = asyncio.get_running_loop().create_future()
+                self._link.send(Ping(number))
 
     def _hear(self, said: object, ready: Callable[[], None]) -> None:
         match said:
@@ -138,6 +168,7 @@ class RemoteShard:
                         f"worker {self.shard} ended before it answered; what it did is not known"
                     )
                 )
+                question.exception()  # Of a beat nobody asks for it.
         self._questions.clear()
         for lines in self._watches.values():
             with contextlib.suppress(asyncio.QueueFull):

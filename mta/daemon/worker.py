@@ -30,6 +30,7 @@ from mta.daemon.control_link import (
     Failed,
     Lend,
     Line,
+    Ping,
     Prepare,
     Ready,
     Release,
@@ -116,6 +117,8 @@ class Worker:
                     tasks.create_task(self._prepare(said))
                 case Adopt(number):
                     tasks.create_task(self._adopt(number))
+                case Ping(number):
+                    self._link.send(Answer(number, None))
                 case Watch(number, pattern):
                     self._watches[number] = tasks.create_task(self._watch(number, pattern))
                 case Unwatch(number):

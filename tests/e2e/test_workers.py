@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+import time
 
 import pytest
 
@@ -28,8 +29,8 @@ class Place(Loopback):
         self.configure(top="\n".join([f"workers {count}", *more]))
 
     @contextlib.asynccontextmanager
-    async def running(self):
-        async with super().running() as daemon:
+    async def running(self, **environment):
+        async with super().running(**environment) as daemon:
             await until(lambda: is_answered(self.spool / NAME), 30, self.told)
             yield daemon
 
@@ -72,6 +73,44 @@ async def test_a_worker_that_dies_is_started_again_and_each_outcome_has_one_row(
     rows = sorted(row["rcpt"] for row in place.rows("d"))
     assert rows == sorted(f"a@{domain}" for domain in DOMAINS for _ in range(4))
     assert len(provider.journal) >= len(rows)
+
+
+SHORT = """
+from mta.daemon import remote_shard
+
+remote_shard.UNANSWERED_S = 3.0
+"""
+
+
+async def test_a_worker_that_is_wedged_is_killed_and_started_again(place, provider, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(SHORT)
+    async with place.running(PYTHONPATH=str(tmp_path)) as daemon:
+        before = daemon.children()
+        os.kill(before[1], signal.SIGSTOP)
+        await until(lambda: "has answered nothing for 3 s and is killed" in place.told(), 60)
+        await until(lambda: len(set(daemon.children()) - set(before)) == 1, 60, place.told)
+        await place.whole()
+        await place.submit_all()
+        await place.delivered(len(DOMAINS))
+        assert set(before) - set(daemon.children()) == {before[1]}
+    assert len(provider.journal) == len(DOMAINS)
+
+
+async def test_workers_that_are_busy_or_stood_still_with_their_supervisor_are_left_alone(
+    place, tmp_path
+):
+    (tmp_path / "sitecustomize.py").write_text(SHORT)
+    async with place.running(PYTHONPATH=str(tmp_path)) as daemon:
+        before = daemon.children()
+        os.killpg(daemon.pid, signal.SIGSTOP)
+        stopped = time.monotonic()
+        await until(lambda: time.monotonic() > stopped + 5, 10)
+        os.killpg(daemon.pid, signal.SIGCONT)
+        await place.submit_all()
+        await place.delivered(len(DOMAINS))
+        await place.whole()
+        assert daemon.children() == before
+    assert "has answered nothing" not in place.told()
 
 
 async def test_commands_see_one_daemon(place):
