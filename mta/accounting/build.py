@@ -136,11 +136,9 @@ def _outcome(
         "timeQueued": envelope.time_queued,
         "orig": envelope.mail_from,
         "rcpt": recipient.address,
-        "orcpt": recipient.orcpt,
         "dsnStatus": _status(status, words),
         "dsnDiag": diagnostic,
         "dsnMta": attempt.dsn_mta,
-        "bounceCat": category,
         "srcType": envelope.source_type,
         "srcMta": _source_mta(envelope),
         "dlvType": attempt.delivery_type,
@@ -148,14 +146,24 @@ def _outcome(
         "dlvDestinationIp": attempt.remote_ip,
         "dlvEsmtpAvailable": attempt.esmtp,
         "vmta": queue.vmta,
-        "jobId": envelope.job_id,
-        "envId": envelope.env_id,
         "queue": str(queue),
-        "vmtaPool": recipient.pool,
-        "dlvTlsProtocol": attempt.tls_protocol,
-        "dlvTlsCipher": attempt.tls_cipher,
-        "rcvSmtpUser": envelope.smtp_user,
     }
+    # A field that is not there is an empty cell; most messages have none of these.
+    if recipient.orcpt:
+        values["orcpt"] = recipient.orcpt
+    if category:
+        values["bounceCat"] = category
+    if envelope.job_id:
+        values["jobId"] = envelope.job_id
+    if envelope.env_id:
+        values["envId"] = envelope.env_id
+    if recipient.pool:
+        values["vmtaPool"] = recipient.pool
+    if attempt.tls_protocol:
+        values["dlvTlsProtocol"] = attempt.tls_protocol
+        values["dlvTlsCipher"] = attempt.tls_cipher
+    if envelope.smtp_user:
+        values["rcvSmtpUser"] = envelope.smtp_user
     if envelope.acct_headers:
         _add_headers(values, envelope.acct_headers)
     return values
