@@ -181,7 +181,7 @@ class Server:
             case Step.END:
                 return Reply(221, (f"2.0.0 {self._greeting} says goodbye",)), answer
             case Step.CONTENT:
-                return Reply(354, ("send the message; end with <CRLF>.<CRLF>",)), answer
+                return _GO_AHEAD, answer
             case Step.START_TLS:
                 return Reply(220, ("2.0.0 ready to start TLS",)), answer
             case Step.AUTHENTICATED:
@@ -427,5 +427,6 @@ class Server:
 
 
 _WELCOME: Final = Reply(235, ("2.7.0 you are welcome",))
+_GO_AHEAD: Final = Reply(354, ("send the message; end with <CRLF>.<CRLF>",))
 _SENDER_OK: Final = Reply(250, ("2.1.0 sender ok",))
 _RECIPIENT_OK: Final = Reply(250, ("2.1.5 recipient ok",))
