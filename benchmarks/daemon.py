@@ -45,7 +45,7 @@ class Daemon:
         return "".join(out)
 
     def live_rate(self, messages: int) -> float:
-        """Messages a second to the live provider, end to end."""
+        """Messages a second to the live provider, end to end; 0 if they are not done in time."""
         if self.provider is not None:
             self.provider.close()
             self.provider = None
@@ -68,18 +68,22 @@ class Daemon:
                 subprocess.run(source, check=True, timeout=RUN_S, capture_output=True)
                 sink.wait(RUN_S)
                 return messages / (time.monotonic() - began)
+            except subprocess.TimeoutExpired:
+                return 0.0
             finally:
                 sink.kill()
 
 
 @contextlib.contextmanager
-def started(work: Path, *, waits_for_first: bool = False) -> Iterator[Daemon]:
+def started(
+    work: Path, *, waits_for_first: bool = False, retry_after: str = "30s"
+) -> Iterator[Daemon]:
     """On the spool in work; a provider of ours takes what is for the live domain."""
     place = Place(work, free_port(), free_port())
     provider = Provider(place.sink_port)
     dead = f"""<domain *.dead.example>
     smtp-hosts [127.0.0.1]:{free_port()}
-    retry-after 30s
+    retry-after {retry_after}
 </domain>"""
     began = time.monotonic()
     try:

@@ -55,6 +55,7 @@ class Backlog(NamedTuple):
     recipients: int
     domains: int = 1
     each: int = 1
+    retry_after: str = "30s"
 
 
 def commands(turn: int) -> list[Command]:
@@ -96,7 +97,9 @@ def measure(backlog: Backlog, live: int) -> Table:
         made.notes.append(f"The spool was filled in {took:.0f} s.")
         filled(empty_work / "spool", FEW * backlog.each, 1, backlog.each)
         empty = stack.enter_context(started(empty_work, waits_for_first=True))
-        full = stack.enter_context(started(work, waits_for_first=True))
+        full = stack.enter_context(
+            started(work, waits_for_first=True, retry_after=backlog.retry_after)
+        )
         compare(made, "start to first delivery, s", full.first_delivery_s, empty.first_delivery_s,
                 ".2f", report.bar(full.first_delivery_s, RESTART_S_MAX, "s"))  # fmt: skip
         compare(made, "memory then, MB", full.memory_mb(), empty.memory_mb(), ".0f")
@@ -128,7 +131,10 @@ def backlogs(recipients: int, queues: int, millions: float) -> dict[str, Backlog
     many = int(millions * 1_000_000)
     return {
         "recipients": Backlog(f"{recipients:,} recipients of one dead provider", recipients),
-        "queues": Backlog(f"{queues:,} queues of dead providers", queues, queues),
+        "queues": Backlog(
+            f"{queues:,} queues of dead providers, each tried every ten minutes, as by default",
+            queues, queues, 1, "10m",
+        ),
         "millions": Backlog(f"{many:,} recipients of a dead provider, a hundred in each message",
                             many, 1, 100),
     }  # fmt: skip
