@@ -109,6 +109,11 @@ class AdminCommand:
         """The command as its help shows it, with all its parameters."""
         return " ".join([self.words, *(_bracketed(p) for p in self.parameters)])
 
+    @property
+    def only_shows(self) -> bool:
+        """Whether a part of the answer is better than none."""
+        return self.words == "explain" or self.words.startswith("show ")
+
     def arguments(self, raw: Mapping[str, str]) -> Arguments:
         """Parse and check; UsageError says what is wrong."""
         arguments = Arguments(self.parameters, raw)

@@ -10,7 +10,7 @@ import contextlib
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -51,9 +51,20 @@ class AdminServer:
     PetrelError on entering if another daemon answers there or the socket cannot be made.
     """
 
-    def __init__(self, path: Path, *shards: Operations) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *shards: Operations,
+        missing: Callable[[], Mapping[int, str]] = dict,
+    ) -> None:
+        """`missing` says of which shards, by their place, there is no answer now, and why.
+
+        What only shows something is answered by the others, with a line on standard error; what
+        changes something, and `list`, is refused.
+        """
         self._path = path
         self._shards = shards
+        self._missing = missing
         self._connections: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -129,8 +140,14 @@ class AdminServer:
             raise CommandRefusedError(f"{command.words}: {command.unavailable}")
         arguments = command.arguments(request.arguments)
         if command.run is not None:
-            result = await command.run(self._shards, arguments)
-            await answer.print(render(result, request.format, done=command.done))
+            missing = self._missing() if command.only_shows else {}
+            shards = [shard for n, shard in enumerate(self._shards) if n not in missing]
+            try:
+                result = await command.run(shards or self._shards, arguments)
+                await answer.print(render(result, request.format, done=command.done))
+            finally:
+                for text in missing.values():
+                    await answer.send(Piece(error=text))
         elif command.stream is not None:
             lines = joined([command.stream(shard, arguments) for shard in self._shards])
             await _until_gone(reader, answer.follow(lines, _duration(command, arguments)))

@@ -88,7 +88,8 @@ class Supervisor:
             if not failures:
                 control = Path(self.configuration.spools[0].directory) / NAME
                 try:
-                    await stack.enter_async_context(AdminServer(control, *self.operations))
+                    server = AdminServer(control, *self.operations, missing=self._missing)
+                    await stack.enter_async_context(server)
                 except PetrelError as error:
                     failures = [str(error)]
             if not failures:
@@ -99,6 +100,13 @@ class Supervisor:
             await self._stop()
         if failures:
             raise PetrelError("; ".join(dict.fromkeys(failures)))
+
+    def _missing(self) -> dict[int, str]:
+        return {
+            one.shard: f"worker {one.shard} is being started again: what it has is left out here"
+            for one in self._shards
+            if not one.is_ready
+        }
 
     def _new(self, number: int) -> RemoteShard:
         start = Start(self._config_path, self._pickled, number, self._workers)

@@ -37,7 +37,7 @@ class Place(Loopback):
     async def whole(self) -> None:
         """Return once every worker answers; a command needs them all."""
         async with asyncio.timeout(60):
-            while (await self.daemon.command("show", "status")).code:
+            while "is left out here" in (await self.daemon.command("show", "status")).text:
                 pass
 
     async def submit_all(self, times: int = 1) -> None:
@@ -157,6 +157,48 @@ async def test_queued_mail_outlives_a_change_of_the_number_of_workers(place, pro
     assert sorted(entry.rcpt for entry in provider.journal) == sorted(
         f"a@{domain}" for domain in DOMAINS for _ in range(3)
     )
+
+
+NEVER_AGAIN = """
+import pathlib
+from mta.daemon import shard
+from mta.errors import PetrelError
+
+killed = pathlib.Path(__file__).with_name("killed")
+run = shard.Shard.run
+
+async def refused(self, stack, tasks):
+    if self.number == 1 and killed.exists():
+        raise PetrelError("it will not start")
+    await run(self, stack, tasks)
+
+shard.Shard.run = refused
+"""
+
+
+async def test_what_is_shown_while_a_worker_is_down_is_what_the_others_have(place, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(NEVER_AGAIN)
+    async with place.running(PYTHONPATH=str(tmp_path)) as daemon:
+        for domain in DOMAINS:
+            assert (await daemon.command("pause", "queue", domain)).code == 0
+        await place.submit_all()
+        (tmp_path / "killed").touch()
+        os.kill(daemon.children()[1], signal.SIGKILL)
+        await until(lambda: "it will not start" in place.told(), 30, place.told)
+        for words in (("show", "status"), ("show", "queues", "*/*")):
+            shown = await daemon.command(*words)
+            assert shown.code == 0
+            assert "worker 1 is being started again: what it has is left out here" in shown.text
+        some = [domain for domain in DOMAINS if f"{domain}/" in shown.text]
+        assert 0 < len(some) < len(DOMAINS)
+        assert (await daemon.command("explain", f"{some[0]}/{{default}}")).code == 0
+        lost = next(domain for domain in DOMAINS if domain not in some)
+        assert "left out here" in (await daemon.command("explain", f"{lost}/{{default}}")).text
+        assert (await daemon.command("pause", "queue", f"{lost}/*")).code == 1
+        (tmp_path / "killed").unlink()
+        await place.whole()
+        assert (await daemon.command("resume", "queue", "*/*")).code == 0
+        await place.delivered(len(DOMAINS))
 
 
 class Counting:
