@@ -86,7 +86,11 @@ class Inbound(SMTP):
         self._door.connections.discard(self)
 
     def eof_received(self) -> bool | None:
-        return asyncio.StreamReaderProtocol.eof_received(self)
+        stays_open = asyncio.StreamReaderProtocol.eof_received(self)
+        # After STARTTLS it takes the connection for one in clear text, which may stay half open.
+        transport = self.transport
+        is_tls = transport is not None and transport.get_extra_info("ssl_object") is not None
+        return stays_open and not is_tls
 
     def data_received(self, data: bytes) -> None:
         """One command alone is answered here, and content taken: to wake the task costs more."""

@@ -116,7 +116,9 @@ async def test_a_reload_reads_a_renewed_certificate_and_keeps_the_old_one_if_it_
         install(b"no certificate")
         assert (await daemon.command("reload")).code == 0
         assert (await shown(first), await shown(second)) == (False, True)
-        assert "the certificate read before stays in use" in loopback.told()
+        stays = "the certificate read before stays in use"
+        await until(lambda: stays in loopback.told(), DELIVERY_S, loopback.told)
+    assert "eof_received" not in loopback.told()
 
 
 async def test_what_was_sent_before_the_handshake_is_not_taken_as_sent_within(tmp_path):
