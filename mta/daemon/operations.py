@@ -1,6 +1,7 @@
 """What operators can ask of one shard and tell it: `mta.admin.operations` made real."""
 
 import asyncio
+import heapq
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from itertools import groupby
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 
 CHANGE_PAGE = 1000
 """Recipients deleted or changed at once."""
+QUEUES_AT_ONCE = 2000
+"""Queues looked at in one go, which takes some milliseconds."""
 
 
 class _FoundPage(NamedTuple):
@@ -118,29 +121,46 @@ class ShardOperations:
         )
 
     async def queues(self, query: QueueQuery) -> QueuesAnswer:
-        everything = self._shard.scheduler.queues.values()
-        matching = [
-            queue
-            for queue in everything
-            if (queue.recipients or queue.is_paused or queue.connections or queue.mode != "normal")
-            and query.pattern.matches(queue.key)
-            and (query.connected is None or query.connected == bool(queue.connections))
-            and (query.paused is None or query.paused == queue.is_paused)
-            and (query.mode is None or query.mode == queue.mode)
-        ]
         order: Callable[[Queue], tuple[int, str]] = {
             "name": lambda queue: (0, str(queue.key)),
             "rcpt": lambda queue: (-queue.recipients, str(queue.key)),
             "size": lambda queue: (-queue.octets, str(queue.key)),
         }[query.sort]
-        chosen = sorted(matching, key=order)[: query.max_items]
+        chosen: list[Queue] = []
+        matching = total_recipients = total_queues = 0
+        async for some in self._queues_in_turns():
+            found = [
+                queue
+                for queue in some
+                if (
+                    queue.recipients
+                    or queue.is_paused
+                    or queue.connections
+                    or queue.mode != "normal"
+                )
+                and query.pattern.matches(queue.key)
+                and (query.connected is None or query.connected == bool(queue.connections))
+                and (query.paused is None or query.paused == queue.is_paused)
+                and (query.mode is None or query.mode == queue.mode)
+            ]
+            chosen = heapq.nsmallest(query.max_items, [*chosen, *found], key=order)
+            matching += len(found)
+            total_recipients += sum(queue.recipients for queue in some)
+            total_queues += sum(queue.recipients > 0 for queue in some)
         now = clock.now()
         return QueuesAnswer(
             rows=tuple(self._row(queue, now, all_events=query.errors) for queue in chosen),
-            matching=len(matching),
-            total_recipients=sum(queue.recipients for queue in everything),
-            total_queues=sum(queue.recipients > 0 for queue in everything),
+            matching=matching,
+            total_recipients=total_recipients,
+            total_queues=total_queues,
         )
+
+    async def _queues_in_turns(self) -> "AsyncIterator[list[Queue]]":
+        """Those there are now, some at a time: between, the mail has its turn."""
+        everything = list(self._shard.scheduler.queues.values())
+        for start in range(0, len(everything), QUEUES_AT_ONCE):
+            yield everything[start : start + QUEUES_AT_ONCE]
+            await asyncio.sleep(0)
 
     def _row(self, queue: "Queue", now: float, *, all_events: bool) -> QueueRow:
         events = _events(queue)
@@ -159,38 +179,40 @@ class ShardOperations:
     async def domains(self, query: DomainQuery) -> DomainsAnswer:
         domain = wildcard(query.domain or "*")
         vmta = wildcard(query.vmta or "*")
-        rows = []
         by_domain: dict[str, list[Queue]] = {}
-        for queue in self._shard.scheduler.queues.values():
-            if domain.fullmatch(queue.key.domain) and vmta.fullmatch(queue.key.vmta):
-                by_domain.setdefault(queue.key.domain, []).append(queue)
-        for name, group in by_domain.items():
-            connections = sum(len(queue.connections) for queue in group)
-            recipients = sum(queue.recipients for queue in group)
-            if not (recipients or connections) or query.connected not in (None, connections > 0):
-                continue
-            events = sorted((e for q in group for e in _events(q)), key=lambda e: -e.time)
-            row = DomainRow(
-                domain=name,
-                recipients=recipients,
-                octets=sum(queue.octets for queue in group),
-                connections=connections,
-                events=tuple(events if query.errors else events[:1]),
-            )
-            rows.append(row)
+        async for some in self._queues_in_turns():
+            for queue in some:
+                if domain.fullmatch(queue.key.domain) and vmta.fullmatch(queue.key.vmta):
+                    by_domain.setdefault(queue.key.domain, []).append(queue)
         order: Callable[[DomainRow], tuple[int, str]] = {
             "name": lambda row: (0, row.domain),
             "rcpt": lambda row: (-row.recipients, row.domain),
             "size": lambda row: (-row.octets, row.domain),
         }[query.sort]
-        rows.sort(key=order)
-        return DomainsAnswer(tuple(rows[: query.max_items]), len(rows))
+        chosen: list[DomainRow] = []
+        matching = 0
+        names = list(by_domain)
+        for start in range(0, len(names), QUEUES_AT_ONCE):
+            rows = [_domain_row(n, by_domain[n]) for n in names[start : start + QUEUES_AT_ONCE]]
+            found = [
+                row
+                for row in rows
+                if (row.recipients or row.connections)
+                and query.connected in (None, row.connections > 0)
+            ]
+            chosen = heapq.nsmallest(query.max_items, [*chosen, *found], key=order)
+            matching += len(found)
+            await asyncio.sleep(0)
+        return DomainsAnswer(
+            tuple(_with_events(r, by_domain[r.domain], query.errors) for r in chosen), matching
+        )
 
     async def vmtas(self, *, sort: Sort, max_items: int) -> VmtasAnswer:
         rows = []
         by_vmta: dict[str, list[Queue]] = {}
-        for queue in self._shard.scheduler.queues.values():
-            by_vmta.setdefault(queue.key.vmta, []).append(queue)
+        async for some in self._queues_in_turns():
+            for queue in some:
+                by_vmta.setdefault(queue.key.vmta, []).append(queue)
         names = dict.fromkeys([*self._shard.configuration.vmta_names(), *by_vmta])
         for name in names:
             group = by_vmta.get(name, [])
@@ -428,3 +450,19 @@ def _query(recipients: RecipientFilter) -> RecipientQuery:
 
 def _events(queue: "Queue") -> tuple[Event, ...]:
     return tuple(Event(event.time, event.text, event.kind) for event in queue.events)
+
+
+def _domain_row(domain: str, queues: "list[Queue]") -> DomainRow:
+    """Its sums; events are looked for only where they are shown."""
+    return DomainRow(
+        domain=domain,
+        recipients=sum(queue.recipients for queue in queues),
+        octets=sum(queue.octets for queue in queues),
+        connections=sum(len(queue.connections) for queue in queues),
+        events=(),
+    )
+
+
+def _with_events(row: DomainRow, queues: "list[Queue]", all_events: bool) -> DomainRow:  # noqa: FBT001 - private
+    events = sorted((e for queue in queues for e in _events(queue)), key=lambda e: -e.time)
+    return replace(row, events=tuple(events if all_events else events[:1]))
