@@ -105,7 +105,7 @@ async def test_a_message_for_one_owner_is_written_there_only(pair):
         assert await owner.content(envelope) == CONTENT
         assert await owner.outbox.pending() == [(1, records)]
         assert [r.address for r in pair.arrived] == ["r0@é.y", "r1@é.y"]
-        assert await pair.sender.counts() == (0, 0)
+        assert await pair.sender.tally.counts() == (0, 0)
 
 
 async def test_a_message_of_two_owners_is_accepted_whole_and_each_gets_its_part(pair):
@@ -128,7 +128,7 @@ async def test_mail_for_an_owner_that_is_down_is_accepted_and_goes_when_it_is_up
     async with pair.owner() as owner:
         await until(lambda: pair.arrived)
         assert await numbers(owner) == [recipients[0].recipient_id]
-        while (await pair.sender.counts()).messages:
+        while (await pair.sender.tally.counts()).messages:
             await asyncio.sleep(0.005)
     assert len(pair.arrived) == 1
 
@@ -202,7 +202,7 @@ async def test_a_full_disk_of_the_owner_is_said_to_the_submitter(pair):
         envelope, content, recipients, _ = pair.message(YOURS)
         with pytest.raises(SpoolFullError):
             await pair.handover.accept(envelope, content, recipients, [])
-        assert await pair.sender.counts() == (0, 0)
+        assert await pair.sender.tally.counts() == (0, 0)
         assert pair.arrived == []
 
 
@@ -249,7 +249,7 @@ async def test_staged_mail_that_is_damaged_bounces_and_the_rest_goes(pair, what,
         await damaged(pair, what, envelope)
     async with pair.owner() as owner:
         await until(lambda: len(pair.arrived) == 2 and len(pair.given_up) == 4)
-        while (await pair.sender.counts()).messages:
+        while (await pair.sender.tally.counts()).messages:
             await asyncio.sleep(0.005)
         assert len(await numbers(owner)) == 2
     assert (await pair.sender.parcels.staged(1, 10)).last == 0
@@ -283,7 +283,7 @@ async def test_staged_mail_that_the_owner_cannot_store_holds_up_no_other_and_is_
         assert len(pair.said) == 4
         bad.clear()
         await until(lambda: len(pair.arrived) == 5)
-        while (await pair.sender.counts()).messages:
+        while (await pair.sender.tally.counts()).messages:
             await asyncio.sleep(0.005)
     assert len(pair.said) == 4
 
