@@ -98,10 +98,12 @@ def _before(connection: sqlite3.Connection, recipient: Recipient, most: int) -> 
     if found is None:
         return 0
     (queue,) = found
-    same = "queue = ? AND priority = ? AND (due, id) < (?, ?)"
-    count = _counted(
-        connection, same, (queue, recipient.priority, recipient.due, recipient.recipient_id), most
-    )
+    earlier = "queue = ? AND priority = ? AND due < ?"
+    count = _counted(connection, earlier, (queue, recipient.priority, recipient.due), most)
+    # A row value would be a range of `due` alone, and very many may be due at one time.
+    together = "queue = ? AND priority = ? AND due = ? AND id < ?"
+    place = (queue, recipient.priority, recipient.due, recipient.recipient_id)
+    count += _counted(connection, together, place, most - count)
     priority = recipient.priority
     while count < most:
         (above,) = connection.execute(

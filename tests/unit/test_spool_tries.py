@@ -100,6 +100,24 @@ async def test_a_place_costs_no_more_than_what_is_counted(tmp_path):
     await spool.set_priority(others[200:], 90)
     await defer(spool, last, 1000.0)
     await spool.close()
+    look, steps = looking(tmp_path)
+    assert await Tries(look).before(last, 10_000) == 400
+    for_all = next(steps)
+    assert await Tries(look).before(last, 5) == 5
+    assert (next(steps) - for_all) * 10 < for_all
+
+
+async def test_the_first_of_many_due_together_is_found_at_once(tmp_path):
+    spool = Spool.open(tmp_path)
+    first, *_ = await accepted(spool, 400)
+    await spool.close()
+    look, steps = looking(tmp_path)
+    assert await Tries(look).before(first, 10_000) == 0
+    assert next(steps) < 400  # a step for each of them would be more
+
+
+def looking(tmp_path):
+    """A way to ask a spool, and a count of the steps it took."""
     steps = itertools.count()
 
     async def look(question):
@@ -107,7 +125,4 @@ async def test_a_place_costs_no_more_than_what_is_counted(tmp_path):
             connection.set_progress_handler(lambda: next(steps) < 0, 1)
             return question(connection)
 
-    assert await Tries(look).before(last, 10_000) == 400
-    for_all = next(steps)
-    assert await Tries(look).before(last, 5) == 5
-    assert (next(steps) - for_all) * 10 < for_all
+    return look, steps
