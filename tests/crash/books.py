@@ -8,7 +8,7 @@ deliver again: only such receipts may be double, only a few, and only late ones.
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -50,17 +50,20 @@ class Balance:
     """Accounted as delivered, and never taken by the sink."""
     contradicted: Collection[str]
     """Accounted as bounced, and taken by the sink, though its answer cannot have been lost."""
-    doubled_early: Collection[str]
-    """Delivered again though the first receipt was no longer in flight at a kill."""
+    doubled_early: Mapping[str, str]
+    """Delivered again though the first receipt was no longer in flight at a kill; when that was."""
 
     def problems(self, in_flight_max: int) -> list[str]:
         """What is wrong, in words; `in_flight_max` bounds what one kill may double."""
         kinds = ("lost", "unaccounted", "accounted_twice", "invented", "contradicted")
         found = [
             f"{kind}: {len(ids)}, such as {sorted(ids)[:3]}"
-            for kind in (*kinds, "doubled_early")
+            for kind in kinds
             if (ids := getattr(self, kind))
         ]
+        if self.doubled_early:
+            some = sorted(self.doubled_early.items())[:3]
+            found.append(f"doubled_early: {len(self.doubled_early)}, such as {some}")
         return found + [
             f"kill {number} doubled {count}, and at most {in_flight_max} were in flight"
             for number, count in enumerate(self.doubled, 1)
@@ -147,16 +150,20 @@ def _in_flight(times: Sequence[float], lives: Sequence[Life], settled_within_s: 
 
 def _doubled(
     by_id: dict[str, list[float]], lives: Sequence[Life], settled_within_s: float
-) -> tuple[list[int], set[str]]:
+) -> tuple[list[int], dict[str, str]]:
     """How many receipts each life left to be repeated, and which it should not have."""
     begins = [life.began for life in lives]
     doubled = [0] * len(lives)
-    early = set()
+    early = {}
     for name, times in by_id.items():
         for time, again in pairwise(times):
             life = max(bisect_right(begins, time) - 1, 0)
             doubled[life] += 1
             is_same_life = bisect_right(begins, again) - 1 <= life
             if is_same_life or time < lives[life].ended - settled_within_s:
-                early.add(name)
+                before = lives[life].ended - time
+                early[name] = (
+                    f"first {before:.1f} s before the end of life {life + 1} ({lives[life].how}), "
+                    f"again {again - time:.1f} s after that"
+                )
     return doubled, early

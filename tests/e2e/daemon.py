@@ -52,6 +52,8 @@ class Daemon:
         self.address = address
         self.output = config.with_suffix(".output")
         self._namespace = namespace
+        self.is_ready: Callable[[], bool] = lambda: True
+        """What has to be true besides that it greets."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -159,7 +161,7 @@ class Daemon:
             return True
         try:
             with self.inside(), socket.create_connection(self.address, timeout=2) as client:
-                return client.recv(3) == b"220"
+                return client.recv(3) == b"220" and self.is_ready()
         except OSError:
             return False
 

@@ -1,14 +1,20 @@
 """A daemon on 127.0.0.1 that delivers everything to one port of 127.0.0.1."""
 
 import contextlib
+import os
+import re
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from mta.admin.socket_path import NAME
 from tests.e2e.daemon import Daemon, accounting_rows, free_port
 from tests.e2e.netns import Namespace
 from tests.e2e.submission import Letter, submit
 
 ADDRESS = "127.0.0.1"
+WORKERS = os.environ.get("PETREL_TEST_WORKERS", "")
+"""How many workers the daemons of tests have that do not say; empty for the default."""
 
 
 class Loopback:
@@ -28,6 +34,7 @@ class Loopback:
         self._acct.mkdir(exist_ok=True)
         self.configure()
         self.daemon = Daemon(directory / "petrel.conf", self.address, namespace)
+        self.daemon.is_ready = self._answers_commands
 
     def configure(
         self,
@@ -43,6 +50,8 @@ class Loopback:
         Unless `is_sender_told` the sender's domain gets no notifications, which would be mail, too.
         """
         told = "yes" if is_sender_told else "no"
+        if WORKERS and not re.search(r"^workers\b", top, re.MULTILINE):
+            top += f"\nworkers {WORKERS}"
         (self.directory / "petrel.conf").write_text(
             f"""host-name mta.sender.example
 postmaster postmaster@sender.example
@@ -81,6 +90,15 @@ retry-recipients-after 1s
 
     async def submit(self, *messages: Letter) -> None:
         await submit(self.address, messages, self.daemon.inside())
+
+    def _answers_commands(self) -> bool:
+        """With several workers the first greets before all of them serve."""
+        with socket.socket(socket.AF_UNIX) as client:
+            try:
+                client.connect(str(self.spool / NAME))
+            except OSError:
+                return False
+        return True
 
     def rows(self, kinds: str = "") -> list[dict[str, str]]:
         """Accounting rows in the order written."""
