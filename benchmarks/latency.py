@@ -49,7 +49,7 @@ def main() -> int:
     probes = given.probes // 5 if given.quick else given.probes
     found = report.begin("latency", __doc__, sys.argv[1:])
     names = present(given.only.split(","), found)
-    made = Table(f"one message in an idle system, {probes} in turn", COLUMNS)
+    made = Table(f"one message in an idle system, {probes} in turn, a minute at most", COLUMNS)
     results: dict[str, list[float]] = {}
     for name in names:
         try:
