@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +89,20 @@ def sinking(place: Place, command: list[str]) -> Iterator[subprocess.Popen[bytes
         sink.wait()
 
 
+def timed(
+    place: Place, sink: "subprocess.Popen[bytes]", messages: int, submit: Callable[[], object]
+) -> Result:
+    """What `submit`, which returns when all are accepted, and the rest of the way take."""
+    before = place.processes.cpu_s()
+    began = time.monotonic()
+    submit()
+    accepted = time.monotonic()
+    sink.wait(RUN_S)
+    ended = time.monotonic()
+    used = place.processes.cpu_s() - before
+    return Result(messages / (ended - began), messages / (accepted - began), used / messages * 1e6)
+
+
 def measure(peer: Peer, scenario: Scenario, messages: int, *sink_options: str) -> Result:
     """One run; one of FAILURES if it comes to nothing."""
     with work_directory() as directory:
@@ -98,19 +112,17 @@ def measure(peer: Peer, scenario: Scenario, messages: int, *sink_options: str) -
                 sinking(place, sink_command(scenario, place, messages, *sink_options)) as sink,
                 peer.running(place),
             ):
-                before = place.processes.cpu_s()
-                began = time.monotonic()
-                subprocess.run(
-                    source_command(scenario, place.port, messages),
-                    cwd=ROOT, check=True, timeout=RUN_S, capture_output=True,
+                return timed(
+                    place,
+                    sink,
+                    messages,
+                    lambda: subprocess.run(
+                        source_command(scenario, place.port, messages),
+                        cwd=ROOT, check=True, timeout=RUN_S, capture_output=True,
+                    ),
                 )  # fmt: skip
-                accepted = time.monotonic()
-                sink.wait(RUN_S)
-                ended = time.monotonic()
-                used = place.processes.cpu_s() - before
         finally:
             place.processes.close()
-    return Result(messages / (ended - began), messages / (accepted - began), used / messages * 1e6)
 
 
 def sample(peer: Peer, scenario: Scenario) -> bytes:

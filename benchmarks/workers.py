@@ -22,6 +22,7 @@ from benchmarks.measure import (
     median,
     sink_command,
     sinking,
+    timed,
     tools_missing,
 )
 from benchmarks.peers import Place
@@ -70,16 +71,9 @@ def measure(workers: int, each: int, domains: int) -> Result:
                 control = place.work / "spool" / "control"
                 while not control.exists() and time.monotonic() < deadline:
                     time.sleep(0.1)  # the last worker is ready a little after the first
-                before = place.processes.cpu_s()
-                began = time.monotonic()
-                submit(place.port, each, domains)
-                accepted = time.monotonic()
-                sink.wait(RUN_S)
-                ended = time.monotonic()
-                used = place.processes.cpu_s() - before
+                return timed(place, sink, messages, lambda: submit(place.port, each, domains))
         finally:
             place.processes.close()
-    return Result(messages / (ended - began), messages / (accepted - began), used / messages * 1e6)
 
 
 def main() -> int:

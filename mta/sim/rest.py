@@ -6,7 +6,7 @@ against what the wire has seen, not against the counters that gave it.
 
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from mta import clock
 from mta.sim.findings import Findings
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mta.daemon.shard import Shard
     from mta.queues.queue import Queue
     from mta.units import DataRate, Rate
+
+_R = TypeVar("_R", "Rate", "DataRate")
 
 UNCHECKED: Final = frozenset(
     {
@@ -99,13 +101,23 @@ class Rest:
         return next((directive for directive, _, _ in self._rates(queue)), "")
 
     def _rates(self, queue: "Queue") -> "Iterator[tuple[str, str, Rate]]":
-        key = str(queue.key)
-        own = self._wire.pace(key).msg_rate
-        if own is not None:
-            yield queue.directive("max-msg-rate"), key, own
+        own = self._wire.pace(str(queue.key)).msg_rate
         shared = self._wire.policy.vmtas[queue.key.vmta].msg_rate
+        return self._at_levels(queue, "msg-rate", own, shared)
+
+    def _volumes(self, queue: "Queue") -> "Iterator[tuple[str, str, DataRate]]":
+        own = self._wire.pace(str(queue.key)).data_rate
+        shared = self._wire.policy.vmtas[queue.key.vmta].data_rate
+        return self._at_levels(queue, "data-volume-rate", own, shared)
+
+    def _at_levels(
+        self, queue: "Queue", kind: str, own: _R | None, shared: _R | None
+    ) -> "Iterator[tuple[str, str, _R]]":
+        """Directive, scope and value of a rate that the queue has, and its VirtualMTA."""
+        if own is not None:
+            yield queue.directive(f"max-{kind}"), str(queue.key), own
         if shared is not None:
-            yield "max-smtp-msg-rate", queue.key.vmta, shared
+            yield f"max-smtp-{kind}", queue.key.vmta, shared
 
     def _is_true(self, queue: "Queue", directive: str, scope: str) -> bool:
         """Whether the wire has seen what the refusal says."""
@@ -129,15 +141,6 @@ class Rest:
         if name == "disable-source-ip":
             return all(source.ip in queue.disabled for source in queue.sources)
         return name in UNCHECKED
-
-    def _volumes(self, queue: "Queue") -> "Iterator[tuple[str, str, DataRate]]":
-        key = str(queue.key)
-        own = self._wire.pace(key).data_rate
-        if own is not None:
-            yield queue.directive("max-data-volume-rate"), key, own
-        shared = self._wire.policy.vmtas[queue.key.vmta].data_rate
-        if shared is not None:
-            yield "max-smtp-data-volume-rate", queue.key.vmta, shared
 
     def _is_full(self, scope: str, rate: "DataRate") -> bool:
         """Whether the next message does not fit beside what was taken and what is under way."""
