@@ -1,19 +1,13 @@
 """What a stop breaks off in the middle of a transaction hears nothing more from us."""
 
-import asyncio
-import random
-
 from mta.daemon.shard import STOP_WITHIN_S
 from mta.sim.loop import until
-from mta.sim.network import Network
 from mta.sim.node import Node
 from mta.sim.policy import LISTENER, Policy, QueueRules, VmtaRules
 from mta.sim.profile import Profile
 from mta.sim.provider import Provider
 from mta.sim.submitter import Letter, submit
-from mta.sim.zone import Zone
-
-IP = "198.51.100.1"
+from tests.scenario.small_world import IP, small_world
 
 
 class Overheard:
@@ -35,13 +29,8 @@ class Overheard:
 
 async def stopped_after(directory, line):
     """What was said in all to a provider that takes its time, if we stop after that line."""
-    loop = asyncio.get_running_loop()
-    dice = random.Random(1)
     overheard = Overheard()
-    network = loop.wiring = Network(loop, dice, overheard)
-    zone = Zone(dice)
-    zone.add("d.example", "MX", "10 mx.example.")
-    zone.add("mx.example", "A", IP)
+    network, zone = small_world("d.example", observer=overheard)
     policy = Policy(
         vmtas={"vmta1": VmtaRules(ips=("10.0.1.1",))}, domains={"d.example": QueueRules()}
     )
@@ -67,14 +56,8 @@ async def test_a_transaction_that_is_broken_off_ends_without_quit(tmp_path):
 
 async def test_a_connection_that_gives_way_before_it_began_gives_its_slot_back(tmp_path):
     """Both queues ask in the same moment, and the one that matters less is the first."""
-    loop = asyncio.get_running_loop()
-    dice = random.Random(1)
-    network = loop.wiring = Network(loop, dice, Overheard())
-    zone = Zone(dice)
-    zone.add("mx.example", "A", IP)
     rules = {"less.example": QueueRules(priority=10), "more.example": QueueRules(priority=90)}
-    for domain in rules:
-        zone.add(domain, "MX", "10 mx.example.")
+    network, zone = small_world(*rules)
     policy = Policy(total=1, vmtas={"vmta1": VmtaRules(ips=("10.0.1.1",))}, domains=rules)
     node = Node(tmp_path, network, zone, own=policy.own, say=lambda _: None)
     async with Provider({"*": Profile()}, host=IP, port=25) as provider:

@@ -1,18 +1,13 @@
 """A connection ends when its time is over, and its slot is another's only when it is closed."""
 
-import asyncio
-import random
 from contextlib import asynccontextmanager
 
 from mta.sim.loop import until
-from mta.sim.network import Network
 from mta.sim.node import Node
 from mta.sim.policy import LISTENER, Pace, Policy, QueueRules, VmtaRules
 from mta.sim.provider import Provider
 from mta.sim.submitter import Letter, submit
-from mta.sim.zone import Zone
-
-IP = "198.51.100.1"
+from tests.scenario.small_world import IP, small_world
 
 
 class Count:
@@ -38,13 +33,8 @@ class Count:
 @asynccontextmanager
 async def delivering(directory, rules, messages):
     """A daemon and a provider that has taken that many messages."""
-    loop = asyncio.get_running_loop()
-    dice = random.Random(1)
     count = Count()
-    network = loop.wiring = Network(loop, dice, count)
-    zone = Zone(dice)
-    zone.add("d.example", "MX", "10 mx.example.")
-    zone.add("mx.example", "A", IP)
+    network, zone = small_world("d.example", observer=count)
     policy = Policy(vmtas={"vmta1": VmtaRules(ips=("10.0.1.1",))}, domains={"d.example": rules})
     node = Node(directory, network, zone, own=policy.own, say=lambda _: None)
     async with Provider(host=IP, port=25) as provider:

@@ -2,33 +2,25 @@
 
 import asyncio
 import csv
-import random
 
 import pytest
 
 from mta.admin.operations import RecipientFilter
 from mta.admin.pattern import QueuePattern
 from mta.sim.loop import until
-from mta.sim.network import Network
 from mta.sim.node import Node
 from mta.sim.policy import LISTENER, Policy, QueueRules, VmtaRules
 from mta.sim.profile import Profile
 from mta.sim.provider import Provider
 from mta.sim.submitter import Letter, submit
-from mta.sim.zone import Zone
+from tests.scenario.small_world import IP, small_world
 
-IP = "198.51.100.1"
 ALL = RecipientFilter(queue=QueuePattern.parse("*/*"))
 
 
 @pytest.fixture
 async def node(tmp_path):
-    loop = asyncio.get_running_loop()
-    dice = random.Random(1)
-    network = loop.wiring = Network(loop, dice)
-    zone = Zone(dice)
-    zone.add("d.example", "MX", "10 mx.example.")
-    zone.add("mx.example", "A", IP)
+    network, zone = small_world("d.example")
     policy = Policy(
         vmtas={"vmta1": VmtaRules(ips=("10.0.1.1",))}, domains={"d.example": QueueRules()}
     )
