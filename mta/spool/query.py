@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mta.model.message import Recipient
+from mta.model.queue_key import QueueKey
 from mta.spool import schema
+from mta.spool.operations import QueueState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,3 +89,17 @@ def find_rows(connection: sqlite3.Connection, query: RecipientQuery, limit: int)
         (*values, limit),
     )
     return schema.recipients_of(rows).recipients
+
+
+def queue_states(connection: sqlite3.Connection) -> list[QueueState]:
+    """Every queue that has recipients, or of which something is remembered."""
+    rows = connection.execute(
+        "SELECT domain, vmta, COALESCE(waiting, 0), COALESCE(octets, 0), paused,"
+        " retry_position FROM queue LEFT JOIN (SELECT queue, COUNT(*) AS waiting,"
+        " SUM(size) AS octets FROM recipient INDEXED BY recipient_due GROUP BY queue)"
+        " ON queue = queue.id WHERE waiting OR paused OR retry_position"
+    )
+    return [
+        QueueState(QueueKey(domain, vmta), waiting, octets, bool(paused), position)
+        for domain, vmta, waiting, octets, paused, position in rows
+    ]

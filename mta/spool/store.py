@@ -32,7 +32,7 @@ from mta.spool.moves import Moved
 from mta.spool.operations import Accept, Execute, QueueState, Read, Settle, Staged
 from mta.spool.outbox import Outbox
 from mta.spool.parcels import Parcels
-from mta.spool.query import RecipientQuery, fetched, find_rows
+from mta.spool.query import RecipientQuery, fetched, find_rows, queue_states
 from mta.spool.reports import OwedReports
 from mta.spool.shards import content_path
 from mta.spool.tally import Tally, keep_tally
@@ -305,20 +305,7 @@ class Spool:
 
     async def queues(self) -> list[QueueState]:
         """Every queue that has recipients, or of which something is remembered."""
-
-        def question(connection: sqlite3.Connection) -> list[QueueState]:
-            rows = connection.execute(
-                "SELECT domain, vmta, COALESCE(waiting, 0), COALESCE(octets, 0), paused,"
-                " retry_position FROM queue LEFT JOIN (SELECT queue, COUNT(*) AS waiting,"
-                " SUM(size) AS octets FROM recipient INDEXED BY recipient_due GROUP BY queue)"
-                " ON queue = queue.id WHERE waiting OR paused OR retry_position"
-            )
-            return [
-                QueueState(QueueKey(domain, vmta), waiting, octets, bool(paused), position)
-                for domain, vmta, waiting, octets, paused, position in rows
-            ]
-
-        return await self._ask(question)
+        return await self._ask(queue_states)
 
     def set_priority(
         self, recipients: Sequence[Recipient], priority: int
@@ -409,7 +396,10 @@ class Spool:
         return await future
 
     async def _look(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        """As `_ask`, beside the writer: for what may take long."""
+        """As `_ask`, beside the writer: for what may take long.
+
+        It may see what is committed meanwhile: then the writer tells of that before this returns.
+        """
         await self._ask(lambda _: None)
 
         def look() -> T:
@@ -421,7 +411,9 @@ class Spool:
             finally:
                 connection.close()
 
-        return await self._loop.run_in_executor(self._reader, look)
+        found = await self._loop.run_in_executor(self._reader, look)
+        await self._ask(lambda _: None)
+        return found
 
     def _log_from_writer(self, text: str) -> None:
         self._loop.call_soon_threadsafe(self.log, text)
@@ -443,10 +435,24 @@ class Spool:
         )
         self._loop.call_soon_threadsafe(self.on_failure)
 
-    def _post_from_writer(self, results: Results, row: int, records: list[Record]) -> None:
-        self._loop.call_soon_threadsafe(self._post, results, row, records)
+    def _post_from_writer(
+        self, results: Results, answers: Results, row: int, records: list[Record]
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._post, results, answers, row, records)
 
-    def _post(self, results: Results, row: int, records: list[Record]) -> None:
+    def _post(self, results: Results, answers: Results, row: int, records: list[Record]) -> None:
+        """Tell of what was written; one turn of the loop later, for shields take one, answer.
+
+        Who read mail before its sender has brought it to its queue would have it twice.
+        """
+        self._tell(results)
+        if answers:
+            self._loop.call_soon(self._tell, answers)
+        if records and self.outbox.on_records is not None:
+            self.outbox.on_records(row, records)
+
+    @staticmethod
+    def _tell(results: Results) -> None:
         for future, value, error in results:
             if future.done():  # its waiter was cancelled
                 continue
@@ -454,8 +460,6 @@ class Spool:
                 future.set_result(value)
             else:
                 future.set_exception(error)
-        if records and self.outbox.on_records is not None:
-            self.outbox.on_records(row, records)
 
     def keep(self, message_id: int, content: bytes, recipients: int) -> None:
         """Have content in memory until so many recipients are settled, if there is room."""

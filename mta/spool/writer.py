@@ -59,7 +59,7 @@ class Writer:
         connection: sqlite3.Connection,
         *,
         content_path: ContentPath,
-        post: Callable[[Results, int, list[Record]], None],
+        post: Callable[[Results, Results, int, list[Record]], None],
         log: Callable[[str], None],
         on_damage: Callable[[str], None],
         on_failure: Callable[[BaseException], None],
@@ -104,23 +104,25 @@ class Writer:
         results: Results = []
         if self._trouble is not None and now < self._retry_at:
             self._held += self._refuse(batch, self._trouble, results)
-            self._post(results, self._record_id, [])
+            self._post(results, [], self._record_id, [])
             return
         operations, self._held = self._held + batch, []
         writes: list[Write] = [o for o in operations if isinstance(o, Accept | Settle | Execute)]
         records = self._write(writes, results, now) if writes else []
         reads = [operation for operation in operations if isinstance(operation, Read)]
+        answers: Results = []
         if self._held:
             self._held += reads
         else:
-            results += [self._read(read) for read in reads]
-        self._post(results, self._record_id, records)
+            answers = [self._read(read) for read in reads]
+        self._post(results, answers, self._record_id, records)
 
     def close(self) -> None:
         """Give up what is held, and let go of the database."""
         error = SpoolError("the disk did not take it before the daemon stopped")
         if self._held:
-            self._post([(held.future, None, error) for held in self._held], self._record_id, [])
+            refused: Results = [(held.future, None, error) for held in self._held]
+            self._post(refused, [], self._record_id, [])
         self._connection.close()
 
     def _read(self, operation: Read) -> tuple["asyncio.Future[Any]", Any, BaseException | None]:

@@ -339,3 +339,18 @@ async def test_mail_that_was_being_staged_when_its_submitter_left_goes_or_is_for
     async with pair.owner() as owner:
         await until(lambda: pair.arrived)
         assert len(await numbers(owner)) == 1
+
+
+async def test_who_accepts_for_several_owners_hears_of_it_before_who_reads_the_queue(pair):
+    """Both are answered by one commit; who reads first would have the recipients twice."""
+    order = []
+
+    async def accept():
+        await pair.handover.accept(*pair.message(MINE, YOURS))
+        order.append("accepted")
+
+    async def read():
+        order.append(len(await numbers(pair.sender, MINE)))
+
+    await asyncio.gather(accept(), read())
+    assert order == ["accepted", 1]
