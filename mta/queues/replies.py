@@ -212,10 +212,10 @@ def conclude(
     """What one transaction came to, recipient by recipient."""
     final, rcpts = result.final, result.rcpts
     if (
-        not rules
-        and final is not None
+        final is not None
         and 200 <= final.code < 300
         and all(reply is not None and 200 <= reply.code < 300 for reply in rcpts)
+        and not any(rule.verdict.mode == "normal" for rule in rules)
     ):
         outcome = outcome_of(final, Fate.DELIVER)
         return Concluded((outcome,) * len(rcpts), NO_VERDICT, None, result.broken)

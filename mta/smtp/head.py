@@ -20,8 +20,9 @@ PRODUCT = "Petrel"
 PATTERNS_MAX = 256
 """Sets of removed names remembered; a few sources have a few each."""
 
-# One whole field with its folded lines, in any case; the name is filled in.
-_FIELD = rb"(?im:^(?:%s)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*)"
+# One whole field with its folded lines, in any case, from the line end before it to before its
+# own; the name is filled in. A search for an octet skips what one for `^` stops at.
+_FIELD = rb"(?i:\n(?:%s)[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*)"
 
 _HELO = re.compile(r"[\w.:\[\]-]+", re.ASCII)
 """What a client may call itself in our Received field: nothing that has a meaning there."""
@@ -110,13 +111,16 @@ class HeadRules:
             # Content that begins without a header block is a body as a whole.
             return Head(octets + b"\r\n", 0)
         pattern = self.pattern(envelope)
-        if pattern is None or not pattern.search(head):
+        if pattern is None:
+            return Head(octets, 0)
+        lines = b"\n" + head
+        if not pattern.search(lines):
             return Head(octets, 0)
         if self._rewrites.domains or envelope.from_domains:
-            own = pattern.sub(lambda match: self._edited(match[0], envelope), head)
+            own = pattern.sub(lambda match: self._edited(match[0], envelope), lines)
         else:
-            own = pattern.sub(b"", head)
-        return Head(octets + own, len(head))
+            own = pattern.sub(b"", lines)
+        return Head(octets + own[1:], len(head))
 
     def sender(self, envelope: Envelope, recipient: str) -> str:
         """The sender that the peer is told; `recipient` is the only one if it is in the sender."""
@@ -125,13 +129,16 @@ class HeadRules:
             sender = self._rewrites.sender(sender)
         return verp(sender, recipient) if envelope.is_verp and sender else sender
 
-    def _edited(self, field: bytes, envelope: Envelope) -> bytes:
-        """A field that is not sent on, or the From field rewritten."""
-        name = field.partition(b":")[0].strip().lower()
+    def _edited(self, matched: bytes, envelope: Envelope) -> bytes:
+        """A field that is not sent on, or the From field rewritten; as `_FIELD` matches it."""
+        name = matched.partition(b":")[0].strip().lower()
         if name != b"from" or "from" in self._names or "from" in envelope.remove_fields:
             return b""
         by_source, rewrites = envelope.from_domains, self._rewrites
-        return with_domains(field, lambda domain: rewrites.domain(by_source.get(domain, domain)))
+        field = with_domains(
+            matched[1:] + b"\n", lambda domain: rewrites.domain(by_source.get(domain, domain))
+        )
+        return b"\n" + field[:-1]
 
     def _ours(self, envelope: Envelope, sent: str) -> bytes:
         """What reception decided to add."""
@@ -141,7 +148,7 @@ class HeadRules:
         if envelope.shows_vmta:
             text += f"X-Virtual-MTA: {self._vmta}\r\n"
         octets = text.encode()
-        return self._not_ours.sub(b"", octets) if self._not_ours else octets
+        return self._not_ours.sub(b"", b"\n" + octets)[1:] if self._not_ours else octets
 
     def _received_field(self, envelope: Envelope, recipient: str, date: str) -> bytes:
         source = ""

@@ -23,7 +23,7 @@ def find(head: bytes, names: frozenset[bytes]) -> dict[bytes, str]:
     found: dict[bytes, str] = {}
     if not names:
         return found
-    for match in _pattern(names).finditer(head):
+    for match in _fast_pattern(names).finditer(b"\n" + head):
         name = match[1].lower()
         if name not in found:
             text = match[2].decode("utf-8", "replace")
@@ -39,14 +39,26 @@ def fields(head: bytes, name: bytes) -> list[bytes]:
 def values(head: bytes, name: bytes) -> list[str]:
     """The value of each field of a lower-case name as it stands there, but for its line end."""
     return [
-        match[2].decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
-        for match in _pattern(frozenset({name})).finditer(head)
+        match[2].decode("utf-8", "replace").removesuffix("\r")
+        for match in _fast_pattern(frozenset({name})).finditer(b"\n" + head)
     ]
 
 
 def without(head: bytes, names: frozenset[bytes]) -> bytes:
     """The header block without the fields of these lower-case names."""
     return _pattern(names).sub(b"", head) if names else head
+
+
+@lru_cache(1024)
+def _fast_pattern(names: frozenset[bytes]) -> re.Pattern[bytes]:
+    """As `_pattern`, but from a line end to before the next.
+
+    A search for an octet skips over what is not looked for; one for `^` stops everywhere.
+    """
+    alternatives = b"|".join(re.escape(name) for name in sorted(names))
+    return re.compile(
+        rb"\n(" + alternatives + rb")[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)", re.IGNORECASE
+    )
 
 
 @lru_cache(1024)
