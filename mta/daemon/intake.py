@@ -20,6 +20,7 @@ from mta.daemon.sender_checks import SenderChecks
 from mta.daemon.submission_rules import X_DKIM_KEY, X_DKIM_OPTIONS, SubmissionRules
 from mta.daemon.suppression import Suppression
 from mta.errors import SpoolError, SpoolFullError
+from mta.model.frozen import frozen
 from mta.model.message import PRIORITY, Content, Envelope, FileContent, Recipient
 from mta.model.queue_key import INVALID_DOMAIN, QueueKey
 from mta.model.reply import Reply
@@ -69,10 +70,48 @@ class Keep(Protocol):
     ) -> None: ...
 
 
+class Begin(Protocol):
+    """As `Keep` for content in memory, done when the future is."""
+
+    def __call__(
+        self,
+        envelope: Envelope,
+        content: Content,
+        recipients: Sequence[Recipient],
+        records: "Sequence[Record]",
+    ) -> "asyncio.Future[None]": ...
+
+
 class Inbox(Protocol):
     """Where committed recipients go: the scheduler of this shard."""
 
     def __call__(self, recipients: Sequence[Recipient], now: float) -> None: ...
+
+
+@frozen()
+class _Taken:
+    """A message that is decided on; it is in no queue before it is on disk."""
+
+    envelope: Envelope
+    recipients: list[Recipient]
+
+
+class _Underway:
+    """The `Underway` of a message."""
+
+    __slots__ = ("_content", "_intake", "_taken", "committed")
+
+    def __init__(
+        self, intake: "Intake", taken: _Taken, content: bytes, committed: "asyncio.Future[None]"
+    ) -> None:
+        self.committed = committed
+        self._intake = intake
+        self._taken = taken
+        self._content = content
+
+    def reply(self) -> Reply:
+        """The answer to the message, which is on disk, or will not be."""
+        return self._intake.committed(self._taken, self._content, self.committed)
 
 
 class Intake:
@@ -86,6 +125,7 @@ class Intake:
         suppression: Suppression,
         checks: SenderChecks,
         keep: Keep,
+        begin: Begin | None,
         router: "Router",
         inbox: Inbox,
         wanted_kinds: frozenset[str],
@@ -99,6 +139,8 @@ class Intake:
         self.is_stopping = False
         self._spool = spool
         self._keep = keep
+        self._begin = begin
+        """None where the queues of a message decide which disk it goes to."""
         self._router = router
         self._inbox = inbox
         self._traffic = traffic
@@ -197,19 +239,72 @@ class Intake:
     ) -> Reply:
         """Take a message; 250 only after its commit."""
         now = clock.now()
-        source = session.source
         head = await _head_of(content, head_size)
-        hops_max = source.max_message_hops
-        # A header block of few lines has fewer hops: most need no closer look.
-        if head.count(b"\n") > hops_max and len(_RECEIVED.findall(head)) > hops_max:
+        if _has_too_many_hops(head, session.source):
             return TOO_MANY_HOPS
-        host_name = self.configuration.root.host_name
         added_fields = ""
         if session.gets_results:
             content, head, added_fields = await self._checks.results(
-                session, content, head, host_name
+                session, content, head, self.configuration.root.host_name
             )
-            head_size = len(head)
+        taken = self._take(
+            session, mail, rcpts, content, head, has_leading_dot, is_8bit, added_fields, now
+        )
+        if isinstance(taken, Reply):
+            return taken
+        refusal = await self._commit(taken.envelope, content, taken.recipients, now)
+        return self._arrived(taken) if refusal is None else refusal
+
+    def takes_at_once(self, session: "Session") -> bool:
+        """Whether nothing but the disk is waited for: `begin` is as good as `message`."""
+        return self._begin is not None and not session.gets_results
+
+    def begin(
+        self,
+        session: "Session",
+        mail: "MailParameters",
+        rcpts: Sequence["RcptParameters"],
+        content: bytes,
+        head_size: int,
+        has_leading_dot: bool,  # noqa: FBT001 - the listener's call, by position
+        is_8bit: bool,  # noqa: FBT001
+    ) -> Reply | _Underway:
+        """As `message` up to its commit; a Reply is a refusal."""
+        now = clock.now()
+        head = content[:head_size]
+        if _has_too_many_hops(head, session.source):
+            return TOO_MANY_HOPS
+        taken = self._take(session, mail, rcpts, content, head, has_leading_dot, is_8bit, "", now)
+        if isinstance(taken, Reply):
+            return taken
+        assert self._begin is not None
+        records = self._receipts(taken.recipients, now)
+        committed = self._begin(taken.envelope, content, taken.recipients, records)
+        return _Underway(self, taken, content, committed)
+
+    def committed(self, taken: _Taken, content: bytes, committed: "asyncio.Future[None]") -> Reply:
+        """What is said of a message that was begun: it is on disk, or it is not taken."""
+        error = committed.exception()
+        if error is not None:
+            return self._not_stored(error)
+        self._spool.keep(taken.envelope.message_id, content, len(taken.recipients))
+        return self._arrived(taken)
+
+    def _take(
+        self,
+        session: "Session",
+        mail: "MailParameters",
+        rcpts: Sequence["RcptParameters"],
+        content: Content,
+        head: bytes,
+        has_leading_dot: bool,  # noqa: FBT001
+        is_8bit: bool,  # noqa: FBT001
+        added_fields: str,
+        now: float,
+    ) -> Reply | _Taken:
+        """What becomes of a message; a Reply refuses it."""
+        source = session.source
+        host_name = self.configuration.root.host_name
         rules = self._rules_of(source)
         found = header_block.find(head, rules.wanted)
         match = rules.match(mail.mail_from, [rcpt.address for rcpt in rcpts], head)
@@ -230,7 +325,7 @@ class Intake:
             mail_from=mail_from,
             time_queued=now,
             size=content.size if isinstance(content, FileContent) else len(content),
-            head_size=head_size,
+            head_size=len(head),
             has_leading_dot=has_leading_dot,
             is_8bit=is_8bit,
             is_smtputf8=mail.smtputf8,
@@ -264,13 +359,16 @@ class Intake:
         routed = self._route(
             envelope, source, rcpts, wish.name, PRIORITY if priority is None else priority
         )
-        refusal = await self._commit(envelope, content, routed, now)
-        if refusal is not None:
-            return refusal
-        self._traffic.in_messages += 1
-        self._traffic.in_recipients += len(routed)
-        self._traffic.in_octets += envelope.size
-        self._inbox(routed, clock.now())
+        return _Taken(envelope, routed)
+
+    def _arrived(self, taken: _Taken) -> Reply:
+        """A message is on disk, and goes to its queues."""
+        envelope, recipients = taken.envelope, taken.recipients
+        traffic = self._traffic
+        traffic.in_messages += 1
+        traffic.in_recipients += len(recipients)
+        traffic.in_octets += envelope.size
+        self._inbox(recipients, clock.now())
         return Reply(250, (f"2.6.0 message received; id {ids.printed(envelope.message_id)}",))
 
     async def submit(
@@ -293,18 +391,29 @@ class Intake:
         self, envelope: Envelope, content: Content, recipients: list[Recipient], now: float
     ) -> Reply | None:
         """Put a message on disk; a Reply if that could not be done."""
-        records: list[Record] = []
-        if "r" in self.wanted_kinds:
-            records = [build.receipt_record(recipient, now) for recipient in recipients]
         try:
-            await self._keep(envelope, content, recipients, records)
-        except SpoolFullError as error:
-            self.refused.add(452, str(error))
-            return DISK_FULL
+            await self._keep(envelope, content, recipients, self._receipts(recipients, now))
         except SpoolError as error:
-            self.refused.add(451, str(error))
-            return SPOOL_BROKEN
+            return self._not_stored(error)
         return None
+
+    def _receipts(self, recipients: Sequence[Recipient], now: float) -> "list[Record]":
+        """The `r` records, if any file wants them."""
+        if "r" not in self.wanted_kinds:
+            return []
+        return [build.receipt_record(recipient, now) for recipient in recipients]
+
+    def _not_stored(self, error: BaseException) -> Reply:
+        """The spool did not take a message; any other error is raised."""
+        match error:
+            case SpoolFullError():
+                self.refused.add(452, str(error))
+                return DISK_FULL
+            case SpoolError():
+                self.refused.add(451, str(error))
+                return SPOOL_BROKEN
+            case _:
+                raise error
 
     def _route(
         self,
@@ -367,6 +476,12 @@ class Intake:
             trusted = replace(source, process_x_virtual_mta=True, process_x_job=True)
             self._trusted = (source, trusted)
         return self._trusted[1]
+
+
+def _has_too_many_hops(head: bytes, source: SourceSettings) -> bool:
+    most = source.max_message_hops
+    # A header block of few lines has fewer hops: most need no closer look.
+    return head.count(b"\n") > most and len(_RECEIVED.findall(head)) > most
 
 
 async def _head_of(content: Content, head_size: int) -> bytes:

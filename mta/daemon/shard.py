@@ -223,6 +223,7 @@ class Shard:
             checks=checks,
             suppression=await read_lists(configuration.submitters.address_lists),
             keep=keep,
+            begin=self.spool.begin_accept if handover is None else None,
             inbox=inbox,
             router=self.router,
             wanted_kinds=self.wanted_kinds,

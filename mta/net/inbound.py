@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final, cast
 from aiosmtpd.smtp import SMTP
 
 from mta.model.reply import Reply
+from mta.net import content_end
 from mta.net.client_log import ClientLog, LoggedWriter
+from mta.net.deadline import Deadline
 from mta.net.incoming import Incoming
-from mta.net.reception import Session
-from mta.net.refusals import STOPPING, TIMEOUT
-from mta.net.session_policy import SessionPolicy, session_of
-from mta.net.tls_server import note_tls
-from mta.routing.greeting import greeting_name
+from mta.net.reception import Session, Underway
+from mta.net.refusals import STOPPING, TIMEOUT, crowded
+from mta.net.session_policy import SessionPolicy, server_of, session_of
+from mta.net.tls_server import note_tls, start_tls
 from mta.smtp.command import LINE_OCTETS_MAX
 from mta.smtp.reply_line import written
 from mta.smtp.sasl import RESPONSE_OCTETS_MAX
@@ -55,8 +56,7 @@ class Inbound(SMTP):
         self._door = door
         self._listener = listener
         self._context = context
-        self._deadline = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = Deadline(lambda: self._say_and_close(TIMEOUT))
         self._is_idle = False
         self._at_rest: Server | None = None
         """Set while the task waits for a command and nothing of one is there."""
@@ -64,6 +64,8 @@ class Inbound(SMTP):
         self._arriving: Incoming | None = None
         """Content that comes while the task waits; it is woken once it is received."""
         self._received: Incoming | None = None
+        self._underway: Underway | None = None
+        """A message on its way to the disk while the task waits."""
         self._progress = 0
         """Octets of content since the time for them began; 0 where it begins again."""
         self._chunks: Incoming | None = None
@@ -81,8 +83,7 @@ class Inbound(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         # Unlike aiosmtpd, do not cancel: a message may be half way to the disk.
         asyncio.StreamReaderProtocol.connection_lost(self, error)
-        if self._timer is not None:
-            self._timer.cancel()
+        self._deadline.cancel()
         self._door.connections.discard(self)
 
     def eof_received(self) -> bool | None:
@@ -125,6 +126,7 @@ class Inbound(SMTP):
         except (ConnectionError, ssl.SSLError):
             pass  # the client is gone; nothing was promised that is not on disk
         finally:
+            await self._settled()
             if session is not None:
                 door.reception.close_session(session)
                 if self._slot is not None:
@@ -153,15 +155,11 @@ class Inbound(SMTP):
 
     async def _has_slot(self, session: Session) -> bool:
         """Whether there is room for one more client of its kind; it is told if not."""
-        group = session.source.source_group
-        refusal = await self._door.take_slot(
-            group,
-            waits=self._listener.await_slot,
-            timeout=session.source.smtp_command_timeout,
-        )
+        source, waits = session.source, self._listener.await_slot
+        group, timeout = source.source_group, source.smtp_command_timeout
+        refusal = await self._door.take_slot(group, waits=waits, timeout=timeout)
         if refusal:
-            text = f"421 4.3.2 too many connections ({refusal}); try again later\r\n"
-            self._writer.write(text.encode("ascii", "backslashreplace"))
+            self._writer.write(written(crowded(refusal)))
             return False
         self._slot = group
         return True
@@ -197,20 +195,12 @@ class Inbound(SMTP):
 
     async def _serve(self, session: Session) -> None:
         self._session = session
-        configuration = self._door.configuration
-        root = configuration.root
-        greeting = greeting_name(
-            configuration, session.source.default_virtual_mta, session.local_ip
-        )
-        server = Server(
-            SessionPolicy(self._door.reception, self._door.admission, session),
-            session.source,
-            root.host_name,
-            offers_tls=self._context is not None
-            and session.source.allow_starttls
-            and not session.is_tls,
-            domain_suffix=root.domain_suffix,
-            greeting=greeting,
+        door = self._door
+        greeting, server = server_of(
+            session,
+            SessionPolicy(door.reception, door.admission, session),
+            door.configuration,
+            has_tls=self._context is not None,
         )
         self._writer.write(f"220 {greeting} ({PRODUCT}) ESMTP service ready\r\n".encode())
         buffer = b""
@@ -223,6 +213,7 @@ class Inbound(SMTP):
             ):
                 self._at_rest = server
             octets = await self._read(session.source.smtp_command_timeout, idle=server.mail is None)
+            await self._settled()
             self._at_rest = None
             step = Step.GO_ON
             if self._received is not None:
@@ -244,7 +235,7 @@ class Inbound(SMTP):
         if self._is_deaf():
             self.break_off()
             return
-        self._expect(self._session.source.smtp_command_timeout)
+        self._deadline.expect(self._session.source.smtp_command_timeout)
         log = self._log
         reply, step = server.receive(line) if log is None else log.receive(server, line)
         assert reply is not None
@@ -255,31 +246,81 @@ class Inbound(SMTP):
         if step is Step.CONTENT:
             self._progress = 0
             self._arriving = self._incoming(self._session)
-            self._expect(self._session.source.smtp_data_timeout)
+            self._deadline.expect(self._session.source.smtp_data_timeout)
             return
         self._is_idle = server.mail is None
         if self._is_idle and self._door.is_closing:
             self._say_and_close(STOPPING)
 
     def _take_content(self, incoming: Incoming, octets: bytes) -> None:
-        """Take a piece of content; wake the task at its end."""
+        """Take a piece of content; at its end hand it over, or wake the task."""
         rest = incoming.feed(octets)
         if rest is None:
             self._progress += len(octets)
             if self._progress >= PROGRESS_OCTETS:
                 self._progress = 0
-                self._expect(self._session.source.smtp_data_timeout)
+                self._deadline.expect(self._session.source.smtp_data_timeout)
             return
-        self._at_rest, self._arriving, self._received = None, None, incoming
+        server, self._at_rest, self._arriving = self._at_rest, None, None
+        if (
+            server is not None
+            and not rest
+            and content_end.may_begin(self._door.reception, self._session, incoming)
+        ):
+            self._begin(server, incoming)
+            return
+        self._received = incoming
         if rest:
             super().data_received(rest)
         else:
             self._reader._wakeup_waiter()  # type: ignore[attr-defined]  # noqa: SLF001
 
+    def _begin(self, server: Server, incoming: Incoming) -> None:
+        """Hand over content that is there; the task sleeps on unless the client says more."""
+        begun = content_end.begin(self._door.reception, server, self._session, incoming)
+        if isinstance(begun, Reply):
+            self._conclude(server, begun)
+        else:
+            self._underway = begun
+            begun.committed.add_done_callback(lambda _: self._committed(server, begun))
+
+    def _committed(self, server: Server, begun: Underway) -> None:
+        """The message is on disk, or will not be."""
+        self._underway = None
+        try:
+            reply = begun.reply()
+        except BaseException:
+            self.break_off()
+            raise
+        self._conclude(server, reply)
+
+    def _conclude(self, server: Server, content_reply: Reply) -> None:
+        """Reply to content while the task waits, or is about to go on with what came since."""
+        server.reset()
+        reply, step = server.answered(content_reply)
+        if step is Step.END:
+            self._say_and_close(written(reply))
+            return
+        self._writer.write(written(reply))
+        if self._reader._waiter is None:  # type: ignore[attr-defined]  # noqa: SLF001
+            return  # What came meanwhile is the task's, and has its turn first.
+        self._at_rest = server
+        self._deadline.expect(self._session.source.smtp_command_timeout)
+        self._is_idle = True
+        if self._door.is_closing:
+            self._say_and_close(STOPPING)
+
+    async def _settled(self) -> None:
+        """Wait until the message that is on its way to the disk is answered."""
+        if self._underway is not None:
+            await asyncio.wait([self._underway.committed])
+
     async def _answer_content(self, server: Server, session: Session, incoming: Incoming) -> Step:
         """Hand over content that is there, and reply."""
         try:
-            content_reply = await self._accept(server, session, incoming)
+            content_reply = await content_end.accept(
+                self._door.reception, server, session, incoming
+            )
         finally:
             self._received = None
             incoming.discard()
@@ -369,7 +410,7 @@ class Inbound(SMTP):
         try:
             while rest is None:
                 rest = incoming.feed(await self._more(session))
-            return await self._accept(server, session, incoming), rest
+            return await content_end.accept(self._door.reception, server, session, incoming), rest
         finally:
             incoming.discard()
 
@@ -395,7 +436,9 @@ class Inbound(SMTP):
             server.is_chunking = True
             return Reply(250, (f"2.0.0 {chunk.octets} octets received",)), buffer
         try:
-            return refusal or await self._accept(server, session, incoming), buffer
+            return refusal or await content_end.accept(
+                self._door.reception, server, session, incoming
+            ), buffer
         finally:
             # A message is not taken in part: the chunks after a refused one are refused.
             server.reset()
@@ -420,38 +463,13 @@ class Inbound(SMTP):
             self._progress = 0
         return octets
 
-    async def _accept(self, server: Server, session: Session, incoming: Incoming) -> Reply:
-        """Hand complete content over."""
-        refusal = incoming.end()
-        if refusal is not None:
-            return refusal
-        assert server.mail is not None
-        session.helo = server.helo
-        session.with_protocol = server.protocol(is_tls=session.is_tls)
-        return await self._door.reception.message(
-            session,
-            server.mail,
-            server.rcpts,
-            incoming.content,
-            incoming.head_size,
-            incoming.framer.leading_dot,
-            incoming.framer.is_8bit,
-        )
-
     async def _start_tls(self, server: Server, session: Session) -> None:
         await self._writer.drain()
         # RFC 3207 §4.2, CVE-2011-0411: nothing said in the clear counts after the handshake.
         self._reader._buffer.clear()  # type: ignore[attr-defined]  # noqa: SLF001
         assert self._context is not None
-        try:
-            transport = await self.loop.start_tls(
-                cast("asyncio.Transport", self.transport), self, self._context, server_side=True
-            )
-        except (OSError, ssl.SSLError) as error:
-            raise ConnectionResetError(str(error)) from error
-        if transport is None:
-            raise ConnectionResetError
-        self.transport = transport
+        before = cast("asyncio.Transport", self.transport)
+        self.transport = transport = await start_tls(before, self, self._context)
         self._reader._transport = transport  # type: ignore[attr-defined]  # noqa: SLF001
         self._writer = asyncio.StreamWriter(transport, self, self._reader, self.loop)
         if self._log is not None:
@@ -466,7 +484,7 @@ class Inbound(SMTP):
             self.break_off()
             return b""
         if timeout:
-            self._expect(timeout)
+            self._deadline.expect(timeout)
         if idle and self._door.is_closing:
             self._say_and_close(STOPPING)
             return b""
@@ -474,19 +492,6 @@ class Inbound(SMTP):
         octets = await self._reader.read(READ_OCTETS)
         self._is_idle = False
         return octets
-
-    def _expect(self, seconds: int) -> None:
-        """Something has to come within that time. One timer serves all expectations."""
-        self._deadline = self.loop.time() + seconds
-        if self._timer is None:
-            self._timer = self.loop.call_at(self._deadline, self._ring)
-
-    def _ring(self) -> None:
-        self._timer = None
-        if self.loop.time() >= self._deadline:
-            self._say_and_close(TIMEOUT)
-        else:
-            self._timer = self.loop.call_at(self._deadline, self._ring)
 
     def _say_and_close(self, text: bytes) -> None:
         if self.transport is not None and not self.transport.is_closing():

@@ -47,6 +47,11 @@ class Incoming:
         """A Reply if the message is too large with so many octets more."""
         return self._too_large(self.framer.octets + self.framer.buffered + octets)
 
+    @property
+    def is_large(self) -> bool:
+        """Whether its content is in a file."""
+        return self._spill.is_used
+
     def end(self) -> Reply | None:
         """Everything is there; a Reply refuses it."""
         framer, spill = self.framer, self._spill

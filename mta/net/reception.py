@@ -12,6 +12,8 @@ from mta.smtp.command import MailParameters, RcptParameters
 from mta.smtp.sasl import Claim, Exchange
 
 if TYPE_CHECKING:
+    import asyncio
+
     from mta.config.configuration import ListenerSettings
     from mta.settings.source import SourceSettings
 
@@ -51,6 +53,19 @@ class Session:
         return self.is_checked or self.source.check_dkim_inbound
 
 
+class Underway(Protocol):
+    """A message on its way to the disk."""
+
+    @property
+    def committed(self) -> "asyncio.Future[None]":
+        """Done when it is there, or will not be."""
+        ...
+
+    def reply(self) -> Reply:
+        """The answer to it; asked for once, after that."""
+        ...
+
+
 class Reception(Protocol):
     """Who takes the mail; a Reply refuses, None accepts."""
 
@@ -79,6 +94,21 @@ class Reception(Protocol):
         has_leading_dot: bool,  # noqa: FBT001 - one call, by position
         is_8bit: bool,  # noqa: FBT001
     ) -> Reply: ...
+
+    def takes_at_once(self, session: Session) -> bool:
+        """Whether nothing but the disk is waited for: `begin` is as good as `message`."""
+        ...
+
+    def begin(
+        self,
+        session: Session,
+        mail: MailParameters,
+        rcpts: list[RcptParameters],
+        content: bytes,
+        head_size: int,
+        has_leading_dot: bool,  # noqa: FBT001 - one call, by position
+        is_8bit: bool,  # noqa: FBT001
+    ) -> Reply | Underway: ...
 
     def close_session(self, session: Session) -> None: ...
 

@@ -9,3 +9,8 @@ NUL = Reply(554, ("5.6.0 the message has a NUL octet; encode it",))
 LONG = Reply(554, ("5.6.0 the message has a line of more than a million octets; encode it",))
 HEAD = Reply(552, ("5.3.4 the header block is too large",))
 DISK = Reply(452, ("4.3.1 the disk is full; try again later",))
+
+
+def crowded(directive: str) -> Reply:
+    """What a client is told for whom there is no room."""
+    return Reply(421, (f"4.3.2 too many connections ({directive}); try again later",))

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from mta.model.reply import Reply
 from mta.net.reception import Admission, Reception, Session
 from mta.net.tls_server import note_tls
+from mta.routing.greeting import greeting_name
 from mta.smtp.command import MailParameters, RcptParameters
 from mta.smtp.sasl import Exchange
+from mta.smtp.server import Server
 
 if TYPE_CHECKING:
     from asyncio import BaseTransport
@@ -38,6 +40,23 @@ def session_of(
     )
     note_tls(session, transport)
     return session
+
+
+def server_of(
+    session: Session, policy: "SessionPolicy", configuration: "Configuration", *, has_tls: bool
+) -> tuple[str, Server]:
+    """The name we greet a client with, and the server that answers it."""
+    root, source = configuration.root, session.source
+    greeting = greeting_name(configuration, source.default_virtual_mta, session.local_ip)
+    server = Server(
+        policy,
+        source,
+        root.host_name,
+        offers_tls=has_tls and source.allow_starttls and not session.is_tls,
+        domain_suffix=root.domain_suffix,
+        greeting=greeting,
+    )
+    return greeting, server
 
 
 class SessionPolicy:

@@ -1,5 +1,6 @@
 """The TLS of a listener."""
 
+import asyncio
 import ssl
 from typing import TYPE_CHECKING, Protocol
 
@@ -7,7 +8,7 @@ from mta.errors import TransportError
 from mta.net.tls_versions import restrict
 
 if TYPE_CHECKING:
-    from asyncio import BaseTransport
+    from asyncio import BaseProtocol, BaseTransport, Transport
 
     from mta.net.reception import Session
 
@@ -69,3 +70,17 @@ def note_tls(session: "Session", transport: "BaseTransport") -> None:
     tls = transport.get_extra_info("ssl_object")
     session.is_tls = tls is not None
     session.certificate = (tls.getpeercert(binary_form=True) or b"") if tls is not None else b""
+
+
+async def start_tls(
+    transport: "Transport", protocol: "BaseProtocol", context: ssl.SSLContext
+) -> "Transport":
+    """The encrypted transport of a connection; ConnectionResetError if there will be none."""
+    loop = asyncio.get_running_loop()
+    try:
+        secured = await loop.start_tls(transport, protocol, context, server_side=True)
+    except (OSError, ssl.SSLError) as error:
+        raise ConnectionResetError(str(error)) from error
+    if secured is None:
+        raise ConnectionResetError
+    return secured

@@ -15,6 +15,7 @@ from mta.settings.root import RootSettings
 from mta.settings.source import SourceSettings
 
 GREETING = b"EHLO c.example\r\n"
+RECEIVED = Reply(250, ("2.6.0 message received",))
 MAIL = b"MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n"
 
 
@@ -30,6 +31,16 @@ class Taken:
 
 
 @dataclass
+class Underway:
+    """A message that is answered when the disk has it."""
+
+    committed: asyncio.Future
+
+    def reply(self):
+        return self.committed.result() or RECEIVED
+
+
+@dataclass
 class Reception:
     """Takes everything."""
 
@@ -37,6 +48,8 @@ class Reception:
     taken: list[Taken] = field(default_factory=list)
     logged: list[str] = field(default_factory=list)
     helo: str = ""
+    disk: asyncio.Future | None = None
+    """What messages on their way to the disk wait for; None if nothing holds them up."""
 
     def log(self, text):
         self.logged.append(text)
@@ -56,12 +69,26 @@ class Reception:
     async def check_sender(self, session, mail):
         return None
 
+    def takes_at_once(self, session):
+        return True
+
+    def begin(self, session, mail, rcpts, content, head_size, has_leading_dot, is_8bit):
+        self._take(session, mail, rcpts, content, has_leading_dot, is_8bit)
+        committed = self.disk
+        if committed is None:
+            committed = asyncio.get_running_loop().create_future()
+            committed.set_result(None)
+        return Underway(committed)
+
     async def message(self, session, mail, rcpts, content, head_size, has_leading_dot, is_8bit):
         octets = content.path.read_bytes() if isinstance(content, FileContent) else content
+        self._take(session, mail, rcpts, octets, has_leading_dot, is_8bit)
+        return RECEIVED
+
+    def _take(self, session, mail, rcpts, octets, has_leading_dot, is_8bit):
         to = [rcpt.address for rcpt in rcpts]
         self.helo = session.helo
         self.taken.append(Taken(mail.mail_from, to, octets, has_leading_dot, is_8bit))
-        return Reply(250, ("2.6.0 message received",))
 
 
 class Admission:
