@@ -17,6 +17,9 @@ run: $(READY)     ## the daemon with the bundled provider simulator and a few hu
 test: $(READY)    ## every test this machine can run; what it cannot is skipped with the reason
 	$(V)/pytest -q
 
+test-workers: $(READY)  ## the tests of whole daemons once more, with three workers each
+	PETREL_TEST_WORKERS=3 $(V)/pytest -q tests/e2e tests/crash
+
 check: fmt-check lint types imports tidy unit  ## everything a commit needs, fastest first
 
 fmt-check: $(READY)  ## layout of the code
@@ -65,4 +68,4 @@ docs: $(READY)    ## regenerate docs/reference from the declarations
 fmt: $(READY)     ## lay the code out
 	$(V)/ruff format -q . && $(V)/ruff check -q --fix .
 
-.PHONY: help run test check fmt-check lint types imports tidy unit e2e crash torture sim fuzz bench docs fmt
+.PHONY: help run test test-workers check fmt-check lint types imports tidy unit e2e crash torture sim fuzz bench docs fmt

@@ -44,11 +44,23 @@ def pytest_asyncio_loop_factories(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test on real sockets that hangs fails; nothing else bounds a wait for another process."""
+    """Choose what another number of workers is for, and bound what is on real sockets.
+
+    There a test that hangs fails; nothing else bounds a wait for another process.
+    """
+    if int(os.environ.get("PETREL_TEST_WORKERS", "1")) > 1:
+        items[:] = [item for item in items if _is_for_any_workers(item)]
     for item in items:
         limit = next((s for part, s in TEST_S_MAX.items() if part in item.path.parts), None)
         if limit and inspect.iscoroutinefunction(getattr(item, "obj", None)):
             item.obj = _bounded(item.obj, limit)
+
+
+def _is_for_any_workers(item: pytest.Item) -> bool:
+    """Whether a test starts a daemon, and does not say itself how many workers it has."""
+    starts = hasattr(getattr(item, "module", None), "Loopback")
+    starts |= "site" in getattr(item, "fixturenames", ())
+    return starts and not item.get_closest_marker("own_workers")
 
 
 def _bounded(test: Callable[..., Awaitable[None]], limit: float) -> Callable[..., Awaitable[None]]:

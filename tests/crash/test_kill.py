@@ -13,7 +13,7 @@ import secrets
 import pytest
 
 from mta.sim.provider import Provider
-from tests.crash.trial import FAILPOINTS, IN_FLIGHT_MAX, OF_WORKERS, PROFILES, Trial, plans
+from tests.crash.trial import FAILPOINTS, OF_WORKERS, PROFILES, Trial, plans
 from tests.e2e.loopback import Loopback
 
 uvloop_only = pytest.mark.asyncio(loop_factories=["uvloop"])
@@ -29,6 +29,7 @@ def test_every_failpoint_is_planned_for():
 
 
 @uvloop_only
+@pytest.mark.own_workers
 @pytest.mark.parametrize("workers", [1, 3])
 async def test_kills_under_load_lose_nothing(tmp_path, capsys, workers):
     rng = random.Random(SEED)
@@ -39,7 +40,7 @@ async def test_kills_under_load_lose_nothing(tmp_path, capsys, workers):
         balance = trial.balance(provider)
     with capsys.disabled():
         print(f"\n{balance.table()}\n  commands{trial.commands:>28}\n  PETREL_SEED={SEED}")
-    assert balance.problems(workers * IN_FLIGHT_MAX) == []
+    assert balance.problems(trial.in_flight_max) == []
     assert balance.accepted > 10 * kills, "hardly any load"
     assert trial.commands > kills / 2, "hardly any command was carried out"
 
@@ -52,4 +53,4 @@ async def test_without_the_sync_a_kill_loses_nothing_either(tmp_path):
         loopback = Loopback(tmp_path, provider.port)
         trial = Trial(loopback, rng, top="sync-msg-create no\nsync-msg-update no")
         await trial.run(plans(3, rng))
-        assert trial.balance(provider).problems(IN_FLIGHT_MAX) == []
+        assert trial.balance(provider).problems(trial.in_flight_max) == []

@@ -20,7 +20,6 @@ import uvloop
 from mta.sim.provider import Provider
 from tests.crash.trial import (
     FAILPOINTS,
-    IN_FLIGHT_MAX,
     OF_WORKERS,
     PROFILES,
     Plan,
@@ -60,7 +59,7 @@ async def _torture(directory: Path, rounds: int, seed: int, workers: int) -> int
         await trial.run(plans(rounds, rng, FAILPOINTS if workers == 1 else OF_WORKERS))
         balance = trial.balance(provider)
     print(f"\n{balance.summary()}\n  commands carried out{trial.commands:>16}\n")
-    problems = balance.problems(workers * IN_FLIGHT_MAX)
+    problems = balance.problems(trial.in_flight_max)
     print("\n".join(problems + trial.rows_of(balance.accounted_twice)) or "The books agree.")
     return 1 if problems else 0
 

@@ -26,7 +26,7 @@ from mta.sim.profile import Profile
 from mta.sim.provider import Provider
 from tests.crash.books import Balance, Life, Receipt, reconcile
 from tests.e2e.daemon import POLL_S, DaemonFailedError, until
-from tests.e2e.loopback import Loopback
+from tests.e2e.loopback import WORKERS, Loopback
 from tests.e2e.submission import Letter
 
 FAILPOINTS = {
@@ -58,7 +58,7 @@ LARGE_BODY = "All work and no play makes Jack a dull boy.\r\n" * 8000
 SETTLED_WITHIN_S = 2.0
 CONNECTIONS_MAX = 20
 IN_FLIGHT_MAX = CONNECTIONS_MAX + UNSETTLED_MAX
-"""Messages; one of them may have several recipients, which the injector here does not mix."""
+"""Of one worker."""
 RCPTS = 4
 DOMAINS = ("one.example", "flaky.example", "greylist.example", "corp.example", "two.example")
 PROFILES = {
@@ -104,7 +104,7 @@ class Trial:
     rng: random.Random
     top: str = ""
     """More lines for the top of the configuration."""
-    workers: int = 1
+    workers: int = WORKERS
     """With several, each life has two deaths: of one worker, and then of all there is."""
     on_life: Callable[[int, Plan], None] = lambda number, plan: None
     lives: list[Life] = field(default_factory=list)
@@ -124,6 +124,12 @@ class Trial:
             await self.drain()
         finally:
             self.loopback.daemon.kill()
+
+    @property
+    def in_flight_max(self) -> int:
+        """What one death may double, in messages; one of them may have several recipients, which
+        the injector here does not mix."""
+        return IN_FLIGHT_MAX * self.workers
 
     def balance(self, provider: Provider, *, settled_within_s: float = SETTLED_WITHIN_S) -> Balance:
         """The books compared, once everything is drained."""

@@ -1,20 +1,25 @@
 """A daemon on 127.0.0.1 that delivers everything to one port of 127.0.0.1."""
 
+import asyncio
 import contextlib
 import os
 import re
+import signal
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from mta.admin.socket_path import NAME
-from tests.e2e.daemon import Daemon, accounting_rows, free_port
+from mta.spool.shards import shard_directory, shards_of
+from tests.e2e.daemon import Daemon, accounting_rows, free_port, until
 from tests.e2e.netns import Namespace
 from tests.e2e.submission import Letter, submit
 
 ADDRESS = "127.0.0.1"
-WORKERS = os.environ.get("PETREL_TEST_WORKERS", "")
-"""How many workers the daemons of tests have that do not say; empty for the default."""
+WORKERS = int(os.environ.get("PETREL_TEST_WORKERS", "1"))
+"""How many workers the daemons of tests have that do not say."""
+DEATH_S = 30.0
+WHOLE_S = 60.0
 
 
 class Loopback:
@@ -34,8 +39,7 @@ class Loopback:
         self._acct.mkdir(exist_ok=True)
         self.configure()
         self.daemon = Daemon(directory / "petrel.conf", self.address, namespace)
-        if namespace is None:  # In one the socket may stand on a disk that only it sees.
-            self.daemon.is_ready = self._answers_commands
+        self.daemon.is_ready = self._answers_commands
 
     def configure(
         self,
@@ -51,8 +55,9 @@ class Loopback:
         Unless `is_sender_told` the sender's domain gets no notifications, which would be mail, too.
         """
         told = "yes" if is_sender_told else "no"
-        if WORKERS and not re.search(r"^workers\b", top, re.MULTILINE):
+        if not (said := re.search(r"^workers (\d+)", top, re.MULTILINE)) and WORKERS > 1:
             top += f"\nworkers {WORKERS}"
+        self.worker_count = int(said[1]) if said else WORKERS
         (self.directory / "petrel.conf").write_text(
             f"""host-name mta.sender.example
 postmaster postmaster@sender.example
@@ -92,13 +97,47 @@ retry-recipients-after 1s
     async def submit(self, *messages: Letter) -> None:
         await submit(self.address, messages, self.daemon.inside())
 
+    async def dies(self) -> None:
+        """Wait until a failpoint has killed the daemon, or the worker that came to it.
+
+        The others are killed at once, so that what died is not started again.
+        """
+        alive = set(self.daemon.children())
+        await until(
+            lambda: not self.daemon.is_running or alive - set(self.daemon.children()),
+            DEATH_S,
+            self.told,
+        )
+        assert self.worker_count > 1 or self.daemon.exit_code == -signal.SIGKILL, self.told()
+        self.daemon.kill()
+
+    async def whole(self) -> None:
+        """Return once every worker answers; a command needs them all."""
+        async with asyncio.timeout(WHOLE_S):
+            while "is left out here" in (await self.daemon.command("show", "status")).text:
+                pass
+
+    @property
+    def spools(self) -> list[Path]:
+        """The directory of each worker's spool."""
+        return [shard_directory(self.spool, shard) for shard in shards_of(self.spool)]
+
     def _answers_commands(self) -> bool:
         """With several workers the first greets before all of them serve."""
-        with socket.socket(socket.AF_UNIX) as client:
-            try:
-                client.connect(str(self.spool / NAME))
-            except OSError:
-                return False
+        # Seen from the daemon: its spool may stand on a disk that only it sees.
+        seen = f"/proc/{self.daemon.pid}/root{self.spool}" if self.namespace else self.spool
+        try:
+            directory = os.open(seen, os.O_PATH)
+        except OSError:
+            return False
+        try:
+            with socket.socket(socket.AF_UNIX) as client:
+                # The address of a socket may have 108 octets, and a path of a test has more.
+                client.connect(f"/proc/self/fd/{directory}/{NAME}")
+        except OSError:
+            return False
+        finally:
+            os.close(directory)
         return True
 
     def rows(self, kinds: str = "") -> list[dict[str, str]]:

@@ -1,5 +1,6 @@
 """A sending host on a network with a provider that has two mail hosts and a name server."""
 
+import asyncio
 import contextlib
 import shutil
 from collections import Counter
@@ -9,7 +10,8 @@ from email.message import Message
 from pathlib import Path
 
 from mta.sim.provider import Provider
-from tests.e2e.daemon import Daemon, accounting_rows, stays, until
+from tests.e2e.daemon import START_S, Daemon, accounting_rows, stays, until
+from tests.e2e.loopback import WORKERS
 from tests.e2e.nameserver import Nameserver
 from tests.e2e.netns import MX1, MX2, NAMESERVER, SENDER_ADDRESSES, STRANGER, Network
 from tests.e2e.submission import Letter, client, submit
@@ -55,6 +57,10 @@ class Site:
         daemon = self.daemon(config)
         try:
             await daemon.start()
+            if WORKERS > 1:  # The first greets before all of them serve.
+                async with asyncio.timeout(START_S):
+                    while (await daemon.command("show", "status")).code:
+                        pass
             yield daemon
             if daemon.is_running:
                 assert await daemon.stop() == 0, daemon.said()
@@ -66,6 +72,9 @@ class Site:
         mine = self.network.directory / config.name
         if mine != config:
             shutil.copy(config, mine)
+        if WORKERS > 1 and "\nworkers " not in (text := mine.read_text()):
+            # Last, so that all lines stay where they are.
+            mine.write_text(f"{text}\nworkers {WORKERS}\n")
         return Daemon(mine, LISTENER, self.network.sender)
 
     async def submit(self, *messages: Letter) -> None:

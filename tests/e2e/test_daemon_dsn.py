@@ -110,9 +110,11 @@ async def test_nobody_is_told_who_does_not_want_to_know(site, source, domain, rc
         await until(lambda: len(site.rows("b")) == 2, DELIVERY_S, site.told)
         await heard(site, len(others))
     assert [rcpts for rcpts, _ in site.mailbox.messages] == [[one] for one in others]
-    with closing(sqlite3.connect(site.spool / "spool.db")) as spool:
-        for table in ("report", "recipient"):
-            assert spool.execute(f"SELECT COUNT(*) FROM {table}").fetchone() == (0,)
+    assert len(site.spools) == site.worker_count
+    for directory in site.spools:
+        with closing(sqlite3.connect(directory / "spool.db")) as spool:
+            for table in ("report", "recipient"):
+                assert spool.execute(f"SELECT COUNT(*) FROM {table}").fetchone() == (0,)
 
 
 async def test_a_success_is_told_where_the_next_host_cannot_tell_it(site):
@@ -155,11 +157,16 @@ async def test_what_an_operator_deletes_is_told_only_on_demand(site):
     assert "Final-Recipient: rfc822;r1@corp.example" in report
 
 
+def owes(directory):
+    with closing(sqlite3.connect(directory / "spool.db")) as spool:
+        return spool.execute("SELECT COUNT(*) FROM report").fetchone() != (0,)
+
+
 async def test_what_is_owed_is_told_after_a_kill(site):
     """The outcome is settled, the notification not yet written: it must not be forgotten."""
     await site.daemon.start(PETREL_FAILPOINT="report.owed")
     await send(site, ["nobody1@corp.example"])
-    await until(lambda: not site.daemon.is_running, DELIVERY_S, site.told)
+    await site.dies()
     async with site.running():
         await until(lambda: site.mailbox.messages, DELIVERY_S, site.told)
         await until(lambda: len(site.rows("d,b")) >= 2, DELIVERY_S, site.told)
@@ -170,8 +177,9 @@ async def test_a_notification_that_cannot_be_written_is_kept_and_holds_up_no_oth
     """Rows that are not what was written, and a time that no calendar has."""
     await site.daemon.start(PETREL_FAILPOINT="report.owed")
     await send(site, ["nobody1@corp.example"])
-    await until(lambda: not site.daemon.is_running, DELIVERY_S, site.told)
-    with closing(sqlite3.connect(site.spool / "spool.db")) as spool, spool:
+    await site.dies()
+    (owing,) = filter(owes, site.spools)
+    with closing(sqlite3.connect(owing / "spool.db")) as spool, spool:
         ((body, content),) = spool.execute("SELECT body, content FROM report")
         timeless = body.replace('"retry_until": null', '"retry_until": 1e99')
         assert timeless != body
@@ -182,7 +190,7 @@ async def test_a_notification_that_cannot_be_written_is_kept_and_holds_up_no_oth
         await send(site, ["nobody2@corp.example"])
         await until(lambda: "nobody2" in "".join(site.mailbox.reports), DELIVERY_S, site.told)
     assert site.told().count("cannot be written") == 3
-    kept = [path for path in (site.spool / "damaged").iterdir() if "report" in path.name]
+    kept = [path for path in (owing / "damaged").iterdir() if "report" in path.name]
     assert sorted(path.read_text() for path in kept if path.suffix == ".json") == sorted(
         ['{"told', "{}", timeless]
     )

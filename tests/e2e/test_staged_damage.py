@@ -53,6 +53,7 @@ async def whole(loopback):
         yield daemon
 
 
+@pytest.mark.own_workers
 async def test_staged_mail_that_is_damaged_bounces_once_and_the_rest_is_delivered(tmp_path):
     async with Provider() as provider:
         loopback = Loopback(tmp_path, provider.port)

@@ -16,7 +16,7 @@ from tests.e2e.daemon import until
 from tests.e2e.loopback import Loopback
 from tests.e2e.submission import Letter
 
-pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+pytestmark = [pytest.mark.asyncio(loop_factories=["uvloop"]), pytest.mark.own_workers]
 WORKERS = 3
 DOMAINS = [f"d{number}.example" for number in range(12)]
 DELIVERED_S = 30
@@ -33,12 +33,6 @@ class Place(Loopback):
         async with super().running(**environment) as daemon:
             await until(lambda: is_answered(self.spool / NAME), 30, self.told)
             yield daemon
-
-    async def whole(self) -> None:
-        """Return once every worker answers; a command needs them all."""
-        async with asyncio.timeout(60):
-            while "is left out here" in (await self.daemon.command("show", "status")).text:
-                pass
 
     async def submit_all(self, times: int = 1) -> None:
         await self.submit(*(Letter(f"a@{domain}") for domain in DOMAINS for _ in range(times)))
