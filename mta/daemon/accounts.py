@@ -35,6 +35,7 @@ from mta.smtp.lockout import Lockout
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
     from mta.net.reception import Session
+    from mta.units import Rate
 
 SALT_KEY: Final = "scram-key"
 """A file of the spool directory. Without it salts would tell, over a restart, who is unknown."""
@@ -63,6 +64,8 @@ class Accounts:
         """
         self._log = log
         self._lockout = Lockout()
+        self.tell_failure: Callable[[str, Rate], None] = lambda ip, rate: None
+        """Told of each client that failed and of the rate it may fail at; for other workers."""
         self._threads = ThreadPoolExecutor(THREADS, "authenticate")
         self._pending = 0
         self._key = key
@@ -129,10 +132,16 @@ class Accounts:
         # A user that a reload took away meanwhile is none.
         if not is_right or claim.user not in self._users:
             self._log(f"{session.peer_ip} failed to authenticate as {claim.user[:64]!a}")
+            if rate is not None:
+                self.tell_failure(session.peer_ip, rate)
             return WRONG
         if rate is not None:
             self._lockout.succeeded(session.peer_ip)
         return None
+
+    def hear_failure(self, ip: str, rate: "Rate") -> None:
+        """Another worker's client failed: it is locked out of this one in time, too."""
+        self._lockout.begin(ip, rate, clock.now())
 
     def admit(self, session: "Session", user: str) -> None:
         """The client is that user, and its source holds from now on."""

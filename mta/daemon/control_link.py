@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from mta.admin.pattern import QueuePattern
 from mta.queues.leases import Lease
+from mta.units import Rate
 
 _LENGTH: Final = struct.Struct(">Q")
 UNREAD_OCTETS_MAX: Final = 16 << 20
@@ -112,6 +113,14 @@ class Line(NamedTuple):
 
     number: int
     text: str
+
+
+class Guessed(NamedTuple):
+    """A client failed to authenticate. The supervisor says it to the other workers."""
+
+    ip: str
+    rate: Rate
+    """At which it may."""
 
 
 class Logged(NamedTuple):

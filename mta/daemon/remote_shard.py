@@ -16,6 +16,7 @@ from mta.daemon.control_link import (
     Call,
     ControlLink,
     Failed,
+    Guessed,
     Line,
     Logged,
     Ping,
@@ -53,6 +54,7 @@ class RemoteShard:
         *,
         log: Callable[[str], None],
         news: "Callable[[RemoteShard, News], None]",
+        guessed: "Callable[[RemoteShard, Guessed], None]",
     ) -> None:
         self.shard = start.shard
         self.is_running = False
@@ -62,6 +64,7 @@ class RemoteShard:
         self._start = start
         self._log = log
         self._news = news
+        self._guessed = guessed
         self._failure = ""
         self._numbers = 0
         self._questions: dict[int, asyncio.Future[Any]] = {}
@@ -145,6 +148,8 @@ class RemoteShard:
                 self._log(text)
             case News():
                 self._news(self, said)
+            case Guessed():
+                self._guessed(self, said)
             case Line(number, text):
                 lines = self._watches.get(number)
                 if lines is not None and not lines.full():

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mta.admin.operations import Operations
     from mta.admin.pattern import QueuePattern
     from mta.config.configuration import Configuration
+    from mta.daemon.control_link import Guessed
     from mta.daemon.lending import Leases
     from mta.daemon.log import Log
     from mta.queues.shares import News
@@ -110,9 +111,15 @@ class Supervisor:
 
     def _new(self, number: int) -> RemoteShard:
         start = Start(self._config_path, self._pickled, number, self._workers)
-        return RemoteShard(start, log=self.log.write, news=self._hear)
+        return RemoteShard(start, log=self.log.write, news=self._hear, guessed=self._pass_on)
 
     # Limits that all obey
+
+    def _pass_on(self, shard: RemoteShard, guessed: "Guessed") -> None:
+        """Who guesses is to be locked out after as many failures as with one worker."""
+        for other in self._shards:
+            if other is not shard and other.is_ready:
+                other.tell(guessed)
 
     def _hear(self, shard: RemoteShard, news: "News") -> None:
         self._lend(self._lending.hear(shard, news, clock.now()))

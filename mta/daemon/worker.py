@@ -28,6 +28,7 @@ from mta.daemon.control_link import (
     Call,
     ControlLink,
     Failed,
+    Guessed,
     Lend,
     Line,
     Ping,
@@ -95,6 +96,8 @@ class Worker:
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
             await self._shard.run(stack, tasks)
             self._shares = Shares(self._shard.scheduler.gate, self._shard.door.slots)
+            accounts = self._shard.accounts
+            accounts.tell_failure = lambda ip, rate: self._link.send(Guessed(ip, rate))
             listening = tasks.create_task(self._listen(tasks))
             reporting = tasks.create_task(self._report())
             self._link.send(Ready())
@@ -123,6 +126,8 @@ class Worker:
                     self._watches[number] = tasks.create_task(self._watch(number, pattern))
                 case Unwatch(number):
                     self._watches.pop(number).cancel()
+                case Guessed(ip, rate):
+                    self._shard.accounts.hear_failure(ip, rate)
                 case Lend(leases):
                     self._obey(leases)
                 case Stop():
