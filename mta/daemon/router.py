@@ -39,7 +39,7 @@ class Router:
         self._in_backoff = in_backoff
         self._log = log
         self._shard = shard
-        self._shards = shards
+        self.shards = shards
         self._configuration: Configuration
         self.redirects: Redirects
         self.is_used = False
@@ -108,9 +108,9 @@ class Router:
     def _limits(self, key: QueueKey) -> tuple[int, ...]:
         """Of several shards, each lets its share through: together never more than the limit."""
         limits = self._configuration.domain(key).max_cold_virtual_mta_msg
-        if self._shards == 1:
+        if self.shards == 1:
             return limits
-        return tuple((limit + self._shards - 1 - self._shard) // self._shards for limit in limits)
+        return tuple((limit + self.shards - 1 - self._shard) // self.shards for limit in limits)
 
     def _cold_names(self, key: QueueKey) -> list[str]:
         vmta = self._configuration.vmta(key.vmta)

@@ -83,6 +83,7 @@ def _cold(key: QueueKey, router: "Router", configuration: "Configuration") -> It
     printed = directives(DomainSettings)[COLD_LIMIT].printed(limits)
     where = place(COLD_LIMIT, key, configuration)
     given = configuration.cold_places(key.vmta)
+    part = f" (the part of one of {router.shards} workers)" if router.shards > 1 else ""
     for count, limit in router.colds(key):
         left = max(0, limit - count.messages)
         yield Redirection(
@@ -90,7 +91,7 @@ def _cold(key: QueueKey, router: "Router", configuration: "Configuration") -> It
             value=count.cold,
             place=str(given.get(count.cold.lower(), "")),
             targets=(QueueKey(key.domain, count.cold),),
-            note=f"{count.messages} of {limit} messages today, {left} left; day "
+            note=f"{count.messages} of {limit} messages today, {left} left{part}; day "
             f"{count.position + 1} of {COLD_LIMIT} {printed}{f' ({where})' if where else ''}",
             is_partial=True,
         )

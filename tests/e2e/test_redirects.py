@@ -9,7 +9,7 @@ from mta.daemon.partition import owner
 from mta.model.queue_key import QueueKey
 from mta.sim.provider import Provider
 from tests.e2e.daemon import until
-from tests.e2e.loopback import Loopback
+from tests.e2e.loopback import WORKERS, Loopback
 from tests.e2e.netns import MX1, MX2, SENDER_ADDRESSES
 from tests.e2e.site import ZONE, Site
 from tests.e2e.submission import Letter
@@ -90,20 +90,25 @@ async def test_domains_of_the_same_hosts_share_limits_hosts_and_rows(network, tm
             shown = await daemon.command("explain", "two.rollup/warm")
         rows = Counter(row["queue"] for row in site.rows())
         sources = site.sources()
+    # The share of one worker is all of this limit, and another may have taken the mail.
+    cold = rows.pop("two.rollup/cold", 0)
+    assert cold == 1 or (cold == 0 and WORKERS > 1)
     assert rows == {
-        "two.rollup/warm": 4,
-        "two.rollup/cold": 1,
+        "two.rollup/warm": 5 - cold,
         "one.example/warm": 1,
         "wild.rollup/warm": 1,
     }
-    assert sources[SENDER_ADDRESSES[2]] == 1
+    assert sources[SENDER_ADDRESSES[2]] == cold
     assert "Goes to     two.rollup/old: mx mx1.provider.example, mx2.provider" in explained.text
     assert "then to     two.rollup/warm: reroute-to-virtual-mta warm" in explained.text
     assert f"mx1.provider.example ({MX1})" in explained.text
     assert f"mx2.provider.example ({MX2})" in explained.text
     assert f"lead.mx.wild.example ({MX2})" in wild.text
     assert "moved to two.rollup/warm" not in shown.text
-    assert "1 of 1 messages today, 0 left" in shown.text
+    if WORKERS == 1:
+        assert "1 of 1 messages today, 0 left; day 1" in shown.text
+    else:
+        assert f"left (the part of one of {WORKERS} workers); day 1" in shown.text
 
 
 VMTAS = "<virtual-mta a>\n{}</virtual-mta>\n<virtual-mta bb>\n</virtual-mta>\nworkers 2\n"
@@ -114,6 +119,7 @@ DOMAINS = [
 ][:3]
 
 
+@pytest.mark.own_workers
 async def test_mail_moves_to_queues_that_another_worker_owns(tmp_path: Path):
     async with Provider() as provider:
         loopback = Loopback(tmp_path, provider.port)
