@@ -11,10 +11,12 @@ from typing import Final, Protocol
 EMPTY_LINES_AT_ONCE: Final = 16 << 10
 """How many empty lines are written together when text follows them after all."""
 
+# What an expression begins with decides its speed: two octets are looked for in one pass, one
+# octet by memchr, which is faster where it is rare: CR is, a blank is not.
 _TWO = re.compile(rb"  ")
 _THREE = re.compile(rb"   ")
-_RUN = re.compile(rb"  +")
-_AT_END = re.compile(rb" \r")
+_RUN = re.compile(rb"   *")
+_AT_END = re.compile(rb"\r(?<= \r)")
 _FIELD = re.compile(rb"([\x21-\x39\x3b-\x7e]+)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*")
 
 
@@ -66,9 +68,8 @@ def relaxed_text(octets: bytes) -> bytes:
         octets = octets.replace(b"\t", b" ")
     if _TWO.search(octets.replace(b"\r", b" ")) is None:
         return octets
-    # `split` is cheaper for each run, but needs a pass for each halving of the longest.
-    pieces = octets.split(b"  ") if _THREE.search(octets) is None else _RUN.split(octets)
-    octets = b" ".join(pieces)
+    runs = _TWO if _THREE.search(octets) is None else _RUN
+    octets = b" ".join(runs.split(octets))
     if _AT_END.search(octets) is None:
         return octets
     return b"\r\n".join(octets.split(b" \r\n"))
