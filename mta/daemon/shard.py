@@ -36,8 +36,8 @@ from mta.daemon.reports import Reports
 from mta.daemon.rollups import Rollups
 from mta.daemon.router import Router
 from mta.daemon.sender_checks import SenderChecks
-from mta.daemon.signatories import Threads
 from mta.daemon.signing import Signer
+from mta.daemon.signing_threads import Threads
 from mta.daemon.suppression import Suppression, read_lists, read_now
 from mta.daemon.takeover import Takeover
 from mta.daemon.traces import Traces, logged

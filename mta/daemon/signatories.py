@@ -7,12 +7,11 @@ identity is remembered until a key changes.
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from os import cpu_count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mta import clock, ids
+from mta.daemon.signing_threads import Threads
 from mta.daemon.submission_rules import X_DKIM_KEY
 from mta.settings import dkim_kinds
 from mta.signing import identity, keys
@@ -75,18 +74,6 @@ class Plan:
         form = self.form
         strict = form.identity == dkim_kinds.STRICT_FROM
         self.rule = _Rule(self.vmta, self.name, strict, form.identity_fallback, form.algorithm)
-
-
-class Threads:
-    """Where the work of signing is done. One for key operations, one for large files."""
-
-    def __init__(self) -> None:
-        self.keys = ThreadPoolExecutor(cpu_count() or 1, thread_name_prefix="dkim")
-        self.files = ThreadPoolExecutor(1, thread_name_prefix="dkim-files")
-
-    def close(self) -> None:
-        self.keys.shutdown(cancel_futures=True)
-        self.files.shutdown(cancel_futures=True)
 
 
 class Signatories:

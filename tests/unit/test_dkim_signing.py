@@ -8,8 +8,8 @@ import pytest
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from mta.config.load import load
-from mta.daemon.signatories import Threads
 from mta.daemon.signing import Signer
+from mta.daemon.signing_threads import Threads
 from mta.model.message import Envelope, FileContent
 from mta.model.queue_key import QueueKey
 from mta.signing import keys
