@@ -57,9 +57,10 @@ STAGES = {
         "mta.spool.inbox:Inbox.empty",
     ),
     "accounting files": ("mta.accounting.writer:AccountingWriter._run",),
-    "spool: rows in": ("mta.spool.writer:Writer._insert",),
-    "spool: rows out": ("mta.spool.writer:Writer._settle",),
-    "spool: records, commit, sync": ("mta.spool.writer:Writer._transact",),
+    "spool: lines": ("mta.spool.writer:Writer._line",),
+    "spool: journal (kernel)": ("mta.spool.journal:Journal.append",),
+    "spool: what waits": ("mta.spool.pending:Pending.settle", "mta.spool.pending:Pending.accept"),
+    "spool: into the database": ("mta.spool.writer:Writer._transact",),
     "spool: the rest": ("mta.spool.writer:Writer.do",),
 }
 """What belongs to each stage, as `module:function`."""

@@ -24,6 +24,10 @@ class LoopHand:
         if self._timer is None:
             self._timer = self._loop.call_later(self._commit_s(), self._commit)
 
+    def take_in(self) -> None:
+        """Have the database show what was committed."""
+        self._writer.take_in()
+
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -37,5 +41,5 @@ class LoopHand:
             self._writer.do(batch, self._loop.time())
         if self._writer.holds:
             self._timer = self._loop.call_later(
-                self._writer.retry_in(self._loop.time()), self._commit
+                self._writer.due_in(self._loop.time()) or 0, self._commit
             )

@@ -15,6 +15,7 @@ from mta.net.resolver import Resolver
 from mta.sim.disk import LoopHand
 from mta.sim.network import Network
 from mta.sim.zone import Zone
+from mta.spool.writer import Writer
 
 SAMPLE_S = 3600.0
 """Once a second would be most of the work of a simulated day."""
@@ -71,17 +72,23 @@ class Node:
         self.shard: Shard
         self.operations: ShardOperations
         self.is_up = False
+        self.disk: LoopHand
+        self._commit_s = commit_s
         self._log = Journal(directory / "unused.log", say)
         self._machine = Machine(
             own_addresses=lambda: own,
             connect=network.connect,
             bind=network.bind,
             resolver=lambda _: Resolver(configured=lambda _: zone),
-            take_up=lambda writer: LoopHand(writer, commit_s),
+            take_up=self._take_up,
             sample_s=SAMPLE_S,
         )
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    def _take_up(self, writer: Writer) -> LoopHand:
+        self.disk = LoopHand(writer, self._commit_s)
+        return self.disk
 
     async def start(self, text: str) -> None:
         """Serve under the configuration of that text; returns when it serves."""

@@ -183,6 +183,7 @@ class Simulation:
             self._rest.look(self._node.shard)
             if self._loop.time() >= self._compared_at:
                 self._compared_at = self._loop.time() + COMPARED_EVERY_S
+                self._node.disk.take_in()
                 self._books.compare()
         self._findings.check()
 

@@ -15,7 +15,7 @@ from mta.model.queue_key import QueueKey
 from mta.spool import schema
 
 if TYPE_CHECKING:
-    from mta.spool.operations import Ask
+    from mta.spool.operations import LookUp
 
 Place = tuple[int, float, int]
 """Where a page ends: priority, due, id."""
@@ -28,7 +28,7 @@ _OF_QUEUE: Final = "queue = (SELECT id FROM queue WHERE domain = ? AND vmta = ?)
 class Ages:
     """What a spool tells of ages, read beside its writer."""
 
-    def __init__(self, look: "Ask") -> None:
+    def __init__(self, look: "LookUp") -> None:
         self._look = look
 
     async def oldest(self, key: QueueKey) -> float | None:

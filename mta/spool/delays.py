@@ -17,7 +17,7 @@ from mta.spool import schema
 if TYPE_CHECKING:
     import asyncio
 
-    from mta.spool.operations import Ask, Change
+    from mta.spool.operations import Change, LookUp
 
 _COUNTERS: Final = ("delays-since", "delays-until", "delays-after")
 
@@ -42,7 +42,7 @@ class Waiting(NamedTuple):
 class Delays:
     """What a spool tells of recipients whose delays are to be told of."""
 
-    def __init__(self, look: "Ask", change: "Change") -> None:
+    def __init__(self, look: "LookUp", change: "Change") -> None:
         self._look = look
         self._change = change
 

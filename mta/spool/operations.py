@@ -1,7 +1,7 @@
 """What the writer is asked to do: plain values, handed from the loop to its thread."""
 
 import sqlite3
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
@@ -21,13 +21,33 @@ T = TypeVar("T")
 
 
 class Ask(Protocol):
-    """Has a question answered by the writer."""
+    """Has a question answered by the writer. See `Read` for the rest."""
+
+    def __call__(
+        self, question: Callable[[sqlite3.Connection], T], *, is_of_mail: bool = True
+    ) -> Coroutine[Any, Any, T]: ...
+
+
+class LookUp(Protocol):
+    """Has a question answered beside the writer."""
 
     def __call__(self, question: Callable[[sqlite3.Connection], T]) -> Coroutine[Any, Any, T]: ...
 
 
-Change = Callable[[Callable[[sqlite3.Connection], None]], "asyncio.Future[None]"]
-"""Has a change made by the writer; done when the future is."""
+class Change(Protocol):
+    """Has a change made by the writer; done when the future is. See `Execute` for the rest."""
+
+    def __call__(
+        self,
+        change: Callable[[sqlite3.Connection], None],
+        *,
+        about: Collection[int] | None = None,
+        accounted: int = -1,
+    ) -> "asyncio.Future[None]": ...
+
+
+Deferral = tuple[float, int, str, int]
+"""Of a recipient: due, attempts, last reply and id."""
 Staged = tuple[int, int, int]
 """A recipient's id, the parcel it goes in, the shard that owns its queue."""
 
@@ -51,12 +71,12 @@ class Accept:
 class Settle:
     """Recipients that are done with, and recipients to be tried again.
 
-    `deferred` are (due, attempts, last reply, id), taken when the operation was made.
+    Those deferred are as they were when the operation was made.
     """
 
     future: "asyncio.Future[None]"
     done: list[int]
-    deferred: list[tuple[float, int, str, int]]
+    deferred: list[Deferral]
     records: "Sequence[Record]"
     tries: "Sequence[tries.Row]" = ()
     """What those deferred were answered."""
@@ -86,10 +106,14 @@ class Settle:
 
 @dataclass(slots=True, eq=False)
 class Execute:
-    """Any other change, inside the transaction."""
+    """Any other change, in a transaction of the database."""
 
     future: "asyncio.Future[None]"
     change: "Callable[[sqlite3.Connection], None]"
+    about: "Collection[int] | None" = None
+    """Ids of the messages it looks at, which have to be in the database; None: any."""
+    accounted: int = -1
+    """The outbox row up to which it says that records are in their files."""
 
 
 @dataclass(slots=True, eq=False)
@@ -98,6 +122,8 @@ class Read:
 
     future: "asyncio.Future[Any]"
     question: "Callable[[sqlite3.Connection], Any]"
+    is_of_mail: bool = True
+    """Whether it is about messages, recipients or records, which have to be in the database."""
 
 
 class Counts(NamedTuple):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mta.model.record import Record
 from mta.spool import schema
+from mta.spool.pending import ACCOUNTED
 
 if TYPE_CHECKING:
     import asyncio
@@ -75,10 +76,10 @@ class Outbox:
 
         def change(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM record WHERE id <= ?", (upto,))
-            connection.execute(
-                "INSERT INTO counter VALUES ('record', ?) ON CONFLICT (name)"
+            connection.executemany(
+                "INSERT INTO counter VALUES (?, ?) ON CONFLICT (name)"
                 " DO UPDATE SET value = MAX(value, excluded.value)",
-                (upto,),
+                [("record", upto), (ACCOUNTED, upto)],
             )
             connection.executemany(
                 "INSERT INTO written VALUES (?, ?) ON CONFLICT (shard)"
@@ -91,4 +92,4 @@ class Outbox:
                 [(name, file, octets) for name, (file, octets) in positions.items()],
             )
 
-        return self._change(change)
+        return self._change(change, about=(), accounted=upto)

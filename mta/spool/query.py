@@ -103,3 +103,19 @@ def queue_states(connection: sqlite3.Connection) -> list[QueueState]:
         QueueState(QueueKey(domain, vmta), waiting, octets, bool(paused), position)
         for domain, vmta, waiting, octets, paused, position in rows
     ]
+
+
+def priorities_of(connection: sqlite3.Connection, key: QueueKey) -> list[int]:
+    """Which priorities the recipients of a queue have, the highest first."""
+    # One step down the index for each, not a walk over it.
+    rows = connection.execute(
+        "WITH RECURSIVE found (queue, priority) AS ("
+        " SELECT q.id, (SELECT MAX(priority) FROM recipient WHERE queue = q.id)"
+        "  FROM queue AS q WHERE domain = ? AND vmta = ?"
+        " UNION ALL SELECT queue, (SELECT MAX(r.priority) FROM recipient AS r"
+        "  WHERE r.queue = found.queue AND r.priority < found.priority)"
+        "  FROM found WHERE priority IS NOT NULL)"
+        " SELECT priority FROM found WHERE priority IS NOT NULL",
+        key,
+    )
+    return [priority for (priority,) in rows]

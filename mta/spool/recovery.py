@@ -22,7 +22,7 @@ from mta import clock, ids
 from mta.address import domain_of
 from mta.errors import SpoolError
 from mta.model.queue_key import DEFAULT_VMTA
-from mta.spool import schema, wal
+from mta.spool import replay, schema, wal
 from mta.spool.damage import is_damage
 from mta.spool.sync import sync
 
@@ -46,6 +46,7 @@ def opened(path: Path, log: Log) -> sqlite3.Connection:
             try:
                 connection = _with_whole_log(path, connection, log)
                 _probe(connection)
+                replay.replay(path.parent, connection, log)
             except BaseException:
                 connection.close()
                 raise
@@ -56,7 +57,9 @@ def opened(path: Path, log: Log) -> sqlite3.Connection:
             log(f"the spool database {path} is damaged: {error}")
             want_salvage(path)
     _salvage(path, log)
-    return schema.connect(str(path))
+    connection = schema.connect(str(path))
+    replay.replay(path.parent, connection, log)
+    return connection
 
 
 def _keeps_shut(error: BaseException) -> bool:
@@ -79,11 +82,26 @@ def set_aside(
         (message_id,),
     ).fetchone()
     envelope, content = found if found is not None else (b"", None)
-    (aside / f"{stem}.envelope").write_bytes(envelope)
+    _put_aside(aside / stem, envelope, content, content_path)
+
+
+def put_aside(
+    directory: Path, message_id: int, text: str, content: bytes | None, content_path: Path
+) -> None:
+    """Write a message that cannot be stored into `damaged/`."""
+    aside = directory / DIRECTORY
+    aside.mkdir(exist_ok=True, mode=0o700)
+    stem = f"{clock.now():.0f}-{ids.printed(message_id)}"
+    _put_aside(aside / stem, text.encode("utf-8", "surrogateescape"), content, content_path)
+
+
+def _put_aside(stem: Path, envelope: bytes, content: bytes | None, content_path: Path) -> None:
+    stem.with_name(f"{stem.name}.envelope").write_bytes(envelope)
+    copy = stem.with_name(f"{stem.name}.eml")
     if content is not None:
-        (aside / f"{stem}.eml").write_bytes(content)
+        copy.write_bytes(content)
     elif content_path.exists():
-        shutil.copyfile(content_path, aside / f"{stem}.eml")
+        shutil.copyfile(content_path, copy)
 
 
 def set_report_aside(connection: sqlite3.Connection, directory: Path, number: int) -> None:

@@ -25,7 +25,7 @@ from mta.spool.shards import content_path
 if TYPE_CHECKING:
     import asyncio
 
-    from mta.spool.operations import Ask, Change
+    from mta.spool.operations import Ask, Change, LookUp
 
 
 class Owed(NamedTuple):
@@ -48,7 +48,7 @@ class OwedReports:
     def __init__(
         self,
         ask: "Ask",
-        look: "Ask",
+        look: "LookUp",
         change: "Change",
         directory: Path,
     ) -> None:
@@ -79,14 +79,17 @@ class OwedReports:
             if look is not None:
                 delays.note(connection, look)
 
-        return self._change(change)
+        if look is not None:
+            return self._change(change)
+        return self._change(change, about={r.recipient.envelope.message_id for r in told})
 
     async def pending(self, limit: int) -> list[Owed]:
         """The oldest that are owed, up to limit."""
         rows = await self._ask(
             lambda connection: fetched(
                 connection, "SELECT id, body, content FROM report ORDER BY id LIMIT ?", (limit,)
-            )
+            ),
+            is_of_mail=False,
         )
         return [Owed(*row) for row in rows]
 
@@ -96,7 +99,7 @@ class OwedReports:
         def change(connection: sqlite3.Connection) -> None:
             connection.executemany("DELETE FROM report WHERE id = ?", [(one,) for one in numbers])
 
-        return self._change(change)
+        return self._change(change, about=())
 
     def set_aside(self, number: int) -> "asyncio.Future[None]":
         """It cannot be told: keep what is owed where an operator can look at it."""

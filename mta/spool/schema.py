@@ -10,7 +10,8 @@ cold        how many messages VirtualMTAs being warmed up took today, and how fa
 position    how far each accounting file is good
 report      notifications that are owed
 counter     the next block of message ids; the last outbox row that was ever written to files;
-            the last look for mail that is delayed
+            the last look for mail that is delayed; of the journal that stands before the
+            database (`spool/journal.py`) its mark and the generation last taken in
 
 Where several shards share the work (docs/design/0008-workers.md):
 
@@ -71,6 +72,8 @@ MIGRATIONS: Final = (
     ),
     # To version 3: a row says whether it is what was written.
     "ALTER TABLE recipient ADD COLUMN sum INTEGER;",
+    # To version 4: a journal stands before it, which older programs do not know of.
+    "",
 )
 """The k-th makes a spool of version k one of version k + 1."""
 VERSION: Final = len(MIGRATIONS) + 1
@@ -117,10 +120,16 @@ _DEFAULTS: Final[dict[str, Any]] = {
     for field in fields(Envelope)
     if field.default is not MISSING or field.default_factory is not MISSING
 }
-_DEFAULT_VALUES: Final = tuple(_DEFAULTS.values())
 _REQUIRED: Final = tuple(f.name for f in fields(Envelope) if f.name not in _DEFAULTS)
+_OWN: Final = ("env_id", "job_id", "added_fields", "refusals", "acct_headers")
+"""What messages of one sender may each have another of; the rest is made into text once."""
+_COMMON: Final = tuple(name for name in _DEFAULTS if name not in (*_OWN, "from_domains"))
+_COMMON_DEFAULTS: Final = tuple(_DEFAULTS[name] for name in _COMMON)
+_COMMON_MAX: Final = 1000
 _required_of: Final = attrgetter(*_REQUIRED)
-_others_of: Final = attrgetter(*_DEFAULTS)
+_own_of: Final = attrgetter(*_OWN)
+_common_of: Final = attrgetter(*_COMMON)
+_common_texts: Final[dict[tuple[Any, ...], str]] = {}
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _IS_SORTED, _SKIPS_KEYS, _ALLOWS_NAN = False, False, True
 _chunks: Final = json.encoder.c_make_encoder(  # type: ignore[attr-defined]  # typeshed lacks it
@@ -168,9 +177,28 @@ def table_names(connection: sqlite3.Connection) -> list[str]:
 
 def envelope_text(envelope: Envelope) -> str:
     """An envelope as text."""
-    required = zip(_REQUIRED, _required_of(envelope), strict=True)
-    others = zip(_DEFAULTS, _others_of(envelope), _DEFAULT_VALUES, strict=True)
-    return _json(dict(required) | {name: value for name, value, usual in others if value != usual})
+    values = dict(zip(_REQUIRED, _required_of(envelope), strict=True))
+    own = _own_of(envelope)
+    if any(own):
+        values |= {name: value for name, value in zip(_OWN, own, strict=True) if value}
+    common = _common_of(envelope)
+    key = (common, *envelope.from_domains.items())
+    text = _common_texts.get(key)
+    if text is None:
+        text = _common_text(common, envelope.from_domains)
+        if len(_common_texts) >= _COMMON_MAX:
+            _common_texts.clear()
+        _common_texts[key] = text
+    return json_text(values)[:-1] + text
+
+
+def _common_text(common: tuple[Any, ...], from_domains: dict[str, str]) -> str:
+    """What ends the text of an envelope."""
+    named = zip(_COMMON, common, _COMMON_DEFAULTS, strict=True)
+    values = {name: value for name, value, usual in named if value != usual}
+    if from_domains:
+        values["from_domains"] = from_domains
+    return f",{json_text(values)[1:]}" if values else "}"
 
 
 def stored_text(envelope: Envelope, content: Content) -> str:
@@ -212,7 +240,8 @@ def recipient_sum(number: int, address: str, orcpt: str, notify: str) -> int:
     return crc32(_octets(f"{number} {address} {orcpt} {notify}"))
 
 
-def _json(values: object) -> str:
+def json_text(values: object) -> str:
+    """Values as JSON. ValueError or TypeError if there is no JSON for one of them."""
     return "".join(_chunks(values, 0))
 
 
@@ -278,7 +307,7 @@ def _octets(text: str) -> bytes:
 
 def records_text(records: list[Record]) -> str:
     """Records of one commit as stored."""
-    return _json(records)
+    return json_text(records)
 
 
 def records_of(text: str) -> list[Record]:

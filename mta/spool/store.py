@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -23,7 +23,7 @@ from mta.model.message import Content, Envelope, FileContent, Recipient
 from mta.model.queue_key import QueueKey
 from mta.model.record import Record
 from mta.routing.cold import Count
-from mta.spool import moves, recovery, schema
+from mta.spool import moves, recovery, replay, schema
 from mta.spool.ages import Ages
 from mta.spool.damage import file_sum
 from mta.spool.inbox import Inbox
@@ -32,9 +32,10 @@ from mta.spool.moves import Moved
 from mta.spool.operations import Accept, Execute, QueueState, Read, Settle, Staged
 from mta.spool.outbox import Outbox
 from mta.spool.parcels import Parcels
-from mta.spool.query import RecipientQuery, fetched, find_rows, queue_states
+from mta.spool.query import RecipientQuery, fetched, find_rows, priorities_of, queue_states
 from mta.spool.reports import OwedReports
 from mta.spool.shards import content_path
+from mta.spool.tables import Tables
 from mta.spool.tally import Tally, keep_tally
 from mta.spool.thread import Hand, TakeUp, WriterThread
 from mta.spool.tries import Tries
@@ -81,8 +82,7 @@ class Spool:
         self._min_free = 0
         self._reserving: asyncio.Future[None] | None = None
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="spool-reader")
-        row = connection.execute("SELECT value FROM counter WHERE name = 'message'").fetchone()
-        self._next_counter = self._reserved = row[0] if row else 1
+        self._next_counter = self._reserved = Tables(connection).counter("message") or 1
         self._recover(connection)
         keep_tally(connection)
         self._connection = connection
@@ -118,6 +118,7 @@ class Spool:
             for part in (directory / "incoming", directory / "content"):
                 part.mkdir(exist_ok=True, mode=0o700)
             connection = recovery.opened(directory / "spool.db", log)
+            journal = replay.opened(directory, connection)
         except SpoolError:
             os.close(lock)
             raise
@@ -129,7 +130,9 @@ class Spool:
         spool._min_free = min_free
         writer = Writer(
             connection,
+            journal,
             content_path=spool._content_path,
+            set_aside=spool._put_aside,
             post=spool._post_from_writer,
             log=spool._log_from_writer,
             on_damage=spool._damage_from_writer,
@@ -165,7 +168,7 @@ class Spool:
                 )
 
             # Committed with, or before, the first message that has an id of the block.
-            self._reserving = self._change(reserve)
+            self._reserving = self._change(reserve, about=())
         self._next_counter += 1
         return ids.message_id(self._next_counter - 1, self._shard)
 
@@ -264,22 +267,7 @@ class Spool:
 
     async def priorities(self, key: QueueKey) -> list[int]:
         """Which priorities the recipients of a queue have, the highest first."""
-
-        def question(connection: sqlite3.Connection) -> list[int]:
-            # One step down the index for each, not a walk over it.
-            rows = connection.execute(
-                "WITH RECURSIVE found (queue, priority) AS ("
-                " SELECT q.id, (SELECT MAX(priority) FROM recipient WHERE queue = q.id)"
-                "  FROM queue AS q WHERE domain = ? AND vmta = ?"
-                " UNION ALL SELECT queue, (SELECT MAX(r.priority) FROM recipient AS r"
-                "  WHERE r.queue = found.queue AND r.priority < found.priority)"
-                "  FROM found WHERE priority IS NOT NULL)"
-                " SELECT priority FROM found WHERE priority IS NOT NULL",
-                key,
-            )
-            return [priority for (priority,) in rows]
-
-        return await self._ask(question)
+        return await self._ask(lambda connection: priorities_of(connection, key))
 
     async def due(
         self, key: QueueKey, priority: int, after: tuple[float, int] | None, limit: int
@@ -331,7 +319,7 @@ class Spool:
                 (*key, paused, retry_position),
             )
 
-        return self._change(change)
+        return self._change(change, about=())
 
     async def move(
         self,
@@ -358,7 +346,7 @@ class Spool:
 
     def save_cold(self, count: Count) -> "asyncio.Future[None]":
         """Remember a count over restarts: on disk not later than what is accepted after it."""
-        return self._change(lambda connection: moves.save_cold(connection, count))
+        return self._change(lambda connection: moves.save_cold(connection, count), about=())
 
     # For operators
 
@@ -386,13 +374,22 @@ class Spool:
 
     # Within
 
-    def _change(self, change: Callable[[sqlite3.Connection], None]) -> "asyncio.Future[None]":
-        self._inbox.put(Execute(future := self._loop.create_future(), change))
+    def _change(
+        self,
+        change: Callable[[sqlite3.Connection], None],
+        *,
+        about: Collection[int] | None = None,
+        accounted: int = -1,
+    ) -> "asyncio.Future[None]":
+        future = self._loop.create_future()
+        self._inbox.put(Execute(future, change, about, accounted))
         return future
 
-    async def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+    async def _ask(
+        self, question: Callable[[sqlite3.Connection], T], *, is_of_mail: bool = True
+    ) -> T:
         future: asyncio.Future[T] = self._loop.create_future()
-        self._inbox.put(Read(future, question))
+        self._inbox.put(Read(future, question, is_of_mail))
         return await future
 
     async def _look(self, question: Callable[[sqlite3.Connection], T]) -> T:
@@ -441,10 +438,7 @@ class Spool:
         self._loop.call_soon_threadsafe(self._post, results, answers, row, records)
 
     def _post(self, results: Results, answers: Results, row: int, records: list[Record]) -> None:
-        """Tell of what was written; one turn of the loop later, for shields take one, answer.
-
-        Who read mail before its sender has brought it to its queue would have it twice.
-        """
+        """Tell of what was written; one turn of the loop later, for shields take one, answer."""
         self._tell(results)
         if answers:
             self._loop.call_soon(self._tell, answers)
@@ -479,6 +473,10 @@ class Spool:
         else:
             del self._cache[message_id]
             self._cached_octets -= len(content)
+
+    def _put_aside(self, message_id: int, text: str, content: bytes | None) -> None:
+        path = self._content_path(message_id)
+        recovery.put_aside(self.directory, message_id, text, content, path)
 
     def _content_path(self, message_id: int) -> Path:
         return content_path(self.directory, message_id)

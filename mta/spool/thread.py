@@ -57,21 +57,21 @@ class WriterThread:
         is_open = True
         while is_open:
             batch, is_open = self._gather()
-            if batch or writer.holds:
+            if batch or writer.due_in(time.monotonic()) is not None:
                 writer.do(batch, time.monotonic())
         deadline = time.monotonic() + STOP_S
         while writer.holds and time.monotonic() < deadline:
-            time.sleep(writer.retry_in(time.monotonic()))
+            time.sleep(writer.due_in(time.monotonic()) or 0)
             writer.do([], time.monotonic())
         writer.close()
 
     def _gather(self) -> "tuple[list[Operation], bool]":
         """What there is to do; False if there will be no more.
 
-        Waits for an operation, but while some are held no longer than until their next try.
+        Waits for an operation, but no longer than until the writer has something to do itself.
         """
         batch: list[Operation] = []
-        timeout = self._writer.retry_in(time.monotonic()) if self._writer.holds else None
+        timeout = self._writer.due_in(time.monotonic())
         try:
             operations = self._operations.get(timeout=timeout)
             while operations is not None:

@@ -15,7 +15,7 @@ from mta.model.attempt import Try
 from mta.model.message import Recipient
 
 if TYPE_CHECKING:
-    from mta.spool.operations import Ask
+    from mta.spool.operations import LookUp
 
 TRIES_KEPT: Final = 20
 """Of each recipient. With `retry-after 10m` that is the last three hours, about 5 KB."""
@@ -61,7 +61,7 @@ def forget_strays(connection: sqlite3.Connection) -> None:
 class Tries:
     """What of the tries a spool tells, read beside its writer."""
 
-    def __init__(self, look: "Ask") -> None:
+    def __init__(self, look: "LookUp") -> None:
         self._look = look
 
     async def of(self, message_id: int) -> dict[int, list[Try]]:

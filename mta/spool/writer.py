@@ -1,39 +1,52 @@
-"""What writes the spool: a batch of operations into one transaction, one sync.
+"""What writes the spool: a batch of operations with one write to the journal, one sync.
 
 While a commit waits for the disk the next operations gather, so the batch grows with the
-load by itself. Rows go in many to a statement: each step of SQLite gives up the
-interpreter lock, and taking it back from a busy event loop is what a step costs most.
+load by itself. What the journal has comes to the database later, many messages at once, and
+most are gone by then: see `spool/journal.py`. Any other change, and every question, is about
+the database, and has it made complete before; a change that says which messages it is about
+has only those there.
 
-A batch that fails is rolled back. New messages in it are refused at once. Outcomes are not:
+A batch that fails leaves nothing. New messages in it are refused at once. Outcomes are not:
 a recipient that was delivered is delivered, so they are held and tried again until the disk
 takes them. Meanwhile questions wait behind them, and new messages are refused.
 
 Where not the disk is at fault but something asked for, which breaks a constraint or cannot be
-stored as it is, that alone is refused, and the rest of its batch is committed without it.
+stored as it is, that alone is refused, and the rest of its batch goes on without it.
 """
 
-import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from mta import failpoints
+from mta import failpoints, ids
 from mta.errors import SpoolError, SpoolFullError
 from mta.model.message import FileContent
 from mta.model.record import Record
-from mta.spool import schema, tries
 from mta.spool.damage import is_damage
+from mta.spool.journal import Journal
 from mta.spool.operations import Accept, ContentPath, Execute, Operation, Read, Settle
+from mta.spool.pending import (
+    JOURNAL,
+    AcceptLine,
+    Line,
+    Pending,
+    SettleLine,
+    records_line,
+)
 from mta.spool.sync import sync
+from mta.spool.tables import Tables
 
 if TYPE_CHECKING:
     import asyncio
 
-ROWS_MAX: Final = 32
-"""Rows in one statement. Each number of rows has a statement of its own, which stays prepared."""
 RETRY_S: Final = 1.0
 """How often outcomes are tried again on a disk that does not take them."""
+PENDING_MAX: Final = 500
+"""Rows that wait to come to the database, before they do."""
+IDLE_S: Final = 1.0
+"""After so long without an operation all that is in the journal comes to the database."""
 
 _OF_WHAT_IS_WRITTEN: Final = (
     sqlite3.IntegrityError,
@@ -43,22 +56,21 @@ _OF_WHAT_IS_WRITTEN: Final = (
 )
 """Constraints, sizes and kinds of values."""
 
-_OR_FAIL: Final = "OR FAIL"
-"""A statement of many rows that fails need not undo those before: the transaction is rolled
-back as a whole. Otherwise SQLite keeps a copy of every page it is about to change, in a file."""
-
 Write = Accept | Settle | Execute
+_Any = TypeVar("_Any", bound=Operation)
 Results = list[tuple["asyncio.Future[Any]", Any, BaseException | None]]
 
 
 class Writer:
-    """Owns the connection; used by one thread at a time, its hand's."""
+    """Owns journal and connection; used by one thread at a time, its hand's."""
 
     def __init__(
         self,
         connection: sqlite3.Connection,
+        journal: Journal,
         *,
         content_path: ContentPath,
+        set_aside: Callable[[int, str, bytes | None], None],
         post: Callable[[Results, Results, int, list[Record]], None],
         log: Callable[[str], None],
         on_damage: Callable[[str], None],
@@ -68,7 +80,11 @@ class Writer:
         has_room: Callable[[], bool],
     ) -> None:
         self._connection = connection
+        self._journal = journal
+        self._tables = Tables(connection)
+        self._pending = Pending()
         self._content_path = content_path
+        self._set_aside = set_aside
         self._post = post
         self._log = log
         self._on_damage = on_damage
@@ -79,12 +95,10 @@ class Writer:
         self._sync_update = sync_update
         self._has_room = has_room
         self._synchronous = "FULL"
-        self._queues = self._read_queues()
         (self._record_id,) = connection.execute(
             "SELECT MAX(COALESCE((SELECT MAX(id) FROM record), 0),"
             " COALESCE((SELECT value FROM counter WHERE name = 'record'), 0))"
         ).fetchone()
-        self._statements: dict[tuple[str, int], str] = {}
         self._held: list[Operation] = []
         """Outcomes the disk did not take, and what was asked after them."""
         self._trouble: SpoolError | None = None
@@ -95,203 +109,123 @@ class Writer:
         """Whether outcomes wait for a disk that did not take them."""
         return bool(self._held)
 
-    def retry_in(self, now: float) -> float:
-        """In how many seconds they are to be tried again, by a call of `do`."""
-        return max(0.0, self._retry_at - now)
+    def due_in(self, now: float) -> float | None:
+        """In how many seconds `do` is to be called though nothing is asked; None for never."""
+        if self._held:
+            return max(0.0, self._retry_at - now)
+        return IDLE_S if self._pending else None
 
     def do(self, batch: list[Operation], now: float) -> None:
         """Write a batch and post its results; `now` is a time that is never set."""
-        results: Results = []
         if self._trouble is not None and now < self._retry_at:
-            self._held += self._refuse(batch, self._trouble, results)
-            self._post(results, [], self._record_id, [])
+            self._held += self._refuse(batch, self._trouble)
             return
         operations, self._held = self._held + batch, []
-        writes: list[Write] = [o for o in operations if isinstance(o, Accept | Settle | Execute)]
-        records = self._write(writes, results, now) if writes else []
         reads = [operation for operation in operations if isinstance(operation, Read)]
-        answers: Results = []
+        writes: list[Write] = [o for o in operations if isinstance(o, Accept | Settle | Execute)]
+        if writes and not self._has_room():
+            full = SpoolFullError("the disk has less room than min-free-space keeps free")
+            writes = self._refuse(writes, full)
+        for is_change, found in groupby(writes, _is_change):
+            run = list(found)
+            if self._held:
+                self._held += run
+            elif is_change:
+                self._change([one for one in run if isinstance(one, Execute)], now)
+            else:
+                self._enter([one for one in run if not isinstance(one, Execute)], now)
+        is_due = self._pending.size >= PENDING_MAX or self._journal.is_long
+        if self._pending and not self._held and (is_due or not batch or _ask_of_mail(reads)):
+            self._flush(reads, now)
         if self._held:
             self._held += reads
-        else:
-            answers = [self._read(read) for read in reads]
-        self._post(results, answers, self._record_id, records)
+        elif reads:
+            self._post([], [self._read(read) for read in reads], self._record_id, [])
+
+    def take_in(self) -> None:
+        """Have all that is in the journal in the database. sqlite3.Error, OSError, MemoryError."""
+        self._transact((), None)
 
     def close(self) -> None:
-        """Give up what is held, and let go of the database."""
-        error = SpoolError("the disk did not take it before the daemon stopped")
+        """Give up what is held, and let go of journal and database."""
         if self._held:
+            error = SpoolError("the disk did not take it before the daemon stopped")
             refused: Results = [(held.future, None, error) for held in self._held]
             self._post(refused, [], self._record_id, [])
+        try:
+            self.take_in()
+        except Exception as error:
+            self._log(f"what is in the journal of the spool waits for the next start: {error}")
+        self._journal.close()
         self._connection.close()
 
-    def _read(self, operation: Read) -> tuple["asyncio.Future[Any]", Any, BaseException | None]:
-        try:
-            return operation.future, operation.question(self._connection), None
-        except Exception as error:  # whatever is wrong with one question, others are answered
-            self._look_at(error)
-            return operation.future, None, SpoolError(f"the spool cannot be read: {error}")
+    # Messages and outcomes: the journal
 
-    def _look_at(self, error: Exception) -> None:
-        """Damage is said once; whatever is asked after it, nothing is lost by an error."""
-        if is_damage(error) and not self._is_damaged:
-            self._is_damaged = True
-            self._on_damage(str(error))
-
-    def _write(self, writes: list[Write], results: Results, now: float) -> list[Record]:
-        """Commit; results of all, and the records that are now in the outbox.
-
-        What the disk does not take is refused or held.
-        """
-        remaining: Sequence[Operation] = writes
-        if not self._has_room():
-            full = SpoolFullError("the disk has less room than min-free-space keeps free")
-            remaining = self._refuse(writes, full, results)
-        while remaining:
-            kept: list[Write] = [o for o in remaining if not isinstance(o, Read)]
+    def _enter(self, run: "list[Accept | Settle]", now: float) -> None:
+        """Messages and outcomes; what the disk does not take is refused or held."""
+        while run:
             try:
-                records = self._transact(kept)
-            except Exception as error:
-                self._roll_back()
-                trouble = error
-                if not _is_trouble(error):
-                    unfit, trouble = self._sift(kept, error)
-                    self._roll_back()
-                    if unfit:
-                        remaining = self._turn_away(kept, unfit, results)
-                        continue
-                    if trouble is error:
-                        raise  # It is nobody's but our own.
-                self._look_at(trouble)
+                self._append(run)
+            except (OSError, MemoryError) as trouble:
                 refusal = _spool_error(trouble)
-                remaining = self._refuse(kept, refusal, results)
-                if len(remaining) == len(kept):
-                    self._retry_later(kept, refusal, now)
-                    return []
-                continue
-            if self._trouble is not None:
-                self._log("the disk takes what waited for it; all is well again")
-                self._trouble = None
-            results += [(write.future, None, None) for write in kept]
-            return records
-        return []
+                remaining = self._refuse(run, refusal)
+                if len(remaining) == len(run):
+                    self._hold(run, refusal, now)
+                    return
+                run = remaining
+            else:
+                self._end_trouble()
+                return
 
-    def _retry_later(self, writes: list[Write], trouble: SpoolError, now: float) -> None:
-        if self._trouble is None:
-            self._log(f"outcomes wait for the disk, and new mail is refused: {trouble}")
-        self._trouble = trouble
-        self._held += writes
-        self._retry_at = now + RETRY_S
-
-    def _refuse(
-        self, operations: Sequence[Operation], error: SpoolError, results: Results
-    ) -> list[Operation]:
-        """Fail the messages among the operations; the others remain."""
-        for operation in operations:
-            if isinstance(operation, Accept):
-                results.append((operation.future, None, error))
-                if isinstance(operation.content, FileContent) and not operation.parcel:
-                    path = self._content_path(operation.envelope.message_id)
-                    path.unlink(missing_ok=True)
-        return [operation for operation in operations if not isinstance(operation, Accept)]
-
-    def _sift(
-        self, writes: Sequence[Write], error: Exception
-    ) -> tuple[dict[Write, Exception], Exception]:
-        """What cannot be written whatever the disk does; to be rolled back, all of it.
-
-        Also the trouble that ended the search early; without any the `error` given.
-        """
-        connection = self._connection
-        unfit: dict[Write, Exception] = {}
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            # Messages first, as in the transaction they are of.
-            for write in sorted(writes, key=lambda one: not isinstance(one, Accept)):
-                connection.execute("SAVEPOINT one")
-                try:
-                    self._try_out(write)
-                except Exception as why:
-                    if _is_trouble(why):
-                        raise
-                    unfit[write] = why
-                    connection.execute("ROLLBACK TO one")
-                    self._queues = self._read_queues()
-                connection.execute("RELEASE one")
-        except (sqlite3.Error, OSError, MemoryError) as trouble:
-            return unfit, trouble
-        return unfit, error
-
-    def _try_out(self, write: Write) -> None:
-        match write:
-            case Accept():
-                if isinstance(write.content, FileContent):
-                    self._keep_file(write.content.path, write.envelope.message_id)
-                self._insert([write])
-            case Settle():
-                self._settle([write])
-            case Execute():
-                write.change(self._connection)
-        if not isinstance(write, Execute) and write.records:
-            self._connection.execute("SELECT ?", (schema.records_text(list(write.records)),))
-
-    def _turn_away(
-        self, writes: Sequence[Write], unfit: dict[Write, Exception], results: Results
-    ) -> list[Operation]:
-        """Fail what cannot be written; the others remain."""
-        for write, why in unfit.items():
-            error = SpoolError(f"it cannot be stored: {why!r}")
-            if not self._refuse([write], error, results):
-                continue
-            results.append((write.future, None, error))
-        return [write for write in writes if write not in unfit]
-
-    def _roll_back(self) -> None:
-        try:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            self._queues = self._read_queues()
-        except sqlite3.Error as error:
-            self._log(f"the spool could not be rolled back: {error}")
-
-    def _transact(self, writes: list[Write]) -> list[Record]:
-        accepts = [write for write in writes if isinstance(write, Accept)]
-        settles = [write for write in writes if isinstance(write, Settle)]
-        self._choose_sync(bool(accepts), bool(settles) or len(writes) > len(accepts))
-        records = [record for accept in accepts for record in accept.records]
-        records += [record for settle in settles for record in settle.records]
-        for accept in accepts:
-            if isinstance(accept.content, FileContent):
-                self._keep_file(accept.content.path, accept.envelope.message_id)
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
-        if accepts:
-            self._insert(accepts)
-        if len(writes) > len(accepts) + len(settles):
-            gone = self._change(writes)
-        else:
-            gone = self._settle(settles) if settles else []
+    def _append(self, run: "list[Accept | Settle]") -> None:
+        """Commit those that can be stored; the others fail alone."""
+        lines: list[tuple[Accept | Settle, Line]] = []
+        for one in run:
+            try:
+                lines.append((one, self._line(one)))
+            except (ValueError, TypeError, FileNotFoundError) as error:
+                self._turn_away(one, error)
+        if not lines:
+            return
+        accepted = [line for _, line in lines if isinstance(line, AcceptLine)]
+        contents = [line.content for line in accepted if line.content is not None]
+        text = [line.octets for _, line in lines]
+        records = [record for one, _ in lines for record in one.records]
+        row = self._record_id
+        outbox = b""
         if records:
-            connection.execute(
-                "INSERT INTO record VALUES (?, ?)",
-                (self._record_id + 1, schema.records_text(records)),
-            )
-        failpoints.reach("spool.before-commit" if accepts else "settle.before-commit")
-        connection.execute("COMMIT")
-        failpoints.reach("spool.after-commit" if accepts else "settle.after-commit")
+            row += 1
+            outbox = b"[%b]" % b",".join(line.records for _, line in lines if line.records)
+            text.append(records_line(row, outbox))
+        is_synced = self._sync_create if accepted else False
+        if len(lines) > len(accepted):
+            is_synced = is_synced or self._sync_update
+        failpoints.reach("spool.before-commit" if accepted else "settle.before-commit")
+        self._journal.append(b"\n".join(text), contents, is_synced=is_synced)
+        failpoints.reach("spool.after-commit" if accepted else "settle.after-commit")
+        gone: list[int] = []
+        for one, line in lines:
+            if isinstance(one, Settle):
+                gone += self._pending.settle(one)
+            elif isinstance(line, AcceptLine):
+                self._pending.accept(line)
         if records:
-            self._record_id += 1
-        for message_id in gone:
-            self._content_path(message_id).unlink(missing_ok=True)
-        return records
+            self._record_id = row
+            self._pending.record(row, outbox)
+        self._remove_files(gone)
+        self._post([(one.future, None, None) for one, _ in lines], [], row, records)
 
-    def _choose_sync(self, creates: bool, updates: bool) -> None:  # noqa: FBT001 - private
-        wanted = "FULL"
-        if not ((creates and self._sync_create) or (updates and self._sync_update)):
-            wanted = "NORMAL"
-        if wanted != self._synchronous:
-            self._connection.execute(f"PRAGMA synchronous={wanted}")
-            self._synchronous = wanted
+    def _line(self, one: "Accept | Settle") -> Line:
+        """ValueError, TypeError or FileNotFoundError if it can never be stored. OSError."""
+        if isinstance(one, Settle):
+            return SettleLine(one)
+        message_id = one.envelope.message_id
+        if not one.parcel and self._pending.holds(message_id):
+            raise ValueError(f"there is a message {message_id} already")
+        line = AcceptLine(one)
+        if isinstance(one.content, FileContent):
+            self._keep_file(one.content.path, message_id)
+        return line
 
     def _keep_file(self, path: Path, message_id: int) -> None:
         """Move content that is a file into the spool, and sync it and its directory."""
@@ -304,109 +238,184 @@ class Writer:
             sync(kept.parent)
         failpoints.reach("spool.content-written")
 
-    def _insert(self, accepts: Sequence[Accept]) -> None:
-        parcels = [accept.parcel for accept in accepts if accept.parcel]
-        self._insert_rows(
-            # A parcel may be of a message that has other recipients here.
-            "OR IGNORE INTO message" if parcels else f"{_OR_FAIL} INTO message",
-            3,
-            [
-                (
-                    accept.envelope.message_id,
-                    schema.stored_text(accept.envelope, accept.content),
-                    accept.content if isinstance(accept.content, bytes) else None,
-                )
-                for accept in accepts
-            ],
-        )
-        self._insert_rows(
-            f"{_OR_FAIL} INTO recipient",
-            12,
-            [
-                (
-                    r.recipient_id, self._queue_number(r.queue), r.due, accept.envelope.size,
-                    r.address, r.pool, r.orcpt, r.notify, r.attempts, r.last_reply, r.priority,
-                    schema.recipient_sum(r.recipient_id, r.address, r.orcpt, r.notify),
-                )
-                for accept in accepts
-                for r in accept.recipients
-            ],
-        )  # fmt: skip
-        if parcels:
-            self._insert_rows("INTO taken", 1, [(parcel,) for parcel in parcels])
-        staged = [row for accept in accepts if accept.staged for row in accept.staged]
-        if staged:
-            self._insert_rows("INTO staged", 3, staged)
+    def _remove_files(self, messages: Sequence[int]) -> None:
+        for message_id in messages:
+            self._content_path(message_id).unlink(missing_ok=True)
 
-    def _insert_rows(self, into: str, width: int, rows: Sequence[tuple[Any, ...]]) -> None:
-        for start in range(0, len(rows), ROWS_MAX):
-            chunk = rows[start : start + ROWS_MAX]
-            statement = self._statements.get((into, len(chunk)))
-            if statement is None:
-                values = ",".join([f"({','.join('?' * width)})"] * len(chunk))
-                statement = f"INSERT {into} VALUES {values}"  # noqa: S608 - constants
-                self._statements[into, len(chunk)] = statement
-            self._connection.execute(statement, [value for row in chunk for value in row])
+    # Changes: the database
 
-    def _read_queues(self) -> dict[tuple[str, str], int]:
-        rows = self._connection.execute("SELECT id, domain, vmta FROM queue")
-        return {(domain, vmta): number for number, domain, vmta in rows}
+    def _change(self, run: list[Execute], now: float) -> None:
+        """Any other changes, together if all can be made; what the disk does not take is held."""
+        about: Collection[int] | None = set()
+        for one in run:
+            about = None if about is None or one.about is None else {*about, *one.about}
+        try:
+            self._transact(run, about)
+        except _ChangeError as error:
+            cause = error.__cause__
+            if len(run) > 1:
+                for number, one in enumerate(run):
+                    if self._held:
+                        self._held += run[number:]
+                        return
+                    self._change([one], now)
+            elif isinstance(cause, Exception):
+                self._turn_away(run[0], cause)
+        except (sqlite3.Error, OSError, MemoryError) as trouble:
+            self._hold(run, self._spool_error(trouble), now)
+        else:
+            self._end_trouble()
+            self._post([(one.future, None, None) for one in run], [], self._record_id, [])
 
-    def _queue_number(self, key: tuple[str, str]) -> int:
-        number = self._queues.get(key)
-        if number is None:
-            cursor = self._connection.execute(
-                "INSERT INTO queue (domain, vmta) VALUES (?, ?)"
-                " ON CONFLICT (domain, vmta) DO UPDATE SET domain = domain RETURNING id",
-                key,
-            )
-            number = self._queues[key] = cursor.fetchone()[0]
-        return number
+    def _flush(self, reads: list[Read], now: float) -> None:
+        """Have all that is in the journal in the database, so that questions see it."""
+        try:
+            self.take_in()
+        except (sqlite3.Error, OSError, MemoryError) as trouble:
+            self._hold([], self._spool_error(trouble), now)
+            self._held += reads
+            reads.clear()
+        else:
+            self._end_trouble()
 
-    def _change(self, writes: Sequence[Write]) -> list[int]:
-        """Settle and execute in the order it was asked.
+    def _transact(self, changes: Sequence[Execute], about: Collection[int] | None) -> None:
+        """Make changes with what is pending of the messages they are about, None for all.
 
-        A recipient that was settled must not be moved; a message is copied before it goes.
+        _ChangeError if one of them cannot be made. sqlite3.Error, OSError, MemoryError.
         """
-        gone: list[int] = []
-        settles: list[Settle] = []
-        for write in writes:
-            if isinstance(write, Settle):
-                settles.append(write)
-            elif isinstance(write, Execute):
-                gone += self._settle(settles) if settles else []
-                settles = []
-                write.change(self._connection)
-        return gone + (self._settle(settles) if settles else [])
+        if not changes and not self._pending:
+            return
+        try:
+            self._choose_sync(is_all=about is None)
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                gone = self._write_pending(about)
+            except _OF_WHAT_IS_WRITTEN as error:
+                self._roll_back()
+                self._drop_unfit(error)
+                self._connection.execute("BEGIN IMMEDIATE")
+                gone = self._write_pending(about)
+            for one in changes:
+                self._make(one)
+            failpoints.reach("apply.before-commit")
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+        failpoints.reach("apply.after-commit")
+        if about is None:
+            self._pending = Pending()
+            self._journal.begin(self._journal.generation + 1)
+        else:
+            self._pending.forget(about)
+            self._pending.accounted(max((one.accounted for one in changes), default=-1))
+        self._remove_files(gone)
 
-    def _settle(self, settles: Sequence[Settle]) -> list[int]:
-        """Returns the ids of messages that are gone and whose content is a file."""
-        done = [number for settle in settles for number in settle.done]
-        deferred = [row for settle in settles for row in settle.deferred]
-        connection = self._connection
-        if deferred:
-            connection.executemany(
-                "UPDATE recipient SET due = ?, attempts = ?, last_reply = ? WHERE id = ?", deferred
-            )
-        if rows := [row for settle in settles for row in settle.tries]:
-            tries.note(connection, rows)
-        if tried := [number for settle in settles for number in settle.tried]:
-            tries.forget(connection, tried)
-        if not done:
+    def _write_pending(self, about: Collection[int] | None) -> list[int]:
+        if about is not None:
+            self._pending.write_some(self._tables, about)
             return []
-        connection.execute(
-            "DELETE FROM recipient WHERE id IN (SELECT value FROM json_each(?))",
-            (json.dumps(done),),
-        )
-        messages = list({number >> 16 for number in done})
-        cursor = connection.execute(
-            "DELETE FROM message WHERE id IN (SELECT value FROM json_each(?)) AND NOT EXISTS"
-            " (SELECT 1 FROM recipient WHERE recipient.id"
-            "  BETWEEN message.id << 16 AND (message.id << 16) + 65535)"
-            " RETURNING id, content IS NULL",
-            (json.dumps(messages),),
-        )
-        return [number for number, is_file in cursor.fetchall() if is_file]
+        gone = self._pending.write(self._tables)
+        self._tables.count(JOURNAL, self._journal.generation)
+        return gone
+
+    def _drop_unfit(self, error: sqlite3.Error) -> None:
+        """Set aside what the database can never take; if it is none of that, raise the error."""
+        unfit = self._pending.drop_unfit(self._tables, _OF_WHAT_IS_WRITTEN)
+        if not unfit:
+            raise error
+        for one in unfit:
+            self._set_aside(one.number, one.text, one.content)
+            self._log(
+                f"message {ids.printed(one.number)} cannot be stored ({one.error}) and is not "
+                "delivered; it is in damaged/ of the spool. Please report this"
+            )
+
+    def _make(self, one: Execute) -> None:
+        try:
+            one.change(self._connection)
+        except Exception as error:
+            if _is_trouble(error):
+                raise
+            raise _ChangeError from error
+
+    def _choose_sync(self, *, is_all: bool) -> None:
+        """What makes the journal be written over is synced if anything is."""
+        is_synced = self._sync_update or (is_all and self._sync_create)
+        wanted = "FULL" if is_synced else "NORMAL"
+        if wanted != self._synchronous:
+            self._connection.execute(f"PRAGMA synchronous={wanted}")
+            self._synchronous = wanted
+
+    def _roll_back(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            self._tables.forget_queues()
+        except sqlite3.Error as error:
+            self._log(f"the spool could not be rolled back: {error}")
+
+    def _read(self, operation: Read) -> tuple["asyncio.Future[Any]", Any, BaseException | None]:
+        try:
+            return operation.future, operation.question(self._connection), None
+        except Exception as error:  # whatever is wrong with one question, others are answered
+            self._look_at(error)
+            return operation.future, None, SpoolError(f"the spool cannot be read: {error}")
+
+    # Trouble
+
+    def _refuse(self, operations: "Sequence[_Any]", error: SpoolError) -> "list[_Any]":
+        """Fail the messages among the operations; the others remain."""
+        results: Results = []
+        for operation in operations:
+            if isinstance(operation, Accept):
+                results.append((operation.future, None, error))
+                if isinstance(operation.content, FileContent) and not operation.parcel:
+                    path = self._content_path(operation.envelope.message_id)
+                    path.unlink(missing_ok=True)
+        if results:
+            self._post(results, [], self._record_id, [])
+        return [operation for operation in operations if not isinstance(operation, Accept)]
+
+    def _turn_away(self, one: Write, why: Exception) -> None:
+        """What cannot be stored as it is fails alone."""
+        error = SpoolError(f"it cannot be stored: {why!r}")
+        if self._refuse([one], error):
+            self._post([(one.future, None, error)], [], self._record_id, [])
+
+    def _hold(self, writes: Sequence[Write], trouble: SpoolError, now: float) -> None:
+        if self._trouble is None:
+            self._log(f"outcomes wait for the disk, and new mail is refused: {trouble}")
+        self._trouble = trouble
+        self._held += writes
+        self._retry_at = now + RETRY_S
+
+    def _end_trouble(self) -> None:
+        if self._trouble is not None:
+            self._log("the disk takes what waited for it; all is well again")
+            self._trouble = None
+
+    def _spool_error(self, error: Exception) -> SpoolError:
+        self._look_at(error)
+        return _spool_error(error)
+
+    def _look_at(self, error: Exception) -> None:
+        """Damage is said once; whatever is asked after it, nothing is lost by an error."""
+        if is_damage(error) and not self._is_damaged:
+            self._is_damaged = True
+            self._on_damage(str(error))
+
+
+class _ChangeError(Exception):
+    """A change cannot be made, whatever the disk does; the cause says why."""
+
+
+def _is_change(write: Write) -> bool:
+    return isinstance(write, Execute)
+
+
+def _ask_of_mail(reads: Sequence[Read]) -> bool:
+    return any(read.is_of_mail for read in reads)
 
 
 def _is_trouble(error: Exception) -> bool:

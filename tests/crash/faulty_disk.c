@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* The errno that a call of this kind fails with now, or 0. */
@@ -72,6 +73,27 @@ ssize_t pwrite64(int fd, const void *octets, size_t size, off64_t at)
     REAL(ssize_t, "pwrite64", int, const void *, size_t, off64_t);
     FAILS("write", fd);
     return real(fd, octets, size, at);
+}
+
+ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t at)
+{
+    REAL(ssize_t, "pwritev", int, const struct iovec *, int, off_t);
+    FAILS("write", fd);
+    return real(fd, parts, count, at);
+}
+
+ssize_t pwritev2(int fd, const struct iovec *parts, int count, off_t at, int flags)
+{
+    REAL(ssize_t, "pwritev2", int, const struct iovec *, int, off_t, int);
+    FAILS("write", fd);
+    return real(fd, parts, count, at, flags);
+}
+
+ssize_t pwritev64v2(int fd, const struct iovec *parts, int count, off64_t at, int flags)
+{
+    REAL(ssize_t, "pwritev64v2", int, const struct iovec *, int, off64_t, int);
+    FAILS("write", fd);
+    return real(fd, parts, count, at, flags);
 }
 
 int fsync(int fd)

@@ -35,6 +35,8 @@ FAILPOINTS = {
     "spool.content-written": 8,
     "settle.before-commit": 40,
     "settle.after-commit": 40,
+    "apply.before-commit": 5,
+    "apply.after-commit": 5,
     "accounting.before-append": 10,
     "accounting.after-append": 10,
     "accounting.before-position": 3,

@@ -114,8 +114,7 @@ from mta.spool import writer
 def defect(*_):
     raise AssertionError("a defect of the program")
 
-writer.Writer._insert = defect
-writer.Writer._sift = defect
+writer.Writer._append = defect
 """
 
 

@@ -12,7 +12,7 @@ import pytest
 from mta.errors import SpoolDamagedError, SpoolError
 from mta.model.message import PRIORITY, Envelope, Recipient
 from mta.model.queue_key import QueueKey
-from mta.spool import recovery, wal
+from mta.spool import journal, recovery, wal
 from mta.spool.store import Spool
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
@@ -21,7 +21,7 @@ KEY = QueueKey("example.net", "vmta1")
 CONTENT = b"Subject: x\r\n\r\n" + b"Lorem ipsum dolor sit amet.\r\n" * 100
 
 
-async def accept(spool, count):
+async def accept(spool, count, *, in_journal=False):
     """Messages, each committed by itself."""
     for _ in range(count):
         number = spool.next_message_id()
@@ -31,22 +31,35 @@ async def accept(spool, count):
         )  # fmt: skip
         recipient = Recipient(number << 16, envelope, f"r{number}@example.net", KEY, 1.0)
         await spool.accept(envelope, CONTENT, [recipient])
+        if not in_journal:
+            await spool.priorities(KEY)  # A question has it in the database.
 
 
-@pytest.fixture
-async def crashed(tmp_path):
-    """The files of a spool as a crash leaves them: 60 messages, 40 in the log alone."""
+async def left_by_a_crash(tmp_path, *, in_journal):
+    """The files of a spool with 60 messages, of which a crash left 40 where they say."""
     spool = Spool.open(tmp_path / "alive")
     await accept(spool, 20)
     await spool.close()
     spool = Spool.open(tmp_path / "alive")
-    await accept(spool, 40)
+    await accept(spool, 40, in_journal=in_journal)
     left = tmp_path / "left"
     left.mkdir()
-    for name in ("spool.db", "spool.db-wal"):
+    for name in ("spool.db", "spool.db-wal", journal.NAME):
         shutil.copyfile(tmp_path / "alive" / name, left / name)
     await spool.close()
     return left
+
+
+@pytest.fixture
+async def crashed(tmp_path):
+    """40 messages are in the log of the database alone."""
+    return await left_by_a_crash(tmp_path, in_journal=False)
+
+
+@pytest.fixture
+async def crashed_early(tmp_path):
+    """40 messages are in the journal alone."""
+    return await left_by_a_crash(tmp_path, in_journal=True)
 
 
 class Opened:
@@ -92,6 +105,104 @@ async def test_a_crash_alone_says_nothing_and_keeps_nothing_aside(crashed):
     assert not (crashed / "damaged").exists()
 
 
+def frames_at(crashed):
+    """Where the frames of the journal begin."""
+    octets = (crashed / journal.NAME).read_bytes()
+    return list(journal._places(octets, journal.mark_of(crashed / journal.NAME)))
+
+
+async def test_what_is_in_the_journal_alone_is_there_after_a_crash(crashed_early):
+    assert len(frames_at(crashed_early)) == 40
+    for _ in range(2):
+        async with Opened(crashed_early) as opened:
+            assert len(opened.page) == opened.waiting == 60
+            assert opened.said == []
+
+
+async def test_a_damaged_commit_in_the_journal_costs_no_other(crashed_early):
+    places = frames_at(crashed_early)
+    damage(crashed_early / journal.NAME, places[3] + journal.HEAD.size + 50)
+    async with Opened(crashed_early) as opened:
+        assert len(opened.page) == opened.waiting == 59
+        (said,) = opened.said
+        assert "the journal of the spool is damaged, 1 commits cannot be read" in said
+        await accept(opened.spool, 1)
+    (kept,) = (crashed_early / "damaged").iterdir()
+    assert kept.name.endswith(journal.NAME)
+    async with Opened(crashed_early) as opened:
+        assert (opened.waiting, opened.said) == (60, [])
+
+
+async def test_damaged_content_in_the_journal_bounces_like_any_other(crashed_early):
+    places = frames_at(crashed_early)
+    damage(crashed_early / journal.NAME, places[4] - 100)
+    async with Opened(crashed_early) as opened:
+        assert opened.waiting == 60
+        with pytest.raises(SpoolDamagedError):
+            for recipient in opened.page:
+                await opened.spool.content(recipient.envelope)
+
+
+@pytest.mark.parametrize("octets_left", [10, 60, 600, 2000])
+async def test_a_commit_that_a_crash_cut_short_is_left_out(crashed_early, octets_left):
+    """Nobody was answered yet, so whoever sent it sends it again."""
+    with (crashed_early / journal.NAME).open("r+b") as file:
+        file.truncate(frames_at(crashed_early)[-1] + octets_left)
+    async with Opened(crashed_early) as opened:
+        assert opened.waiting == 59
+        assert (
+            opened.said == [] if octets_left < journal.HEAD.size else "cut short" in opened.said[0]
+        )
+        await accept(opened.spool, 1)
+    async with Opened(crashed_early) as opened:
+        assert (opened.waiting, opened.said) == (60, [])
+
+
+async def test_a_commit_whose_content_did_not_reach_the_disk_is_left_out(crashed_early):
+    """Its text did: the disk writes in any order before a sync."""
+    path = crashed_early / journal.NAME
+    damage(path, path.stat().st_size - 100)
+    async with Opened(crashed_early) as opened:
+        assert opened.waiting == 59
+        assert "cut short" in opened.said[0]
+
+
+async def test_a_journal_whose_label_is_damaged_is_read_by_what_the_database_knows(crashed_early):
+    damage(crashed_early / journal.NAME, 9)
+    async with Opened(crashed_early) as opened:
+        assert opened.waiting == 60
+        assert "0 commits cannot be read" in opened.said[0]
+        await accept(opened.spool, 1)
+    async with Opened(crashed_early) as opened:
+        assert (opened.waiting, opened.said) == (61, [])
+
+
+async def test_content_cannot_pass_for_a_commit(tmp_path):
+    """Behind a damaged frame the next is looked for; a sender who knows our format gets nowhere."""
+    spool = Spool.open(tmp_path / "alive")
+    await accept(spool, 1, in_journal=True)
+    octets = (tmp_path / "alive" / journal.NAME).read_bytes()
+    mark = journal.mark_of(tmp_path / "alive" / journal.NAME)
+    (start,) = journal._places(octets, mark)
+    _, generation, *_ = journal.HEAD.unpack_from(octets, start)
+    text = octets[start + journal.HEAD.size : octets.rindex(CONTENT)]
+    forged = journal._head(mark + 1, generation, 2, text, len(CONTENT)) + text + CONTENT
+    number = spool.next_message_id()
+    envelope = Envelope(
+        message_id=number, mail_from="", time_queued=1.0, size=len(forged), head_size=0
+    )
+    recipient = Recipient(number << 16, envelope, "r@example.net", KEY, 1.0)
+    await spool.accept(envelope, forged, [recipient])
+    await accept(spool, 1, in_journal=True)
+    left = tmp_path / "left"
+    shutil.copytree(tmp_path / "alive", left)
+    await spool.close()
+    damage(left / journal.NAME, frames_at(left)[1] + journal.HEAD.size + 50)
+    async with Opened(left) as opened:
+        assert opened.waiting == 2
+        assert forged not in [await opened.spool.content(r.envelope) for r in opened.page]
+
+
 async def test_a_damaged_octet_in_the_log_does_not_hide_what_was_committed_after_it(crashed):
     log = wal.read(crashed / "spool.db-wal")
     early = log.frames[3]
@@ -104,13 +215,13 @@ async def test_a_damaged_octet_in_the_log_does_not_hide_what_was_committed_after
     ]
 
 
-async def test_a_half_written_last_transaction_is_dropped_as_after_any_crash(crashed):
+async def test_what_a_half_written_last_transaction_took_in_is_still_in_the_journal(crashed):
     path = crashed / "spool.db-wal"
     log = wal.read(path)
     with path.open("r+b") as file:
         file.truncate(log.frames[-1].at + 1000)
     async with Opened(crashed) as opened:
-        assert opened.waiting == 59
+        assert opened.waiting == 60
         assert opened.said == []
 
 

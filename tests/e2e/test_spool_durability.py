@@ -107,6 +107,7 @@ async def test_large_content_is_a_file_that_goes_with_the_message(tmp_path):
         kept = await spool.content(envelope)
         assert kept.path.read_bytes() == b"x" * 1000
         await spool.settle(recipients, (), [])
+        await spool.queues()  # The database has heard of it.
         assert not kept.path.exists()
     finally:
         await spool.close()

@@ -1,4 +1,4 @@
-"""Whoever has mail committed is told before anybody who read it: it is not taken twice."""
+"""Whoever changes what waits is told before anybody who read it: no mail is taken twice."""
 
 import asyncio
 import sqlite3
@@ -7,7 +7,6 @@ from contextlib import closing
 
 from mta.model.message import Envelope, Recipient
 from mta.model.queue_key import QueueKey
-from mta.model.record import Record
 from mta.spool import store
 from mta.spool.query import RecipientQuery
 
@@ -27,50 +26,53 @@ async def until(condition):
             await asyncio.sleep(0.001)
 
 
-async def test_what_a_long_look_finds_was_told_to_its_sender_before(tmp_path, monkeypatch):
+async def test_what_a_long_look_finds_was_told_to_its_mover_before(tmp_path, monkeypatch):
     """The look goes past a writer that has committed and not told yet."""
     is_told = threading.Event()
-    has_looked = False
+    has_looked = is_held_back = False
     post = store.Spool._post_from_writer
+    find_rows = store.find_rows
 
     def held_back(self, *posted):
-        if posted[-1]:  # the receipt of the message
+        if is_held_back:
             assert is_told.wait(BOUND_S)
         post(self, *posted)
 
-    monkeypatch.setattr(store.Spool, "_post_from_writer", held_back)
-    find_rows = store.find_rows
-
-    def committed():
-        with closing(sqlite3.connect(tmp_path / "spool.db")) as connection:
-            return connection.execute("SELECT COUNT(*) FROM recipient").fetchone() == (1,)
-
-    accepting = None
-
     def look(*arguments):
         nonlocal has_looked
-        asyncio.run_coroutine_threadsafe(accept(), loop).result(BOUND_S)
+        asyncio.run_coroutine_threadsafe(move(), loop).result(BOUND_S)
         found = find_rows(*arguments)
         has_looked = True
         return found
 
-    async def accept():
-        nonlocal accepting
-        accepting = loop.create_task(spool.accept(*message(spool), [Record("r", {})]))
-        await until(committed)
+    def queues():
+        with closing(sqlite3.connect(tmp_path / "spool.db")) as connection:
+            return connection.execute("SELECT DISTINCT queue FROM recipient").fetchall()
 
+    async def move():
+        nonlocal moving, is_held_back
+        is_held_back = True
+        moving = loop.create_task(spool.move(recipients, KEY, QueueKey("d.example", "w"), ""))
+        await until(lambda: queues() != before)
+
+    monkeypatch.setattr(store.Spool, "_post_from_writer", held_back)
     monkeypatch.setattr(store, "find_rows", look)
     loop = asyncio.get_running_loop()
+    moving = None
     spool = store.Spool.open(tmp_path)
+    envelope, content, recipients = message(spool)
+    await spool.accept(envelope, content, recipients)
+    await spool.priorities(KEY)
+    before = queues()
 
     async def find():
-        found = await spool.find(RecipientQuery(), 10)
-        return len(found), accepting.done()
+        (found,) = await spool.find(RecipientQuery(), 10)
+        return found.queue.vmta, moving.done()
 
     finding = loop.create_task(find())
     await until(lambda: has_looked)
     for _ in range(10):  # Turns of the loop: more than the way back takes.
         await asyncio.sleep(0)
     is_told.set()
-    assert await finding == (1, True)
+    assert await finding == ("w", True)
     await spool.close()

@@ -72,6 +72,7 @@ async def test_tries_of_nobody_go_at_the_next_start(tmp_path):
     spool = Spool.open(tmp_path)
     (one,) = await accepted(spool)
     await defer(spool, one, 1.0)
+    await spool.tries.of(one.envelope.message_id)  # Now it is in the database.
     one.attempts = 0
     await spool.settle([one], (), ())
     await spool.close()

@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import sqlite3
 import threading
 
@@ -13,21 +14,38 @@ from mta.spool.store import Spool
 KEY = QueueKey("d.example", "v")
 
 
-class Disk:
-    """Stands before a connection; while it is full nothing can be committed."""
+class Journaling:
+    """A journal on a disk."""
 
-    def __init__(self, connection):
+    def __init__(self, journal, disk):
+        self._journal = journal
+        self.append = disk.append
+
+    def __getattr__(self, name):
+        return getattr(self._journal, name)
+
+
+class Disk:
+    """Stands before journal and connection; while it is full nothing can be committed."""
+
+    def __init__(self, journal, connection):
+        self._journal = journal
         self._connection = connection
         self.is_full = False
-        self.full_at = "COMMIT"
+        self.is_full_for_database = False
 
     def __getattr__(self, name):
         return getattr(self._connection, name)
 
     def execute(self, statement, *parameters):
-        if self.is_full and statement == self.full_at:
+        if (self.is_full or self.is_full_for_database) and statement == "COMMIT":
             raise sqlite3.OperationalError("database or disk is full")
         return self._connection.execute(statement, *parameters)
+
+    def append(self, *arguments, **options):
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self._journal.append(*arguments, **options)
 
 
 @pytest.fixture
@@ -35,9 +53,11 @@ async def spool(tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "RETRY_S", 0.01)
     opened = Spool.open(tmp_path)
     writing = opened._writer._writer
-    opened.disk = writing._connection = Disk(writing._connection)
+    opened.disk = Disk(writing._journal, writing._connection)
+    writing._connection = opened.disk
+    monkeypatch.setattr(writing, "_journal", Journaling(writing._journal, opened.disk))
     yield opened
-    opened.disk.is_full = False
+    opened.disk.is_full = opened.disk.is_full_for_database = False
     await opened.close()
 
 
@@ -107,7 +127,7 @@ async def test_what_a_settlement_deferred_is_moved_with_its_new_due(spool):
 async def together(spool, *messages, before=lambda: None):
     """Have messages stored by one transaction; the error of each, None of those stored."""
     gathered = threading.Event()
-    spool._change(lambda _: gathered.wait(10))
+    spool._change(lambda _: gathered.wait(10), about=())
     before()
     futures = [spool.begin_accept(*one) for one in messages]
     gathered.set()
@@ -150,21 +170,35 @@ async def test_a_change_that_cannot_be_made_holds_nothing_up(spool):
     assert (await spool.tally.counts()).messages == 1
 
 
-async def test_a_disk_that_fails_while_a_culprit_is_looked_for_is_waited_for(spool):
+async def test_a_disk_that_is_full_for_the_database_takes_what_it_has_room_for(spool):
+    """What is in the journal is safe there; who asks waits."""
     recipient = await accepted(spool)
-    spool.disk.full_at = "SAVEPOINT one"
-    spool.disk.is_full = True
-    settled = []
-    said = await together(
-        spool,
-        message(spool, mail_from="\udcff@x.example"),
-        message(spool),
-        before=lambda: settled.append(spool.settle([recipient], [], [])),
-    )
-    assert [type(one) for one in said] == [SpoolFullError] * 2
-    spool.disk.is_full = False
-    await asyncio.wait_for(settled[0], 10)
-    assert (await spool.tally.counts()).messages == 0
+    spool.disk.is_full_for_database = True
+    page = asyncio.ensure_future(spool.due(KEY, PRIORITY, None, 10))
+    moved = asyncio.ensure_future(spool.move([recipient], KEY, QueueKey("d.example", "w"), ""))
+    with pytest.raises(SpoolFullError):
+        while True:
+            await accepted(spool)
+    assert not page.done()
+    assert not moved.done()
+    spool.disk.is_full_for_database = False
+    assert recipient.recipient_id in await asyncio.wait_for(moved, 10)
+    assert recipient.recipient_id not in {r.recipient_id for r in (await page).recipients}
+
+
+async def test_a_message_the_database_cannot_take_is_set_aside_and_holds_nothing_up(spool):
+    said = []
+    spool.log = said.append
+    taken = await accepted(spool)
+    await spool.priorities(KEY)  # Now it is in the database.
+    envelope, _, recipients = message(spool, number=taken.envelope.message_id)
+    await spool.accept(envelope, b"again\r\n", recipients)
+    await accepted(spool)
+    assert (await spool.tally.counts()).messages == 2
+    assert "cannot be stored" in said[0]
+    kept = {path.suffix: path.read_bytes() for path in (spool.directory / "damaged").iterdir()}
+    assert kept[".eml"] == b"again\r\n"
+    assert b'"message_id":' in kept[".envelope"]
 
 
 async def test_a_writer_that_fails_by_a_defect_says_so(spool, capsys):
