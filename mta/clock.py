@@ -33,9 +33,10 @@ class SteadyClock:
         """See the module."""
         steady = self._steady()
         waited = self._last + PACE * (steady - self._read_at)
-        self._last = max(self._wall(), waited)
+        wall = self._wall()
         self._read_at = steady
-        return self._last
+        self._last = last = wall if wall > waited else waited
+        return last
 
     def ahead(self) -> float:
         """How many seconds it is ahead of the clock on the wall, which was set back."""

@@ -48,4 +48,7 @@ def _matches(rule: PatternRule, mail_from: str, rcpts: Sequence[str], values: Va
             subjects = rcpts
         case _:
             subjects = values(rule.header)
-    return any(rule.pattern.search(subject) for subject in subjects)
+    for subject in subjects:  # noqa: SIM110 - for each message and rule: no generator
+        if rule.pattern.search(subject):
+            return True
+    return False

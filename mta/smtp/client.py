@@ -88,6 +88,7 @@ class Client:
 
     __slots__ = (
         "_accepted",
+        "_answered",
         "_expected",
         "_extensions",
         "_needs_rset",
@@ -102,6 +103,8 @@ class Client:
         self._expected: deque[Stage] = deque()
         self._rcpts: list[bytes] = []
         self._accepted = 0
+        self._answered = 0
+        """Recipients that have their reply."""
         self._needs_rset = False
         self._output = b""
 
@@ -114,7 +117,7 @@ class Client:
         """What to write first; empty if the transaction is over at once."""
         assert not self._expected, "a transaction is under way"
         self.result = TransactionResult([None] * len(transaction.recipients))
-        self._accepted = 0
+        self._accepted = self._answered = 0
         if (
             transaction.envelope.is_smtputf8
             and not self._extensions.smtputf8
@@ -154,7 +157,8 @@ class Client:
             self._needs_rset = reply.is_positive
             return self._after_mail(reply)
         if stage is Stage.RCPT:
-            result.rcpts[result.rcpts.index(None)] = reply
+            result.rcpts[self._answered] = reply
+            self._answered += 1
             self._accepted += reply.is_positive
             return self._after_rcpt()
         if stage is Stage.DATA:
