@@ -21,6 +21,7 @@ STAGES = {
     "commands and replies in": (
         "mta.net.inbound:Inbound.data_received",
         "mta.net.inbound:Inbound._serve",
+        "mta.net.inbound:Inbound._committed",
     ),
     "writing replies": ("asyncio.streams:StreamWriter.write",),
     "content: its end, its lines": (
@@ -31,6 +32,8 @@ STAGES = {
         "mta.daemon.intake:Intake.mail",
         "mta.daemon.intake:Intake.rcpt",
         "mta.daemon.intake:Intake.message",
+        "mta.daemon.intake:Intake.begin",
+        "mta.daemon.intake:Intake.committed",
     ),
     "scheduler": tuple(
         f"mta.queues.scheduler:Scheduler.{name}"

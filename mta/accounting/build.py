@@ -69,19 +69,14 @@ def receipt_record(recipient: Recipient, now: float) -> Record:
         "timeLogged": now,
         "orig": envelope.mail_from,
         "rcpt": recipient.address,
-        "orcpt": recipient.orcpt,
         "srcType": envelope.source_type,
         "srcMta": _source_mta(envelope),
         "rcvSourceIp": envelope.source_ip,
         "rcvDestinationIp": envelope.listener_ip,
         # Guide: a message given to a pool has the pool's name here; its d records name the member.
         "vmta": recipient.pool or recipient.queue.vmta,
-        "vmtaPool": recipient.pool,
-        "jobId": envelope.job_id,
-        "envId": envelope.env_id,
-        "rcvSmtpUser": envelope.smtp_user,
     }
-    _add_headers(values, envelope.acct_headers)
+    _add_what_is_there(values, recipient)
     return Record("r", values)
 
 
@@ -148,25 +143,30 @@ def _outcome(
         "vmta": queue.vmta,
         "queue": str(queue),
     }
-    # A field that is not there is an empty cell; most messages have none of these.
-    if recipient.orcpt:
-        values["orcpt"] = recipient.orcpt
     if category:
         values["bounceCat"] = category
+    if attempt.tls_protocol:
+        values["dlvTlsProtocol"] = attempt.tls_protocol
+        values["dlvTlsCipher"] = attempt.tls_cipher
+    _add_what_is_there(values, recipient)
+    return values
+
+
+def _add_what_is_there(values: Values, recipient: Recipient) -> None:
+    """Fields of a message that most have not: one that is not there is an empty cell."""
+    envelope = recipient.envelope
+    if recipient.orcpt:
+        values["orcpt"] = recipient.orcpt
     if envelope.job_id:
         values["jobId"] = envelope.job_id
     if envelope.env_id:
         values["envId"] = envelope.env_id
     if recipient.pool:
         values["vmtaPool"] = recipient.pool
-    if attempt.tls_protocol:
-        values["dlvTlsProtocol"] = attempt.tls_protocol
-        values["dlvTlsCipher"] = attempt.tls_cipher
     if envelope.smtp_user:
         values["rcvSmtpUser"] = envelope.smtp_user
     if envelope.acct_headers:
         _add_headers(values, envelope.acct_headers)
-    return values
 
 
 def _status(status: str, words: str) -> str:
