@@ -1,8 +1,8 @@
 """One client's connection: aiosmtpd's protocol with a command loop of our own.
 
 One task for each connection. It reads what there is, lets `smtp.server` answer every
-command in it, and writes the replies at once. While a message is being committed nothing
-is read, so a client cannot get ahead of the disk.
+command in it, and writes the replies at once. What comes one by one is answered where it
+comes in. While a message is committed nothing is: a client cannot get ahead of the disk.
 """
 
 import asyncio
