@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from mta import units
 from mta.admin.answers import LimitUse
-from mta.queues.limits import Limit, Slots
+from mta.queues.limits import Limit, RateLimit, Slots
+from mta.queues.queue import CONNECT_RATE, DATA_RATE, MSG_RATE
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
@@ -61,9 +62,9 @@ def place(directive: str, scope: str, queue: "Queue", configuration: "Configurat
 
 
 def _limits(queue: "Queue", scheduler: "Scheduler") -> Iterator[Limit]:
-    yield queue.msg_limit
-    yield queue.data_limit
-    yield queue.connect_limit
+    own = (queue.msg_limit, queue.data_limit, queue.connect_limit)
+    for limit, name in zip(own, (MSG_RATE, DATA_RATE, CONNECT_RATE), strict=True):
+        yield limit or RateLimit(queue.directive(name), str(queue.key), "domain")
     for source in queue.sources[:SOURCES_SHOWN_MAX]:
         limits = queue.source_limits.get(source.ip)
         if limits is not None:

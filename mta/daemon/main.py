@@ -16,7 +16,7 @@ import uvloop
 
 from mta.admin.server import AdminServer
 from mta.admin.socket_path import NAME
-from mta.daemon import partition
+from mta.daemon import collector, partition
 from mta.daemon.loading import load_checked
 from mta.daemon.log import Log, startup_error
 from mta.daemon.operations import ShardOperations
@@ -45,6 +45,7 @@ def run(config_path: str) -> int:
             startup_error(str(diagnostic))
         return EXIT_CONFIG
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    collector.collect_seldom()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(config_path, configuration, remarks))
 
@@ -85,6 +86,7 @@ async def _serve_alone(
     shard = Shard(configuration, log)
     async with asyncio.TaskGroup() as tasks:
         await shard.run(stack, tasks)
+        collector.spare()
         operations = ShardOperations(shard, config_path, log, stopping)
         control = Path(configuration.spools[0].directory) / NAME
         await stack.enter_async_context(AdminServer(control, operations))

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import uvloop
 
 from mta import clock
-from mta.daemon import reload
+from mta.daemon import collector, reload
 from mta.daemon.control_link import (
     Adopt,
     Answer,
@@ -95,6 +95,7 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
             await self._shard.run(stack, tasks)
+            collector.spare()
             self._shares = Shares(self._shard.scheduler.gate, self._shard.door.slots)
             accounts = self._shard.accounts
             accounts.tell_failure = lambda ip, rate: self._link.send(Guessed(ip, rate))
@@ -221,6 +222,7 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # they are for the supervisor
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    collector.collect_seldom()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(descriptor))
 

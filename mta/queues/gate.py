@@ -181,9 +181,9 @@ class Gate:
             if not limit.permits_opening(size, queue.opening, now):
                 self.refuse(queue, limit, limit.until(size, now), now, size)
                 return False
-        if queue.connect_limit.rate.available(now) <= 0:
-            until = queue.connect_limit.rate.until(now)
-            self.refuse(queue, queue.connect_limit, until, now)
+        connects = queue.connect_limit
+        if connects is not None and connects.rate.available(now) <= 0:
+            self.refuse(queue, connects, connects.rate.until(now), now)
             return False
         interval = queue.settings.smtp_out_rampup_interval
         if interval and queue.opened_at is not None and queue.opened_at + interval > now:
@@ -233,7 +233,7 @@ class Gate:
         budget = queue.budget
         slots = [budget.slots, self.total]
         pending = []
-        if queue.connect_limit.ceiling is not None:
+        if queue.connect_limit is not None and queue.connect_limit.ceiling is not None:
             pending.append(queue.connect_limit.rate)
         if connection.limits is not None:
             slots.append(connection.limits.slots)

@@ -9,9 +9,9 @@ provider that refuses the eleventh connection still serves the other ten; only `
 stops those too (`is_held`). Guide: queues, backoff mode.
 """
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address, ip_network
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from mta.model.message import Recipient
@@ -25,7 +25,7 @@ from mta.queues.limits import RateLimit
 from mta.queues.retry import RetryLadder
 from mta.queues.tempo import Tempo
 from mta.settings.domain import UNDELIVERED_TYPES
-from mta.units import print_interval
+from mta.units import DataRate, Rate, print_interval
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
@@ -41,6 +41,9 @@ NORMAL = "normal"
 BACKOFF = "backoff"
 SWEEP_S = 60
 """How often a queue whose mail waits looks for recipients that have become too old."""
+MSG_RATE = "max-msg-rate"
+DATA_RATE = "max-data-volume-rate"
+CONNECT_RATE = "max-connect-rate"
 UNNAMED = "address chosen by the system"
 KEEP_EMPTY_S = 300
 """How long an empty queue is remembered at least, with its last errors."""
@@ -58,58 +61,15 @@ class Queue:
     """State of one queue. Changed only between awaits, by the scheduler."""
 
     __slots__ = (
-        "_log",
-        "_tell",
-        "backlog",
-        "backoff_until",
-        "blocked_by",
-        "blocked_until",
-        "budget",
-        "called",
-        "connect_limit",
-        "connections",
-        "crowded",
-        "crowded_last",
-        "crowded_until",
-        "data_limit",
-        "departure",
-        "disabled",
-        "disabled_by",
-        "empty_since",
-        "epoch",
-        "events",
-        "frozen",
-        "idle",
-        "is_held",
-        "is_paused",
-        "is_undeliverable",
-        "key",
-        "ladder",
-        "line",
-        "mode",
-        "mode_reason",
-        "mode_since",
-        "msg_limit",
-        "octets",
-        "oldest",
-        "opened_at",
-        "opening",
-        "pace",
-        "rates",
-        "recipients",
-        "retries_for_dns",
-        "retry_at",
-        "retry_reason",
-        "rules",
-        "settings",
-        "skipped",
-        "source_limits",
-        "sources",
-        "stays",
-        "swept_at",
-        "tempo",
-        "turn",
-        "wake_at",
+        "_log", "_tell", "backlog", "backoff_until", "blocked_by", "blocked_until",
+        "budget", "called", "connect_limit", "connections", "crowded", "crowded_last",
+        "crowded_until", "data_limit", "departure", "disabled", "disabled_by",
+        "empty_since", "epoch", "events", "frozen", "idle", "is_held",
+        "is_paused", "is_undeliverable", "key", "ladder", "line", "mode",
+        "mode_reason", "mode_since", "msg_limit", "octets", "oldest", "opened_at",
+        "opening", "pace", "rates", "recipients", "retries_for_dns", "retry_at",
+        "retry_reason", "rules", "settings", "skipped", "source_limits", "sources", "stays",
+        "swept_at", "tempo", "turn", "wake_at",
     )  # fmt: skip
 
     def __init__(
@@ -139,10 +99,10 @@ class Queue:
         self.opening = 0
         self.idle: list[Connection] = []
         self.tempo = Tempo()
-        scope = str(key)
-        self.msg_limit = RateLimit("max-msg-rate", scope, "domain")
-        self.data_limit = RateLimit("max-data-volume-rate", scope, "domain", is_octets=True)
-        self.connect_limit = RateLimit("max-connect-rate", scope, "domain")
+        # Of most queues these limit nothing, and then they are not there.
+        self.msg_limit: RateLimit | None = None
+        self.data_limit: RateLimit | None = None
+        self.connect_limit: RateLimit | None = None
         self.rates: tuple[RateLimit, ...] = ()
         """What a transaction has to pass of the queue and its VirtualMTA."""
         self.source_limits: dict[str, SourceLimits] = {}
@@ -170,7 +130,8 @@ class Queue:
         """The reply and the line that disabled them."""
         self.skipped: dict[str, float] = {}
         """Hosts passed over by skip-mx, until when."""
-        self.events: deque[QueueEvent] = deque(maxlen=10)
+        self.events: tuple[QueueEvent, ...] = ()
+        """Newest first, at most `max-events-recorded`."""
         self.blocked_by: tuple[str, str] | None = None
         """Directive and scope that refused last; None while nothing does."""
         self.blocked_until: float | None = None
@@ -209,25 +170,39 @@ class Queue:
                 "", (vmta.host_name if vmta is not None else "") or configuration.root.host_name
             ),
         )
-        if self.events.maxlen != self.settings.max_events_recorded:
-            self.events = deque(self.events, maxlen=self.settings.max_events_recorded)
+        self.events = self.events[: self.settings.max_events_recorded]
         self._set_pace(now)
         source_limits.follow(self, now)
 
     def _set_pace(self, now: float) -> None:
         self.pace = effective(self.settings, self.mode)
-        limits = (self.msg_limit, self.data_limit, self.connect_limit)
-        ceilings = (
-            self.pace.max_msg_rate,
-            self.pace.max_data_volume_rate,
-            self.pace.max_connect_rate,
+        pace = self.pace
+        self.msg_limit = self._limit(self.msg_limit, MSG_RATE, pace.max_msg_rate, now)
+        self.data_limit = self._limit(self.data_limit, DATA_RATE, pace.max_data_volume_rate, now)
+        self.connect_limit = self._limit(
+            self.connect_limit, CONNECT_RATE, pace.max_connect_rate, now
         )
-        names = ("max-msg-rate", "max-data-volume-rate", "max-connect-rate")
-        for limit, ceiling, name in zip(limits, ceilings, names, strict=True):
-            limit.directive = self.directive(name)
-            limit.resize(ceiling, now)
-        own = (limit for limit in limits[:2] if limit.ceiling is not None)
+        both = (self.msg_limit, self.data_limit)
+        own = (limit for limit in both if limit is not None and limit.ceiling is not None)
         self.rates = (*own, *self.budget.rates)
+
+    def _limit(
+        self, limit: RateLimit | None, name: str, ceiling: Rate | DataRate | None, now: float
+    ) -> RateLimit | None:
+        if limit is None:
+            if ceiling is None:
+                return None
+            limit = RateLimit(name, str(self.key), "domain", is_octets=name == DATA_RATE)
+        limit.directive = self.directive(name)
+        limit.resize(ceiling, now)
+        return limit
+
+    @property
+    def limits(self) -> Iterator[RateLimit]:
+        """Its own rates, those that limit something."""
+        for limit in (self.msg_limit, self.data_limit, self.connect_limit):
+            if limit is not None:
+                yield limit
 
     def directive(self, name: str) -> str:
         """The directive that sets a limit in the present mode."""
@@ -277,7 +252,7 @@ class Queue:
         `after` seconds (of `retry-after-dns-error`) instead of the next `retry-after`;
         `hold` stops connections that work, too. True if the position in the retry list moved.
         """
-        self.events.appendleft(QueueEvent(now, reason))
+        self._remember(QueueEvent(now, reason))
         self.is_held = self.is_held or hold
         if self.retry_at is not None:
             return False
@@ -301,8 +276,11 @@ class Queue:
         self.skipped.clear()
 
     def _note(self, now: float, text: str, kind: str = "error") -> None:
-        self.events.appendleft(QueueEvent(now, text, kind))
+        self._remember(QueueEvent(now, text, kind))
         self._log(f"{self.key}: {text}")
+
+    def _remember(self, event: QueueEvent) -> None:
+        self.events = (event, *self.events)[: self.settings.max_events_recorded]
 
     def note_move(self, now: float, text: str) -> None:
         """Recipients went to another queue."""
@@ -411,6 +389,11 @@ class Queue:
         """Whether something it holds may be older than `bounce-after`."""
         return self.oldest + self.settings.bounce_after <= now
 
+    def oldest_in_memory(self) -> float:
+        """When the oldest of those in memory was queued, in flight or not."""
+        held = chain(self.backlog, *(one.batch for one in self.connections.values()))
+        return min((recipient.envelope.time_queued for recipient in held), default=float("inf"))
+
     def retry_recipient_at(self, recipient: Recipient, now: float) -> float:
         """When a deferred recipient is tried again; never later than it expires."""
         return min(now + self.settings.retry_recipients_after, self.expires_at(recipient))
@@ -426,7 +409,9 @@ class Queue:
             times.append(self.idle[0].idle_until)
         if self.recipients and (resting or self.blocked_by is not None):
             sweep = self.swept_at + SWEEP_S
-            times.append(sweep if sweep > now else now + SWEEP_S)
+            # Nothing is too old before the oldest is; a hundred thousand queues may wait.
+            too_old = self.oldest + self.settings.bounce_after
+            times.append(max(sweep if sweep > now else now + SWEEP_S, too_old))
         if not resting and (due := self.backlog.next_due()) is not None:
             times.append(due)
         return times
@@ -444,7 +429,7 @@ class Queue:
     @property
     def keeps_s(self) -> int:
         """How long it is remembered when empty: each of its rates holds over its whole window."""
-        limits = [self.msg_limit, self.data_limit, self.connect_limit]
+        limits = list(self.limits)
         for source in self.source_limits.values():
             limits += [source.msg, source.data, source.connect]
         windows = [limit.ceiling.per_s for limit in limits if limit.ceiling is not None]

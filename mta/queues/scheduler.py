@@ -206,6 +206,7 @@ class Scheduler:
     def swept(self, queue: Queue, oldest: float) -> None:
         """The answer to Sweep: nothing that is left was queued before that."""
         queue.oldest = min(queue.oldest, oldest)
+        self._agenda.touch(queue)
 
     def settled(self, queue: Queue, recipients: Iterable[Recipient]) -> None:
         """Recipients that no longer wait: delivered, bounced or deleted."""
@@ -415,7 +416,9 @@ class Scheduler:
             expired = queue.backlog.take_expired(lambda r: queue.expires_at(r) <= now)
             if expired:
                 self._agenda.do(actions.Expire(queue, expired))
-            if queue.may_be_too_old(now) and not queue.backlog.is_complete:
+            if queue.backlog.is_complete:
+                queue.oldest = queue.oldest_in_memory()
+            elif queue.may_be_too_old(now):
                 queue.oldest = FOREVER  # until the answer comes
                 self._agenda.do(actions.Sweep(queue))
 
