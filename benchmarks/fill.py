@@ -24,10 +24,14 @@ from mta.spool.store import Spool
 SIZE = 2 << 10
 BATCH = 500
 """Messages in one transaction."""
+FAILURES = 5
+"""In a row, of a queue of a dead provider: the spool remembers them."""
 FIRST_MESSAGE = printed(message_id(1, 0))
 
 
-async def fill(directory: Path, recipients: int, domains: int, each: int) -> None:
+async def fill(
+    directory: Path, recipients: int, domains: int, each: int, failures: int = FAILURES
+) -> None:
     """So many recipients over so many dead domains, so many in a message; then a live one."""
     directory.mkdir(parents=True)
     spool = Spool.open(directory)
@@ -68,15 +72,29 @@ async def fill(directory: Path, recipients: int, domains: int, each: int) -> Non
                 for start in starts[first : first + BATCH]
             )
         )
+    for first in range(0, domains, BATCH):
+        await asyncio.gather(
+            *(
+                spool.save_queue(
+                    QueueKey(f"d{n}.dead.example", DEFAULT_VMTA),
+                    paused=False,
+                    retry_position=failures,
+                )
+                for n in range(first, min(first + BATCH, domains))
+            )
+        )
     await message([f"first@{LIVE}"])
     await spool.close()
 
 
-def filled(directory: Path, recipients: int, domains: int, each: int = 1) -> float:
+def filled(
+    directory: Path, recipients: int, domains: int, each: int = 1, failures: int = FAILURES
+) -> float:
     """The same in a process of its own; the seconds it took."""
     began = time.monotonic()
     command = [sys.executable, "-m", "benchmarks.fill", str(directory)]
     command += ["--recipients", str(recipients), "--domains", str(domains), "--each", str(each)]
+    command += ["--failures", str(failures)]
     subprocess.run(command, cwd=ROOT, check=True)
     return time.monotonic() - began
 
@@ -87,8 +105,9 @@ def main() -> int:
     parser.add_argument("--recipients", type=int, required=True)
     parser.add_argument("--domains", type=int, default=1, help="d0.dead.example and so on")
     parser.add_argument("--each", type=int, default=1, help="recipients of a message")
+    parser.add_argument("--failures", type=int, default=FAILURES, help="0: never tried before")
     given = parser.parse_args()
-    asyncio.run(fill(given.directory, given.recipients, given.domains, given.each))
+    asyncio.run(fill(given.directory, given.recipients, given.domains, given.each, given.failures))
     return 0
 
 

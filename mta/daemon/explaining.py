@@ -8,6 +8,7 @@ from mta.admin.tree import printed_time
 from mta.daemon import limit_use, ways
 from mta.errors import ResolveError
 from mta.model.refusal import Refusal
+from mta.queues.trials import TRIAL
 from mta.routing.redirect import BACKOFF_REROUTE, MX, REROUTE
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mta.queues.scheduler import Scheduler
 
 HOSTS_SHOWN_MAX = 20
+ON_TRIAL = "since it failed, or the start, no connection came up: one is tried first, in turn"
 
 
 def refusal(queue: "Queue", configuration: "Configuration", now: float) -> Refusal | None:
@@ -56,6 +58,8 @@ def refused(
     """That a directive says no, with the line it stands at, or the reply and the line."""
     if directive == "disable-source-ip":
         return Refusal(directive, scope, until, next(iter(queue.disabled_by.values()), ""))
+    if directive == TRIAL:
+        return Refusal(directive, scope, until, ON_TRIAL)
     return Refusal(directive, scope, until, limit_use.place(directive, scope, queue, configuration))
 
 
@@ -128,6 +132,7 @@ def _next(queue: "Queue", why: Refusal | None, now: float) -> tuple[float | None
         MX: "the mail hosts of its domain are looked up, and its mail moved if they say so",
         REROUTE: "its mail is moved",
         BACKOFF_REROUTE: "its mail is moved",
+        TRIAL: "its turn comes, or the connection comes up that is tried first",
         "type": "a version that delivers so, or another type",
         "disable-source-ip": "a source address is enabled again",
     }.get(why.directive, f"a connection of {why.scope} ends")

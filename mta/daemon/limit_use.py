@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 from mta import units
 from mta.admin.answers import LimitUse
-from mta.queues.limits import Limit, RateLimit, Slots
+from mta.queues.limits import RateLimit, Slots
 from mta.queues.queue import CONNECT_RATE, DATA_RATE, MSG_RATE
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
     from mta.queues.queue import Queue
     from mta.queues.scheduler import Scheduler
+    from mta.queues.trials import Trials
 
 SOURCES_SHOWN_MAX = 20
 """Source addresses whose limits are shown: those in use and those next in turn come first."""
@@ -26,6 +27,8 @@ def uses(
     interval = queue.settings.smtp_out_rampup_interval
     if interval:
         found.insert(1, _rampup(queue, interval, configuration, now))
+    if queue.is_on_trial:
+        found += [_turns(one) for one in (queue.budget.trials, scheduler.gate.trials)]
     return tuple(found)
 
 
@@ -61,7 +64,20 @@ def place(directive: str, scope: str, queue: "Queue", configuration: "Configurat
     return str(found) if found else ""
 
 
-def _limits(queue: "Queue", scheduler: "Scheduler") -> Iterator[Limit]:
+def _turns(trials: "Trials") -> LimitUse:
+    """How many queues on trial have their turn, and how many wait for it."""
+    return LimitUse(
+        directive=trials.directive,
+        scope=trials.scope,
+        used=str(len(trials.turns)),
+        ceiling=str(trials.ceiling),
+        place="",
+        is_exhausted=len(trials.turns) >= trials.ceiling,
+        waiting=len(trials.line.places),
+    )
+
+
+def _limits(queue: "Queue", scheduler: "Scheduler") -> Iterator[Slots | RateLimit]:
     own = (queue.msg_limit, queue.data_limit, queue.connect_limit)
     for limit, name in zip(own, (MSG_RATE, DATA_RATE, CONNECT_RATE), strict=True):
         yield limit or RateLimit(queue.directive(name), str(queue.key), "domain")
@@ -80,13 +96,15 @@ def _limits(queue: "Queue", scheduler: "Scheduler") -> Iterator[Limit]:
     yield from dict.fromkeys(hosts)
 
 
-def _is_limit(limit: Limit) -> bool:
+def _is_limit(limit: Slots | RateLimit) -> bool:
     if isinstance(limit, Slots):
         return limit.ceiling != units.UNLIMITED
     return limit.ceiling is not None
 
 
-def _use(limit: Limit, queue: "Queue", configuration: "Configuration", now: float) -> LimitUse:
+def _use(
+    limit: Slots | RateLimit, queue: "Queue", configuration: "Configuration", now: float
+) -> LimitUse:
     where = place(limit.directive, limit.scope, queue, configuration)
     waiting = 0 if limit.line is None else len(limit.line.places)
     if isinstance(limit, Slots):

@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 from itertools import count, islice
 from typing import TYPE_CHECKING
 
-from mta.queues.limits import Line
+from mta.queues.line import Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

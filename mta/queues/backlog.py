@@ -26,11 +26,10 @@ class PageWanted(NamedTuple):
 class Backlog:
     """All lanes of one queue, the highest priority first."""
 
-    __slots__ = ("_by_priority", "_is_asking", "_is_known", "_is_stale", "_lanes", "_late")
+    __slots__ = ("_is_asking", "_is_known", "_is_stale", "_lanes", "_late")
 
     def __init__(self, *, complete: bool = True) -> None:
         self._lanes: list[Lane] = []
-        self._by_priority: dict[int, Lane] = {}
         self._is_known = complete
         self._is_asking = self._is_stale = False
         self._late: list[Recipient] = []
@@ -44,6 +43,11 @@ class Backlog:
             yield from lane
 
     @property
+    def is_reading(self) -> bool:
+        """Whether the spool has been asked for something that has not come yet."""
+        return self._is_asking or any(lane.is_reading for lane in self._lanes)
+
+    @property
     def is_complete(self) -> bool:
         """Whether everything that waits is in memory."""
         return self._is_known and all(lane.is_complete for lane in self._lanes)
@@ -52,7 +56,7 @@ class Backlog:
 
     def add(self, recipient: Recipient, now: float) -> None:
         """Take a recipient that the spool has; keep it in memory if it belongs there."""
-        lane = self._by_priority.get(recipient.priority)
+        lane = self._lane(recipient.priority)
         if lane is None:
             if not self._is_known:
                 if self._is_asking:
@@ -161,19 +165,24 @@ class Backlog:
         """
         if page is None:
             lane.abandon_page()
-        elif self._by_priority.get(lane.priority) is lane:
+        elif lane in self._lanes:
             lane.take_page(page, is_last=is_last, now=now)
 
     def forget(self) -> None:
         """Empty the memory; everything is read from the spool again."""
         self._lanes.clear()
-        self._by_priority.clear()
         self._late.clear()
         self._is_known = False
         self._is_stale = self._is_asking
 
+    def _lane(self, priority: int) -> Lane | None:
+        for lane in self._lanes:
+            if lane.priority == priority:
+                return lane
+        return None
+
     def _open(self, priority: int, *, complete: bool) -> Lane:
-        lane = self._by_priority[priority] = Lane(priority, complete=complete)
+        lane = Lane(priority, complete=complete)
         self._lanes.append(lane)
         self._lanes.sort(key=lambda one: -one.priority)
         return lane

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from mta.queues.limits import Limit, RateLimit, Slots
+from mta.queues.limits import RateLimit, Slots
+from mta.queues.trials import Trials
 from mta.units import UNLIMITED
 
 if TYPE_CHECKING:
@@ -16,11 +17,12 @@ LEVEL = "virtual-mta"
 class VmtaBudget:
     """The limits of one VirtualMTA."""
 
-    __slots__ = ("data", "limits", "msg", "name", "rates", "slots")
+    __slots__ = ("data", "limits", "msg", "name", "rates", "slots", "trials")
 
     def __init__(self, name: str, *, is_lent: bool) -> None:
         self.name = name
         self.slots = Slots("max-smtp-out", name, UNLIMITED, LEVEL, is_lent=is_lent)
+        self.trials = Trials(self.slots)
         self.msg = RateLimit("max-smtp-msg-rate", name, LEVEL, is_shared=True, is_lent=is_lent)
         self.data = RateLimit(
             "max-smtp-data-volume-rate",
@@ -30,7 +32,7 @@ class VmtaBudget:
             is_shared=True,
             is_lent=is_lent,
         )
-        self.limits: tuple[Limit, ...] = (self.slots, self.msg, self.data)
+        self.limits: tuple[Slots | RateLimit, ...] = (self.slots, self.msg, self.data)
         self.rates: tuple[RateLimit, ...] = ()
         """Those a transaction has to pass, where they limit anything."""
 

@@ -154,4 +154,3 @@ class Departures:
         queue.frozen -= 1
         if queue.departure is not None and later:
             queue.departure.not_before = now + AGAIN_S
-            self._agenda.wake_at(queue, now + AGAIN_S)

@@ -13,6 +13,7 @@ offered to the line of those that wait for it (`queues/limits.py`), here and now
 
 from typing import TYPE_CHECKING, Final
 
+from mta.queues import trials
 from mta.queues.actions import Close, Interrupt
 from mta.queues.agenda import FOREVER, Agenda
 from mta.queues.budgets import VmtaBudgets
@@ -20,6 +21,7 @@ from mta.queues.connection import Connection, State
 from mta.queues.host_limits import HostLimits
 from mta.queues.limits import Limit, RateLimit, Slots
 from mta.queues.queue import Queue
+from mta.queues.trials import APART_S, Trials
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,7 +36,7 @@ by then the DNS may name others."""
 class Gate:
     """The limits above the queues, and the checks of all levels in their order."""
 
-    __slots__ = ("_agenda", "hosts", "is_lent", "short", "total", "vmtas")
+    __slots__ = ("_agenda", "hosts", "is_lent", "short", "total", "trials", "vmtas")
 
     def __init__(
         self, configuration: "Configuration", agenda: Agenda, *, is_lent: bool = False
@@ -42,12 +44,13 @@ class Gate:
         self._agenda = agenda
         self.is_lent = is_lent
         """Whether other shards obey the same limits, and each has a lease."""
-        self.short: dict[Limit, None] = {}
+        self.short: dict[Slots | RateLimit, None] = {}
         """Where queues began to wait, for whoever asks for larger leases."""
         root = configuration.root
         self.total = Slots(
             "total-max-smtp-out", "total", root.total_max_smtp_out, "global", is_lent=is_lent
         )
+        self.trials = Trials(self.total, apart_s=APART_S)
         self.vmtas = VmtaBudgets(configuration, is_lent=is_lent)
         self.hosts = HostLimits(root, is_lent=is_lent)
 
@@ -132,7 +135,7 @@ class Gate:
         wanted = amount if isinstance(limit, RateLimit) and limit.is_octets else 1
         limit.line.join(queue, wanted)
         if limit.part.is_lent:
-            self.short[limit] = None
+            self.short[limit.slots if isinstance(limit, Trials) else limit] = None
         if until is not None:
             self._agenda.wake_at(limit.line, until)
 
@@ -314,7 +317,7 @@ class Gate:
         if not self.hosts.is_empty:
             needed = self.hosts.of(mx, ip, connection.source.ip)
             for slots in needed:
-                if not _has_room(slots, connection.queue):
+                if not slots.has_room(connection.queue):
                     connection.crowded_by.append(slots)
                     self._make_room(slots, connection.queue, 1)
                     return False
@@ -368,6 +371,8 @@ class Gate:
     def offer(self, limits: "Iterable[Limit]", now: float) -> None:
         """Wake the first of each line for which there is something."""
         for limit in limits:
+            if isinstance(limit, Slots) and limit.trials is not None:
+                self.offer((limit.trials,), now)
             line = limit.line
             if line is None or not line.places:
                 continue
@@ -393,6 +398,7 @@ class Gate:
         """The queue was looked at: where it waits no longer, others have their turn."""
         if queue.line is not None and not queue.stays:
             self._leave(queue, now)
+        trials.end_turns(self, queue, now)
         if queue.called and not queue.opening:
             self._answer_call(queue, now)
         for limit in queue.budget.limits:
@@ -413,6 +419,7 @@ class Gate:
         """The queue is no more."""
         self.uncrowd(queue)
         self._leave(queue, now)
+        trials.end_turns(self, queue, now, is_gone=True)
         self._answer_call(queue, now)
 
     # Connections that have to go
@@ -444,7 +451,7 @@ class Gate:
     # Leases
 
     @property
-    def lent(self) -> "Iterator[Limit]":
+    def lent(self) -> "Iterator[Slots | RateLimit]":
         """Every limit that limits anything and that other shards obey, too."""
         if not self.is_lent:
             return
@@ -454,7 +461,7 @@ class Gate:
             yield from (limit for limit in budget.limits if limit.is_limited)
         yield from (slots for slots in self.hosts if slots.is_limited)
 
-    def obey(self, limit: Limit, amount: int, now: float) -> None:
+    def obey(self, limit: Slots | RateLimit, amount: int, now: float) -> None:
         """Follow a new lease: more is offered to who waits, less takes what is idle."""
         limit.obey(amount, now)
         if isinstance(limit, Slots):
@@ -491,10 +498,3 @@ class Gate:
             is_free = connection.state is State.OPENING
             if is_free or settings.allow_priority_interruption_during_transfer:
                 self._agenda.do(Interrupt(connection))
-
-
-def _has_room(slots: Slots, queue: Queue) -> bool:
-    """Whether the queue may have a slot of a host: those called or before it come first."""
-    if queue in slots.called:
-        return not slots.is_exhausted
-    return slots.used + len(slots.called) < slots.ceiling and slots.line.lets(queue)

@@ -58,6 +58,11 @@ class Lane:
         """Whether everything that waits is in memory."""
         return self._complete
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether a page of it has been asked for that has not come yet."""
+        return self._reading
+
     def add(self, recipient: Recipient, now: float) -> None:
         """Take a recipient that the spool has; keep it in memory if it belongs there."""
         due = recipient.due

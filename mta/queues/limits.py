@@ -12,7 +12,9 @@ several shards obey together; what is in use stays until it is given back.
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from mta.queues.line import Line
 from mta.queues.rates import RollingRate
+from mta.queues.trials import Trials
 from mta.units import UNLIMITED, DataRate, Rate, print_size
 
 if TYPE_CHECKING:
@@ -24,52 +26,6 @@ EXPECTED_S: Final = 10
 
 Shorter, and more are opened than the rate will serve; longer, and hosts that do not answer
 keep the others from what is left."""
-
-
-class Line:
-    """Queues that wait for one limit."""
-
-    __slots__ = ("_by_priority", "places", "wake_at")
-
-    def __init__(self) -> None:
-        self._by_priority: dict[int, OrderedDict[Queue, int]] = {}
-        self.places: dict[Queue, int] = {}
-        """Who waits, with the priority it joined with."""
-        self.wake_at = float("inf")
-
-    def join(self, queue: "Queue", amount: int = 1) -> None:
-        """Wait for an amount; a queue that waits already keeps its place."""
-        priority = queue.settings.queue_priority
-        if self.places.get(queue, priority) != priority:
-            self.leave(queue)
-        self.places[queue] = priority
-        self._by_priority.setdefault(priority, OrderedDict())[queue] = amount
-
-    def leave(self, queue: "Queue") -> None:
-        """Wait no longer."""
-        priority = self.places.pop(queue, None)
-        if priority is not None:
-            equals = self._by_priority[priority]
-            del equals[queue]
-            if not equals:
-                del self._by_priority[priority]
-
-    def first(self) -> "Queue | None":
-        """Whose turn it is."""
-        return next(iter(self._by_priority[max(self._by_priority)])) if self.places else None
-
-    def first_amount(self) -> int:
-        """What the first waits for."""
-        return next(iter(self._by_priority[max(self._by_priority)].values()), 1)
-
-    def lets(self, queue: "Queue") -> bool:
-        """Whether nobody is before the queue."""
-        if not self.places:
-            return True
-        highest = max(self._by_priority)
-        if queue.settings.queue_priority > highest:
-            return True
-        return next(iter(self._by_priority[highest])) is queue
 
 
 class Part:
@@ -91,7 +47,7 @@ class Slots:
 
     __slots__ = (
         "_interruptible", "called", "ceiling", "coming", "directive", "idle", "is_host", "level",
-        "line", "part", "scope", "used", "whole",
+        "line", "part", "scope", "trials", "used", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -116,6 +72,8 @@ class Slots:
         self.coming = 0
         """Of those, slots of connections that are about to end."""
         self.line = Line()
+        self.trials: Trials | None = None
+        """How many of them are for queues on trial, where queues share them."""
         self.called: dict[Queue, None] = {}
         """Queues that were told of room and are on their way to it, for slots of hosts."""
         self.idle: OrderedDict[Connection, None] = OrderedDict()
@@ -149,7 +107,8 @@ class Slots:
     @property
     def is_short(self) -> bool:
         """Whether somebody waits."""
-        return bool(self.line.places or self.called)
+        waits_for_trial = self.trials is not None and self.trials.line.places
+        return bool(self.line.places or self.called or waits_for_trial)
 
     @property
     def is_over(self) -> bool:
@@ -185,6 +144,12 @@ class Slots:
             return next(iter(self.idle))
         lowest = min(self._interruptible, default=priority)
         return next(iter(self._interruptible[lowest])) if lowest < priority else None
+
+    def has_room(self, queue: "Queue") -> bool:
+        """Whether the queue may have a slot of a host: those called or before it come first."""
+        if queue in self.called:
+            return not self.is_exhausted
+        return self.used + len(self.called) < self.ceiling and self.line.lets(queue)
 
     def frees_at(self, now: float) -> float | None:
         """When the first of the line gets something: now, or None if nobody can say."""
@@ -342,4 +307,4 @@ class RateLimit:
         return print_size(used) if self.is_octets else str(used)
 
 
-Limit = Slots | RateLimit
+Limit = Slots | RateLimit | Trials

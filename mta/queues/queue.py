@@ -22,7 +22,7 @@ from mta.queues.backlog import Backlog
 from mta.queues.backoff import Pace, effective
 from mta.queues.connection import Connection, Source, State
 from mta.queues.limits import RateLimit
-from mta.queues.retry import RetryLadder
+from mta.queues.retry import POSITION_MAX, RetryLadder
 from mta.queues.tempo import Tempo
 from mta.settings.domain import UNDELIVERED_TYPES
 from mta.units import DataRate, Rate, print_interval
@@ -44,6 +44,8 @@ SWEEP_S = 60
 MSG_RATE = "max-msg-rate"
 DATA_RATE = "max-data-volume-rate"
 CONNECT_RATE = "max-connect-rate"
+WINDOWS_MAX = 10_000
+"""With more queues than that, one that failed keeps no mail in memory: 4 KB for each, and more."""
 UNNAMED = "address chosen by the system"
 KEEP_EMPTY_S = 300
 """How long an empty queue is remembered at least, with its last errors."""
@@ -64,8 +66,8 @@ class Queue:
         "_log", "_tell", "backlog", "backoff_until", "blocked_by", "blocked_until",
         "budget", "called", "connect_limit", "connections", "crowded", "crowded_last",
         "crowded_until", "data_limit", "departure", "disabled", "disabled_by",
-        "empty_since", "epoch", "events", "frozen", "idle", "is_held",
-        "is_paused", "is_undeliverable", "key", "ladder", "line", "mode",
+        "empty_since", "epoch", "events", "failures", "frozen", "idle", "is_held",
+        "is_paused", "is_undeliverable", "is_untried", "key", "ladder", "line", "mode",
         "mode_reason", "mode_since", "msg_limit", "octets", "oldest", "opened_at",
         "opening", "pace", "rates", "recipients", "retries_for_dns", "retry_at",
         "retry_reason", "rules", "settings", "skipped", "source_limits", "sources", "stays",
@@ -110,6 +112,10 @@ class Queue:
         self.opened_at: float | None = None
         """When the last connection was decided on."""
         self.ladder = RetryLadder()
+        self.failures = 0
+        """In a row without a connection that came up; of before the start, what was saved."""
+        self.is_untried = False
+        """Whether it is of before the start, and neither mail nor a connection came since."""
         self.retry_at: float | None = None
         self.retries_for_dns = False
         self.retry_reason = ""
@@ -257,11 +263,23 @@ class Queue:
         if self.retry_at is not None:
             return False
         self.retry_reason = reason
+        if not any(one.state in (State.BUSY, State.IDLE) for one in self.connections.values()):
+            self.failures = min(self.failures + 1, POSITION_MAX)
         wait = self.ladder.next(self.pace.retry_after) if after is None else after
         self.retry_at = now + wait
         self.retries_for_dns = after is not None
         self._log(f"{self.key}: {reason}; next attempt in {print_interval(wait)}")
         return after is None
+
+    @property
+    def is_on_trial(self) -> bool:
+        """Whether nobody knows it to work; see `queues/trials.py`."""
+        return self.failures > 0 or self.is_untried
+
+    def works(self) -> None:
+        """A connection came up."""
+        self.failures = 0
+        self.is_untried = False
 
     @property
     def retry_directive(self) -> str:
@@ -385,6 +403,20 @@ class Queue:
         """When `bounce-after` gives a recipient up, epoch seconds."""
         return recipient.envelope.time_queued + self.settings.bounce_after
 
+    @property
+    def has_mail_of_known_age(self) -> bool:
+        """Whether a sweep finds something, or the age of what only the spool has is known."""
+        return len(self.backlog) > 0 or (self.oldest > 0 and not self.backlog.is_complete)
+
+    def let_go(self) -> None:
+        """Keep no mail in memory while the queue waits for its retry: the spool has it."""
+        if self.retry_at is None or self.connections or self.frozen or self.backlog.is_reading:
+            return
+        if self.backlog.is_complete:
+            self.oldest = self.oldest_in_memory()
+        if len(self.backlog):
+            self.backlog.forget()
+
     def may_be_too_old(self, now: float) -> bool:
         """Whether something it holds may be older than `bounce-after`."""
         return self.oldest + self.settings.bounce_after <= now
@@ -407,6 +439,8 @@ class Queue:
             times.append(enabled)
         if self.idle:
             times.append(self.idle[0].idle_until)
+        if self.departure is not None and self.departure.not_before > now:
+            times.append(self.departure.not_before)
         if self.recipients and (resting or self.blocked_by is not None):
             sweep = self.swept_at + SWEEP_S
             # Nothing is too old before the oldest is; a hundred thousand queues may wait.

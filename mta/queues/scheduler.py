@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from mta.model.message import Recipient
 from mta.model.queue_key import QueueKey
 from mta.model.reply import Reply
-from mta.queues import actions
+from mta.queues import actions, trials
 from mta.queues.actions import Action, Close
 from mta.queues.agenda import FOREVER, Agenda
 from mta.queues.batches import Batches
@@ -30,7 +30,7 @@ from mta.queues.connection import Connection, State
 from mta.queues.departures import Departures, Redirecting
 from mta.queues.gate import Gate
 from mta.queues.lane import PAGE_RECIPIENTS, Lane
-from mta.queues.queue import BACKOFF, SWEEP_S, Queue
+from mta.queues.queue import BACKOFF, SWEEP_S, WINDOWS_MAX, Queue
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
@@ -94,7 +94,8 @@ class Scheduler:
         queue.recipients = recipients
         queue.octets = octets
         queue.is_paused = paused
-        queue.ladder.position = retry_position
+        queue.ladder.position = queue.failures = retry_position
+        queue.is_untried = recipients > 0
         queue.oldest = 0.0 if recipients else queue.oldest
         self._agenda.touch(queue)
 
@@ -131,6 +132,7 @@ class Scheduler:
             queue = self.queues.get(recipient.queue) or self.queue(recipient.queue, now)
             queue.recipients += 1
             queue.octets += recipient.envelope.size
+            queue.is_untried = False
             queue.oldest = min(queue.oldest, recipient.envelope.time_queued)
             queue.backlog.add(recipient, now)
             self._agenda.touch(queue)
@@ -149,6 +151,7 @@ class Scheduler:
         self.gate.opened(connection, now)
         connection.state = State.BUSY
         connection.host = host
+        connection.queue.works()
         # What it does not take, and a rate had left for it alone, is for others now.
         self._agenda.touch(connection.queue)
 
@@ -289,6 +292,7 @@ class Scheduler:
         if queue.retry_at is None and not changed:
             return None
         queue.end_retry()
+        queue.failures = min(queue.failures, 1)  # Its turn is among the next.
         self._agenda.touch(queue)
         return changed
 
@@ -382,16 +386,19 @@ class Scheduler:
         if queue.epoch != self._epoch:
             self._follow(queue, now)
         self._pass_time(queue, now)
-        if queue.backlog.wants_page():
+        queue.stays = False
+        may_try = trials.may_try(self.gate, self._agenda, queue, now)
+        if may_try and queue.backlog.wants_page():
             self._read_on(queue)
         if queue.departure is not None and not self._is_stopping:
             self._departures.decide(queue, queue.departure, now)
             self._departures.tell(queue, queue.departure, self.queues)
-        queue.stays = False
         resting = queue.is_resting or self._is_stopping
-        if self._use_idle(queue, now) and not resting:
+        if self._use_idle(queue, now) and not resting and may_try:
             self._open(queue, now)
         self.gate.decided(queue, now)
+        if len(self.queues) > WINDOWS_MAX:
+            queue.let_go()
         self._sleep(queue, now, resting=resting)
 
     def _read_on(self, queue: Queue) -> None:
@@ -411,7 +418,7 @@ class Scheduler:
             queue.enable_sources(now)
         if queue.backoff_until is not None and queue.backoff_until <= now:
             queue.leave_backoff(now, "its time is over (backoff-to-normal-after)")
-        if queue.is_sweep_due(now) and not queue.frozen and len(queue.backlog):
+        if queue.is_sweep_due(now) and not queue.frozen and queue.has_mail_of_known_age:
             queue.swept_at = now
             expired = queue.backlog.take_expired(lambda r: queue.expires_at(r) <= now)
             if expired:
@@ -459,12 +466,17 @@ class Scheduler:
             self.gate.uncrowd(queue)
         size = first.envelope.size
         wanted = queue.backlog.ready_messages() - queue.opening
+        on_trial = wanted - 1 + queue.opening if queue.is_on_trial else 0
+        if on_trial > 0:
+            wanted = 1 - queue.opening
         while wanted > 0:
             connection = self.gate.open(queue, next(self._numbers), size, wanted, now)
             if connection is None:
                 return
             self._agenda.do(actions.Open(connection))
             wanted -= 1
+        if on_trial > 0:
+            self.gate.refuse_by(queue, trials.TRIAL, None)
 
     def _sleep(self, queue: Queue, now: float, *, resting: bool) -> None:
         """Set the time at which the queue is looked at again if nothing happens."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from mta import clock
+from mta.queues.trials import TRIAL
 from mta.sim.findings import Findings
 from mta.sim.wire import LATE_S, Wire
 
@@ -133,6 +134,8 @@ class Rest:
         for name, of, volume in self._volumes(queue):
             if (name, of) == (directive, scope):
                 return self._is_full(scope, volume)
+        if directive == TRIAL:
+            return self._waits_for_turn(queue, scope)
         name = directive.removeprefix("backoff-")
         if name in ("max-smtp-out", "total-max-smtp-out"):
             # Those that look for their host are not on the wire yet.
@@ -141,6 +144,15 @@ class Rest:
         if name == "disable-source-ip":
             return all(source.ip in queue.disabled for source in queue.sources)
         return name in UNCHECKED
+
+    def _waits_for_turn(self, queue: "Queue", scope: str) -> bool:
+        """Whether a queue on trial opens its one connection, or others have all the turns."""
+        if scope == str(queue.key):
+            return queue.opening == 1
+        both = (queue.budget.trials, self._shard.scheduler.gate.trials)
+        (trials,) = (one for one in both if queue in one.line.places)
+        at = trials.frees_at(clock.now())
+        return at is None or at > clock.now()
 
     def _is_full(self, scope: str, rate: "DataRate") -> bool:
         """Whether the next message does not fit beside what was taken and what is under way."""
@@ -171,6 +183,11 @@ class Rest:
     def _check_slots(self) -> None:
         """Every connection has a slot at each level, and every slot a connection."""
         gate = self._shard.scheduler.gate
+        for trials in (gate.trials, *(budget.trials for budget in gate.vmtas)):
+            for queue in trials.turns:
+                if not (queue.opening or queue.backlog.is_reading or queue.line is not None):
+                    text = f"{queue.key} has a turn of {trials.scope} and makes nothing of it"
+                    self._findings.add(self._now(), text)
         held: Counter[str] = Counter()
         for queue in self._shard.scheduler.queues.values():
             held["total"] += len(queue.connections)
