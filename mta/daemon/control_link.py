@@ -144,6 +144,8 @@ class ControlLink:
 
     def send(self, value: tuple[Any, ...]) -> None:
         """Say something; it is lost if the other end is gone, as everything there is."""
+        if self._writer.is_closing():
+            return  # The loop knows that it is gone before whoever reads here does.
         octets = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
         self._writer.write(_LENGTH.pack(len(octets)) + octets)
 
