@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mta.config.configuration import Configuration, ListenerSettings
 
 BACKLOG: Final = 1024
-LEASE_WAIT_S: Final = 0.5
+LEASE_WAIT_S: Final = 2.0
 """How long a client waits for another worker's part of the room before it is refused."""
 
 

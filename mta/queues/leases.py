@@ -36,6 +36,8 @@ class Report(NamedTuple):
     """What counts against the limit there now."""
     is_short: bool
     """Whether somebody waits there."""
+    stays: bool = False
+    """Whether what is used there cannot be had by others before it ends: clients, connected."""
 
 
 class Lease(NamedTuple):
@@ -46,7 +48,17 @@ class Lease(NamedTuple):
 
 
 class _Holder:
-    __slots__ = ("ceiling", "free_at", "hold", "is_new", "is_short", "lease", "turn", "used")
+    __slots__ = (
+        "ceiling",
+        "free_at",
+        "hold",
+        "is_new",
+        "is_short",
+        "lease",
+        "stays",
+        "turn",
+        "used",
+    )
 
     def __init__(self) -> None:
         self.ceiling = 0
@@ -55,6 +67,7 @@ class _Holder:
         self.hold = 0
         self.used = 0
         self.is_short = False
+        self.stays = False
         self.is_new = True
         self.free_at: float | None = None
         """When what a gone one took counts no longer; None while it is there."""
@@ -89,6 +102,7 @@ class Lessor:
         holder.ceiling = report.ceiling
         holder.used = report.used
         holder.is_short = report.is_short
+        holder.stays = report.stays
         if report.turn == holder.turn:
             holder.hold = max(holder.lease, report.used)
         return self.decide(now)
@@ -153,14 +167,20 @@ class Lessor:
         return (holder for holder in self._holders.values() if holder.free_at is None)
 
     def _targets(self, ceiling: int, now: float) -> dict[int, int]:
-        """How the limit is divided: everybody's need first, as evenly as that goes."""
+        """How the limit is divided: everybody's need first, as evenly as that goes.
+
+        Of what stays where it is, everybody keeps what is used, and what is left is divided.
+        """
         needs = {
             shard: ceiling if holder.is_short else min(ceiling, _need(holder))
             for shard, holder in self._holders.items()
             if holder.free_at is None
         }
-        targets = dict.fromkeys(needs, 0)
-        left = ceiling
+        targets = {shard: self._holders[shard].used * self._holders[shard].stays for shard in needs}
+        if sum(targets.values()) > ceiling:  # It was lowered.
+            targets = dict.fromkeys(needs, 0)
+        left = ceiling - sum(targets.values())
+        needs = {shard: max(0, need - targets[shard]) for shard, need in needs.items()}
         # Where not everybody can have one, whose turn it is changes with time.
         turn = int(now / TURN_S) if ceiling < len(needs) else 0
         places = {shard: (place + turn) % len(needs) for place, shard in enumerate(sorted(needs))}
@@ -168,8 +188,9 @@ class Lessor:
         while waiting:
             shard = waiting.pop(0)
             # The smallest need first; what it leaves of its even part is the others'.
-            targets[shard] = min(needs[shard], -(-left // (len(waiting) + 1)))
-            left -= targets[shard]
+            more = min(needs[shard], -(-left // (len(waiting) + 1)))
+            targets[shard] += more
+            left -= more
         # What nobody needs now is lent evenly, places for shards that are yet to come kept.
         part, missing = ceiling // self._shards, left
         for shard in targets:

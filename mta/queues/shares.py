@@ -134,7 +134,8 @@ class Shares:
                 part.birth = next(self._births)
                 self._limits[part.birth] = limit
             used = limit.in_use(now)
-            report = Report(limit.whole, part.turn, used, limit.is_short)
+            stays = not isinstance(limit, Slots | RateLimit)
+            report = Report(limit.whole, part.turn, used, limit.is_short, stays)
             if report.is_short or used > part.amount:
                 self._pressing[limit] = None
             else:

@@ -98,6 +98,7 @@ async def test_250_waits_for_the_sync_unless_the_operator_says_otherwise(
             # The head of SQLite's log is synced once, whatever is set: that of each worker.
             said = await inject(*loopback.address, messages=5, domains=DOMAINS)
             assert len(said.accepted) == 5
+            await until(lambda: len(loopback.rows("d")) == 5, WAIT_S, loopback.told)
             disk.say(f"sync {errno.EIO}")
             said = await inject(*loopback.address, messages=5, domains=DOMAINS)
             disk.say("")

@@ -5,7 +5,7 @@ from collections import deque
 
 import pytest
 
-from mta.queues.leases import Lessor, Report
+from mta.queues.leases import Lease, Lessor, Report
 from mta.queues.rates import RollingRate
 from mta.units import Rate
 
@@ -172,3 +172,18 @@ def test_a_lowered_ceiling_calls_in_what_is_beyond_it():
     assert lessor.held == 10
     lessor.hear(1, Report(4, lowered.turn, 3, is_short=False), 2)
     assert lessor.held == 4
+
+
+def test_what_stays_where_it_is_leaves_all_the_rest_to_be_lent():
+    """Clients come to whichever shard: none is refused while others have room they do not need."""
+    used = {1: 367, 2: 340, 3: 330}
+    ceiling = sum(used.values()) + 9
+    lessor = Lessor(len(used))
+    leases = dict.fromkeys(used, Lease(0, 0))
+    for _ in range(10):
+        for shard, lease in leases.items():
+            there = min(used[shard], lease.amount)
+            report = Report(ceiling, lease.turn, there, is_short=True, stays=True)
+            leases = leases | lessor.hear(shard, report, 0)
+            assert lessor.held <= ceiling
+    assert all(leases[shard].amount >= count for shard, count in used.items())
