@@ -38,6 +38,8 @@ class Received:
     size: int
     headers: bytes = b""
     tls: str = ""
+    body: bytes = b""
+    """As it came, with dots stuffed; where the provider keeps bodies."""
 
 
 class Provider:
@@ -55,6 +57,7 @@ class Provider:
         self.host = host
         self.port = port
         self.journal: list[Received] = []
+        self.keeps_bodies = False
         self.connections_total = 0
         self.refused = 0
         self._memory = Memory(profiles or BUILT_IN, random.Random(seed))  # noqa: S311 - dice
@@ -303,14 +306,15 @@ class _Connection(asyncio.Protocol):
         self._buffer = bytes(content[end:])
         size = at + 2
         head = bytes(content[: max(0, content.find(b"\r\n\r\n") + 4)]) or bytes(content[:size])
+        body = bytes(content[len(head) : size]) if self._provider.keeps_bodies else b""
         self._content = None
-        self._take(head, size)
+        self._take(head, body, size)
         if self._memory.drops(self._profile, "after-content"):
             self.transport.abort()
             return None
         return b"250 2.0.0 ok\r\n"
 
-    def _take(self, head: bytes, size: int) -> None:
+    def _take(self, head: bytes, body: bytes, size: int) -> None:
         provider = self._provider
         found = TEST_ID.search(head)
         kept = head if len(provider.journal) < HEADERS_KEPT else b""
@@ -328,6 +332,7 @@ class _Connection(asyncio.Protocol):
                     size=size,
                     headers=kept,
                     tls=secured.version() or "" if secured is not None else "",
+                    body=body,
                 )
             )
         self._messages += 1

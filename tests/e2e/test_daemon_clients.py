@@ -25,6 +25,8 @@ pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 PROGRAM_S = 60
 USER, PASSWORD = "anna@sender.example", "pencil(1)"
 CONTENT = "From: <news@sender.example>\r\nSubject: hello\r\n\r\n.a dot\r\n..two\r\nlast\r\n"
+STUFFED = "..a dot\r\n...two\r\nlast\r\n"
+"""Its body, as it goes over the wire."""
 
 
 @pytest.fixture
@@ -32,6 +34,7 @@ async def loopback(tmp_path):
     """Relays for whoever authenticates, over TLS, and for nobody else."""
     certificate = self_signed("mta.sender.example").tls_certificate
     async with Provider() as provider:
+        provider.keeps_bodies = True
         opened = Loopback(tmp_path, provider.port)
         opened.provider = provider
         opened.certificate = certificate
@@ -49,6 +52,7 @@ async def loopback(tmp_path):
 async def trusting(tmp_path):
     """Relays for this host."""
     async with Provider() as provider:
+        provider.keeps_bodies = True
         opened = Loopback(tmp_path, provider.port)
         opened.provider = provider
         yield opened
@@ -66,11 +70,24 @@ async def run(*command, **environment):
     return process.returncode, said.decode()
 
 
-async def delivered(loopback, count=1):
-    """The headers the provider received, once so many messages are delivered."""
-    await until(lambda: len(loopback.rows("d")) == count, 30, loopback.told)
+async def delivered(loopback, client, *bodies):
+    """The headers the provider received, once these bodies are delivered; -s shows all of it."""
+    await until(lambda: len(loopback.rows("d")) == len(bodies), 30, loopback.told)
     assert {row["rcvSmtpUser"] for row in loopback.rows("d")} == {USER}
-    return [received.headers.decode() for received in loopback.provider.journal]
+    return received(loopback, client, *bodies)
+
+
+def received(loopback, client, *bodies):
+    """The same of one to whom anybody may submit."""
+    journal = loopback.provider.journal
+    for one in journal[:2]:
+        lines = (one.headers + one.body).decode("utf-8", "replace").splitlines()
+        print(f"\n{client}, {one.mail_from} to {one.rcpt}:", *lines[:24], sep="\n    ")
+    for one, body in zip(journal, bodies, strict=True):
+        assert re.fullmatch(
+            body if isinstance(body, re.Pattern) else re.escape(body), one.body.decode()
+        )
+    return [one.headers.decode() for one in journal]
 
 
 def trust(loopback):
@@ -105,6 +122,8 @@ async def test_swaks_with_its_own_pipelining_and_two_recipients(trusting):
         assert code == 0, said
         await until(lambda: len(trusting.provider.journal) == 2, 30)
     assert {r["rcpt"] for r in trusting.rows("d")} == {"anna@example.com", "otto@other.example"}
+    body = "...a line that begins with a dot\r\n..\r\nlast\r\n\r\n\r\n"
+    assert all("X-Test: yes" in head for head in received(trusting, "swaks", body, body))
 
 
 async def test_swaks_authenticates(loopback):
@@ -125,7 +144,8 @@ async def test_swaks_authenticates(loopback):
             *("--auth-user", USER, "--auth-password", PASSWORD, "--to", "kim@example.com"),
         )
         assert code != 0, said
-        heads = await delivered(loopback, 3)
+        said = "This is a test mailing\r\n\r\n\r\n"
+        heads = await delivered(loopback, "swaks", *[said] * 3)
     assert [re.search(r" with (\w+) id", head)[1] for head in heads] == [
         "ESMTPSA", "ESMTPSA", "ESMTPA",
     ]  # fmt: skip
@@ -140,7 +160,7 @@ async def test_smtplib_authenticates(loopback):
 
     async with loopback.running():
         await asyncio.to_thread(send)
-        (head,) = await delivered(loopback)
+        (head,) = await delivered(loopback, "smtplib", STUFFED)
     assert "with ESMTPSA id" in head
 
 
@@ -152,7 +172,7 @@ async def test_aiosmtplib_authenticates(loopback):
         )  # fmt: skip
         async with smtp:
             await smtp.sendmail("news@sender.example", ["kim@example.com"], CONTENT)
-        await delivered(loopback)
+        await delivered(loopback, "aiosmtplib", STUFFED)
 
 
 NODEMAILER = """
@@ -178,7 +198,8 @@ async def test_nodemailer_authenticates(loopback):
         assert code == 0, said
         assert "235 2.7.0" in said
         assert "250 2.6.0 message received" in said
-        heads = await delivered(loopback, 2)
+        body = re.compile(r".*\r\n\r\n\.\.\r\n\.\.\.dots\r\n.*\r\n<p>=C3=A4</p>\r\n.*", re.DOTALL)
+        heads = await delivered(loopback, "nodemailer", body, body)
     assert "Subject: =?UTF-8?" in heads[0]
 
 
@@ -210,7 +231,7 @@ async def test_phpmailer_authenticates(loopback):
         code, said = await run("php", "-r", PHPMAILER, TARGET=target)
         assert code == 0, said
         assert "235 2.7.0" in said
-        await delivered(loopback)
+        await delivered(loopback, "PHPMailer", "..dot\r\nlast\r\n\r\n")
 
 
 @pytest.fixture
@@ -234,6 +255,6 @@ async def test_postfix_relays_through_us(trusting, work):
         with Postfix().running(Place(work, port, trusting.address[1])):
             await asyncio.to_thread(submit)
             await until(lambda: len(trusting.rows("d")) == 10, 30, trusting.told)
-    head = trusting.provider.journal[0].headers.decode()
+    head, *_ = received(trusting, "Postfix", *[STUFFED] * 10)
     assert "by bench.example (Postfix)" in head
     assert "from bench.example ([127.0.0.1])" in head
