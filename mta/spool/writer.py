@@ -128,8 +128,8 @@ class Writer:
             writes = self._refuse(writes, full)
         for is_change, found in groupby(writes, _is_change):
             run = list(found)
-            if self._held:
-                self._held += run
+            if self._trouble is not None and self._held:
+                self._held += self._refuse(run, self._trouble)
             elif is_change:
                 self._change([one for one in run if isinstance(one, Execute)], now)
             else:
