@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import random
 import secrets
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -38,11 +39,14 @@ def main() -> int:
     given = parser.parse_args()
     seed = secrets.randbelow(1 << 32) if given.seed is None else given.seed
     print(f"{given.rounds} rounds; --seed {seed} repeats the plan")
-    with (
-        tempfile.TemporaryDirectory(prefix="petrel-torture-") as directory,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        return runner.run(_torture(Path(directory), given.rounds, seed, given.workers))
+    directory = Path(tempfile.mkdtemp(prefix="petrel-torture-"))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        end = runner.run(_torture(directory, given.rounds, seed, given.workers))
+    if end:
+        print(f"the daemon's files are kept in {directory}")
+    else:
+        shutil.rmtree(directory)
+    return end
 
 
 async def _torture(directory: Path, rounds: int, seed: int, workers: int) -> int:
