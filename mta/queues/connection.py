@@ -1,6 +1,7 @@
 """One outbound connection as the scheduler sees it, and the address it goes out from."""
 
 import enum
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -88,3 +89,17 @@ class Connection:
         self.state = State.BUSY
         self.batch = batch
         self.messages += 1
+
+
+def expand(pairs: tuple[tuple[str, str], ...], own: frozenset[str]) -> list[Source]:
+    """The addresses of smtp-source-host lines; a CIDR means those of it this host owns."""
+    sources: list[Source] = []
+    for text, helo in pairs:
+        if "/" not in text:
+            sources.append(Source(text, helo))
+            continue
+        network = ip_network(text, strict=False)
+        inside = sorted(address for ip in own if (address := ip_address(ip)) in network)
+        # Guide: smtp-source-host. 127.0.0.1 is skipped when a CIDR matches it.
+        sources += [Source(str(address), helo) for address in inside if str(address) != "127.0.0.1"]
+    return sources

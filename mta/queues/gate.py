@@ -293,7 +293,7 @@ class Gate:
         connection.host_slots = ()
         for slots in held:
             slots.release(connection)
-        del queue.connections[connection.number]
+        queue.over(connection)
         self._agenda.touch(queue)
         self.offer(held, now)
         for slots in held:

@@ -9,10 +9,10 @@ provider that refuses the eleventh connection still serves the other ten; only `
 stops those too (`is_held`). Guide: queues, backoff mode.
 """
 
-from collections.abc import Callable, Iterator
-from ipaddress import ip_address, ip_network
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, Never
 
 from mta.model.message import Recipient
 from mta.model.queue_key import QueueKey
@@ -20,7 +20,7 @@ from mta.model.reply import Reply
 from mta.queues import source_limits
 from mta.queues.backlog import Backlog
 from mta.queues.backoff import Pace, effective
-from mta.queues.connection import Connection, Source, State
+from mta.queues.connection import Connection, Source, State, expand
 from mta.queues.limits import RateLimit
 from mta.queues.retry import POSITION_MAX, RetryLadder
 from mta.queues.tempo import Tempo
@@ -44,6 +44,8 @@ SWEEP_S = 60
 MSG_RATE = "max-msg-rate"
 DATA_RATE = "max-data-volume-rate"
 CONNECT_RATE = "max-connect-rate"
+NOTHING: Mapping[str, Never] = MappingProxyType({})
+"""What most queues have of most things; a hundred thousand empty dictionaries are 6 MB."""
 WINDOWS_MAX = 10_000
 """With more queues than that, one that failed keeps no mail in memory: 4 KB for each, and more."""
 UNNAMED = "address chosen by the system"
@@ -107,7 +109,7 @@ class Queue:
         self.connect_limit: RateLimit | None = None
         self.rates: tuple[RateLimit, ...] = ()
         """What a transaction has to pass of the queue and its VirtualMTA."""
-        self.source_limits: dict[str, SourceLimits] = {}
+        self.source_limits: Mapping[str, SourceLimits] = NOTHING
         """By source address, where the configuration limits any."""
         self.opened_at: float | None = None
         """When the last connection was decided on."""
@@ -119,7 +121,6 @@ class Queue:
         self.retry_at: float | None = None
         self.retries_for_dns = False
         self.retry_reason = ""
-        self.retries_for_dns = False
         self.is_held = False
         self.is_paused = False
         self.is_undeliverable = False
@@ -130,11 +131,11 @@ class Queue:
         self.mode_since: float | None = None
         self.mode_reason = ""
         self.backoff_until: float | None = None
-        self.disabled: dict[str, float | None] = {}
+        self.disabled: Mapping[str, float | None] = NOTHING
         """Source addresses not used for this queue, until when (None: until told)."""
-        self.disabled_by: dict[str, str] = {}
+        self.disabled_by: Mapping[str, str] = NOTHING
         """The reply and the line that disabled them."""
-        self.skipped: dict[str, float] = {}
+        self.skipped: Mapping[str, float] = NOTHING
         """Hosts passed over by skip-mx, until when."""
         self.events: tuple[QueueEvent, ...] = ()
         """Newest first, at most `max-events-recorded`."""
@@ -171,7 +172,7 @@ class Queue:
         self.rules = configuration.reply_rules(name) if name else ()
         vmta = configuration.vmta(self.key.vmta)
         pairs = vmta.smtp_source_host if vmta is not None else ()
-        self.sources = tuple(_expand(pairs, own)) or (
+        self.sources = tuple(expand(pairs, own)) or (
             Source(
                 "", (vmta.host_name if vmta is not None else "") or configuration.root.host_name
             ),
@@ -291,7 +292,7 @@ class Queue:
         self.retry_at = None
         self.retry_reason = ""
         self.is_held = False
-        self.skipped.clear()
+        self.skipped = NOTHING
 
     def _note(self, now: float, text: str, kind: str = "error") -> None:
         self._remember(QueueEvent(now, text, kind))
@@ -323,7 +324,8 @@ class Queue:
         elif verdict.mode == NORMAL:
             self.leave_backoff(now, reason)
         if verdict.skip_mx and connection.host:
-            self.skipped[connection.host] = now + self.pace.retry_after[0]
+            until = now + self.pace.retry_after[0]
+            self.skipped = {**self.skipped, connection.host: until}
             self._note(now, f"skip of MX requested: {reason}")
         if verdict.disable_source_ip:
             self._disable_source(connection.source.ip, verdict, reason, now)
@@ -334,8 +336,8 @@ class Queue:
         if after is None:
             after = self.settings.reenable_source_ip_after
         was_disabled = ip in self.disabled
-        self.disabled[ip] = None if after is None else now + after
-        self.disabled_by[ip] = reason
+        self.disabled = {**self.disabled, ip: None if after is None else now + after}
+        self.disabled_by = {**self.disabled_by, ip: reason}
         if was_disabled:
             return  # By another connection that was open; only the time is new.
         lasts = "until an operator enables it" if after is None else f"for {print_interval(after)}"
@@ -370,6 +372,11 @@ class Queue:
             return "skip-mx"
         return ""
 
+    def over(self, connection: Connection) -> None:
+        """The connection is no more."""
+        del self.connections[connection.number]
+        self.connections = self.connections or {}  # An emptied one keeps its room.
+
     def _too_many(self) -> bool:
         """Whether more connections are open than the limit allows, those closing aside."""
         staying = sum(c.state is not State.CLOSING for c in self.connections.values())
@@ -380,8 +387,8 @@ class Queue:
     def enable_sources(self, now: float) -> None:
         """Take source addresses back whose time is over (reenable-after)."""
         for ip in [ip for ip, until in self.disabled.items() if until is not None and until <= now]:
-            del self.disabled[ip]
-            self.disabled_by.pop(ip, None)
+            self.disabled = {one: at for one, at in self.disabled.items() if one != ip}
+            self.disabled_by = {one: by for one, by in self.disabled_by.items() if one != ip}
             self._note_source(now, f"source {ip or UNNAMED} enabled again: its time is over")
 
     def _note_source(self, now: float, text: str) -> None:
@@ -484,17 +491,3 @@ class Queue:
     def in_flight(self) -> int:
         """Recipients in a transaction this moment."""
         return sum(len(connection.batch) for connection in self.connections.values())
-
-
-def _expand(pairs: tuple[tuple[str, str], ...], own: frozenset[str]) -> list[Source]:
-    """The addresses of smtp-source-host lines; a CIDR means those of it this host owns."""
-    sources: list[Source] = []
-    for text, helo in pairs:
-        if "/" not in text:
-            sources.append(Source(text, helo))
-            continue
-        network = ip_network(text, strict=False)
-        inside = sorted(address for ip in own if (address := ip_address(ip)) in network)
-        # Guide: smtp-source-host. 127.0.0.1 is skipped when a CIDR matches it.
-        sources += [Source(str(address), helo) for address in inside if str(address) != "127.0.0.1"]
-    return sources

@@ -83,7 +83,8 @@ def follow(queue: "Queue", now: float) -> None:
         limits = queue.source_limits.get(ip)
         if limits is None:
             scope = f"{queue.key} from {ip or 'any address'}"
-            limits = queue.source_limits[ip] = SourceLimits(scope)
+            limits = SourceLimits(scope)
+            queue.source_limits = {**queue.source_limits, ip: limits}
         limits.resize(
             out=most_specific(settings.source_ip_max_smtp_out, ip),
             msg=most_specific(settings.source_ip_max_msg_rate, ip),

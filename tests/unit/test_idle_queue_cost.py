@@ -46,3 +46,16 @@ def test_a_queue_read_from_the_spool_learns_how_old_its_mail_is():
     scheduler.page_read(run.queue, page.lane, some, is_last=True, now=NOW)
     run.run(NOW + SWEEP_S)
     assert scheduler.next_wake() >= NOW + 3 * DAY
+
+
+def test_what_a_queue_does_not_have_it_shares_with_others():
+    run, other = QueueRun(), QueueRun()
+    for one in (run, other):
+        one.scheduler.arrive(recipients(1), NOW)
+    connection = run.open()
+    run.queue.disabled = {**run.queue.disabled, "192.0.2.1": None}
+    assert not other.queue.disabled
+    room = run.queue.connections
+    run.scheduler.closed(connection, NOW)
+    assert run.queue.connections == {}
+    assert run.queue.connections is not room
