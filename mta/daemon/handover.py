@@ -102,11 +102,13 @@ class Handover:
             if first == self._shard:
                 await self._spool.accept(envelope, content, recipients, records)
                 return
-            link = self.links[first]
-            fate = await link.hand_over(envelope, content, recipients, records)
-            if fate is not None:
-                _raise(fate)
-                return
+            # The owner remembers the number: it must never be that of another message.
+            if self._spool.numbers.is_reserved(envelope.message_id):
+                link = self.links[first]
+                fate = await link.hand_over(envelope, content, recipients, records)
+                if fate is not None:
+                    _raise(fate)
+                    return
         await self._stage(envelope, content, recipients, records, owners)
 
     async def move(
@@ -269,7 +271,7 @@ class Link:
         self._resolved += 1
         if self._resolved >= FORGET_EVERY and not self._has_staged and self._writer is not None:
             self._resolved = 0
-            below = min(self._unresolved, default=self._spool.ids_given_out_below)
+            below = min(self._unresolved, default=self._spool.numbers.taken_below)
             self._writer.write(frame(Kind.FORGET, below))
 
     # Accounting

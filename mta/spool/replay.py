@@ -29,7 +29,8 @@ def replay(directory: Path, connection: sqlite3.Connection, log: Log) -> None:
     tables = Tables(connection)
     labelled = journal.mark_of(path)
     mark = labelled or tables.counter(MARK) or secrets.randbits(journal.MARK_BITS) | 1
-    connection.execute("INSERT OR REPLACE INTO counter VALUES (?, ?)", (MARK, mark))
+    if mark != tables.counter(MARK):
+        connection.execute("INSERT OR REPLACE INTO counter VALUES (?, ?)", (MARK, mark))
     try:
         found = journal.read(path, mark, tables.counter(JOURNAL))
     except OSError as error:

@@ -29,20 +29,18 @@ from mta.spool.damage import file_sum
 from mta.spool.inbox import Inbox
 from mta.spool.lock import take_lock
 from mta.spool.moves import Moved
+from mta.spool.numbers import MessageNumbers
 from mta.spool.operations import Accept, Execute, QueueState, Read, Settle, Staged
 from mta.spool.outbox import Outbox
 from mta.spool.parcels import Parcels
 from mta.spool.query import RecipientQuery, fetched, find_rows, priorities_of, queue_states
 from mta.spool.reports import OwedReports
 from mta.spool.shards import content_path
-from mta.spool.tables import Tables
 from mta.spool.tally import Tally, keep_tally
 from mta.spool.thread import Hand, TakeUp, WriterThread
 from mta.spool.tries import Tries
 from mta.spool.writer import Results, Writer
 
-ID_BLOCK: Final = 10_000
-"""Message ids reserved at once; a crash skips what is left of them."""
 CACHE_OCTETS: Final = 64 << 20
 """Content kept in memory from acceptance to delivery, so that it is not read back."""
 
@@ -80,14 +78,13 @@ class Spool:
         self._cache: OrderedDict[int, tuple[bytes, int]] = OrderedDict()
         self._cached_octets = 0
         self._min_free = 0
-        self._reserving: asyncio.Future[None] | None = None
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="spool-reader")
-        self._next_counter = self._reserved = Tables(connection).counter("message") or 1
         self._recover(connection)
         keep_tally(connection)
         self._connection = connection
         self._writer: Hand
         self._inbox: Inbox
+        self.numbers = MessageNumbers(connection, self._change, shard)
         self.parcels = Parcels(self._ask, self._change)
         self.outbox = Outbox(self._ask, self._change)
         self.reports = OwedReports(self._ask, self._look, self._change, directory)
@@ -156,26 +153,7 @@ class Spool:
 
     def next_message_id(self) -> int:
         """An id that no message of this spool had or will have."""
-        if self._next_counter >= self._reserved:
-            self._reserved = self._next_counter + ID_BLOCK
-            reserved = self._reserved
-
-            def reserve(connection: sqlite3.Connection) -> None:
-                connection.execute(
-                    "INSERT INTO counter VALUES ('message', ?)"
-                    " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                    (reserved,),
-                )
-
-            # Committed with, or before, the first message that has an id of the block.
-            self._reserving = self._change(reserve, about=())
-        self._next_counter += 1
-        return ids.message_id(self._next_counter - 1, self._shard)
-
-    @property
-    def ids_given_out_below(self) -> int:
-        """Every id given out so far is lower."""
-        return ids.message_id(self._next_counter, self._shard)
+        return self.numbers.take()
 
     async def accept(
         self,

@@ -1,6 +1,7 @@
 """The spool: what it accepted is there after a restart, and only what still waits."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -258,3 +259,21 @@ async def test_a_priority_is_kept_and_each_is_read_by_itself(tmp_path):
         assert await spool.priorities(QueueKey("no.such", "v")) == []
     finally:
         await spool.close()
+
+
+async def test_a_number_is_never_given_out_again_though_nothing_of_it_was_committed(tmp_path):
+    """Another shard may have taken the message before this one died, and would know its number."""
+    spool = Spool.open(tmp_path / "alive")
+    try:
+        given = [spool.next_message_id() for _ in range(3)]
+        assert all(map(spool.numbers.is_reserved, given))
+        shutil.copytree(tmp_path / "alive", tmp_path / "left")
+        while spool.numbers.is_reserved(late := spool.next_message_id()):
+            pass
+        await spool.priorities(KEY)  # Behind what was asked before.
+        assert spool.numbers.is_reserved(late)
+    finally:
+        await spool.close()
+    again = Spool.open(tmp_path / "left")
+    assert again.next_message_id() not in given
+    await again.close()
