@@ -159,8 +159,7 @@ def _doubled(
         for time, again in pairwise(times):
             life = max(bisect_right(begins, time) - 1, 0)
             doubled[life] += 1
-            is_same_life = bisect_right(begins, again) - 1 <= life
-            if is_same_life or time < lives[life].ended - settled_within_s:
+            if again <= lives[life].ended or time < lives[life].ended - settled_within_s:
                 before = lives[life].ended - time
                 early[name] = (
                     f"first {before:.1f} s before the end of life {life + 1} ({lives[life].how}), "
