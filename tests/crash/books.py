@@ -104,15 +104,17 @@ def reconcile(
     rows: Iterable[tuple[str, str]],
     lives: Sequence[Life],
     settled_within_s: float,
+    deaths: Collection[float] = (),
 ) -> Balance:
     """Compare the books when all queues are empty; `rows` are (type `d` or `b`, id).
 
-    A receipt older than `settled_within_s` at a kill must have been settled.
+    A receipt older than `settled_within_s` at a kill must have been settled. `deaths` are of
+    workers beside those that ended a life, in whole seconds.
     """
     by_id: dict[str, list[float]] = {}
     for receipt in sorted(receipts, key=lambda r: r.time):
         by_id.setdefault(receipt.id, []).append(receipt.time)
-    doubled, early = _doubled(by_id, lives, settled_within_s)
+    doubled, early = _doubled(by_id, lives, settled_within_s, deaths)
 
     listed = list(rows)
     outcomes = Counter(name for _, name in listed)
@@ -149,7 +151,10 @@ def _in_flight(times: Sequence[float], lives: Sequence[Life], settled_within_s: 
 
 
 def _doubled(
-    by_id: dict[str, list[float]], lives: Sequence[Life], settled_within_s: float
+    by_id: dict[str, list[float]],
+    lives: Sequence[Life],
+    settled_within_s: float,
+    deaths: Collection[float],
 ) -> tuple[list[int], dict[str, str]]:
     """How many receipts each life left to be repeated, and which it should not have."""
     begins = [life.began for life in lives]
@@ -159,6 +164,10 @@ def _doubled(
         for time, again in pairwise(times):
             life = max(bisect_right(begins, time) - 1, 0)
             doubled[life] += 1
+            if any(
+                death - settled_within_s <= time <= death + 1 and death <= again for death in deaths
+            ):
+                continue
             if again <= lives[life].ended or time < lives[life].ended - settled_within_s:
                 before = lives[life].ended - time
                 early[name] = (

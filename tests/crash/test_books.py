@@ -7,13 +7,14 @@ from tests.crash.books import Life, Receipt, reconcile
 LIVES = [Life(0, 10, "spool.after-commit"), Life(11, 20, "at random"), Life(21, 30, "stopped")]
 
 
-def balance(*, accepted="abc", receipts=(("a", 1), ("b", 12)), rows="da db bc"):
+def balance(*, accepted="abc", receipts=(("a", 1), ("b", 12)), rows="da db bc", deaths=()):
     return reconcile(
         accepted=set(accepted),
         receipts=[Receipt(*receipt) for receipt in receipts],
         rows=[(row[0], row[1]) for row in rows.split()],
         lives=LIVES,
         settled_within_s=1,
+        deaths=deaths,
     )
 
 
@@ -49,6 +50,13 @@ def test_what_was_in_flight_at_a_kill_may_be_doubled():
 @pytest.mark.parametrize("again", [2, 11.5, 25])
 def test_what_was_settled_long_before_a_kill_may_not(again):
     assert problems(receipts=[("a", 1), ("a", again), ("b", 12)]) == ["doubled_early"]
+
+
+@pytest.mark.parametrize(("death", "found"), [(2, []), (4, ["doubled_early"])])
+def test_what_was_in_flight_at_the_death_of_a_worker_may(death, found):
+    """It may die more than once in what counts as a life."""
+    receipts = [("a", 2.5), ("a", 3), ("b", 12)]
+    assert problems(receipts=receipts, deaths=[death]) == found
 
 
 def test_a_receipt_after_the_death_was_in_flight_at_it():

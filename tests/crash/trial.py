@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import time
@@ -52,6 +53,9 @@ OF_WORKERS = FAILPOINTS | {
     "handover.before-unstage": 3,
 }
 """Where one of several workers can die, too."""
+DEATH = re.compile(
+    r"^(\S+ \S+) worker \d+ (?:was killed by signal 9|could not be started again)", re.MULTILINE
+)
 LIFE_S_MAX = 2.0
 """Of a life that ends at random."""
 FAILPOINT_S = 20.0
@@ -152,7 +156,13 @@ class Trial:
             ],
             lives=self.lives,
             settled_within_s=settled_within_s,
+            deaths=self._deaths(),
         )
+
+    def _deaths(self) -> list[float]:
+        """Of workers, as logged: one that is started again may die at the failpoint again."""
+        found = DEATH.findall(self.loopback.told()) if self.workers > 1 else []
+        return [time.mktime(time.strptime(one, "%Y-%m-%d %H:%M:%S")) for one in found]
 
     def rows_of(self, ids: Collection[str]) -> list[str]:
         """Their rows in short, for whoever looks for the reason."""
