@@ -169,7 +169,8 @@ class Lessor:
     def _targets(self, ceiling: int, now: float) -> dict[int, int]:
         """How the limit is divided: everybody's need first, as evenly as that goes.
 
-        Of what stays where it is, everybody keeps what is used, and what is left is divided.
+        Of what stays where it is, everybody keeps what is used, and what is left is divided among
+        those who are short; room to grow comes after that.
         """
         needs = {
             shard: ceiling if holder.is_short else min(ceiling, _need(holder))
@@ -184,13 +185,18 @@ class Lessor:
         # Where not everybody can have one, whose turn it is changes with time.
         turn = int(now / TURN_S) if ceiling < len(needs) else 0
         places = {shard: (place + turn) % len(needs) for place, shard in enumerate(sorted(needs))}
-        waiting = sorted(needs, key=lambda shard: (needs[shard], places[shard]))
-        while waiting:
-            shard = waiting.pop(0)
-            # The smallest need first; what it leaves of its even part is the others'.
-            more = min(needs[shard], -(-left // (len(waiting) + 1)))
-            targets[shard] += more
-            left -= more
+        ordered = sorted(needs, key=lambda shard: (needs[shard], places[shard]))
+        # Who keeps what is used and is not short only wants room to grow.
+        later = {shard for shard in needs if targets[shard] and not self._holders[shard].is_short}
+        for waiting in (
+            [shard for shard in ordered if shard not in later],
+            [shard for shard in ordered if shard in later],
+        ):
+            for number, shard in enumerate(waiting):
+                # The smallest need first; what it leaves of its even part is the others'.
+                more = min(needs[shard], -(-left // (len(waiting) - number)))
+                targets[shard] += more
+                left -= more
         # What nobody needs now is lent evenly, places for shards that are yet to come kept.
         part, missing = ceiling // self._shards, left
         for shard in targets:
