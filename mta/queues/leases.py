@@ -193,8 +193,9 @@ class Lessor:
             [shard for shard in ordered if shard in later],
         ):
             for number, shard in enumerate(waiting):
-                # The smallest need first; what it leaves of its even part is the others'.
-                more = min(needs[shard], -(-left // (len(waiting) - number)))
+                # The smallest need first; what it leaves of its even part is the others', and
+                # one that cannot be divided goes to whoever has least.
+                more = min(needs[shard], left // (len(waiting) - number))
                 targets[shard] += more
                 left -= more
         # What nobody needs now is lent evenly, places for shards that are yet to come kept.

@@ -19,6 +19,7 @@ def settled(limit, *shards):
 def test_room_to_grow_is_not_kept_from_somebody_who_waits():
     """One client is connected here and one waits there: both fit."""
     assert settled(2, (1, False), (0, True), (0, False)) == [1, 1, 0]
+    assert settled(2, (1, True), (0, True), (0, False)) == [1, 1, 0]
     assert settled(3, (1, False), (1, False), (0, True)) == [1, 1, 1]
 
 
