@@ -264,12 +264,13 @@ class Intake:
         session: "Session",
         mail: "MailParameters",
         rcpts: Sequence["RcptParameters"],
-        content: bytes,
+        content: Content,
         head_size: int,
         has_leading_dot: bool,  # noqa: FBT001 - the listener's call, by position
         is_8bit: bool,  # noqa: FBT001
     ) -> Reply | _Underway:
         """As `message` up to its commit; a Reply is a refusal."""
+        assert isinstance(content, bytes), "a file is not taken at once"
         now = clock.now()
         head = content[:head_size]
         if _has_too_many_hops(head, session.source):

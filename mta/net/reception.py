@@ -104,7 +104,7 @@ class Reception(Protocol):
         session: Session,
         mail: MailParameters,
         rcpts: list[RcptParameters],
-        content: bytes,
+        content: Content,
         head_size: int,
         has_leading_dot: bool,  # noqa: FBT001 - one call, by position
         is_8bit: bool,  # noqa: FBT001

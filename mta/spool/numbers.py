@@ -8,7 +8,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Final
 
 from mta import ids
-from mta.spool.tables import Tables
+from mta.spool import counters
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,10 +26,10 @@ class MessageNumbers:
     def __init__(self, connection: sqlite3.Connection, change: "Change", shard: int) -> None:
         self._change = change
         self._shard = shard
-        self._next = Tables(connection).counter(_COUNTER) or 1
+        self._next = counters.value(connection, _COUNTER) or 1
         self._asked = self._reserved = self._next
         try:
-            _reserve(connection, self._next + BLOCK)
+            counters.raise_to(connection, _COUNTER, self._next + BLOCK)
         except sqlite3.OperationalError:
             return  # A full disk: it is asked again with the first message.
         self._asked = self._reserved = self._next + BLOCK
@@ -55,13 +55,11 @@ class MessageNumbers:
 
     def _ask(self) -> None:
         self._asked = upto = self._asked + BLOCK
-        asked = self._change(lambda connection: _reserve(connection, upto), about=())
+        asked = self._change(
+            lambda connection: counters.raise_to(connection, _COUNTER, upto), about=()
+        )
         asked.add_done_callback(lambda done: self._note(upto, done))
 
     def _note(self, upto: int, done: "asyncio.Future[None]") -> None:
         if not done.cancelled() and done.exception() is None:
             self._reserved = max(self._reserved, upto)
-
-
-def _reserve(connection: sqlite3.Connection, upto: int) -> None:
-    Tables(connection).count(_COUNTER, upto)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from mta.model.record import Record
-from mta.spool import schema
+from mta.spool import counters, schema
 from mta.spool.pending import ACCOUNTED
 
 if TYPE_CHECKING:
@@ -76,11 +76,8 @@ class Outbox:
 
         def change(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM record WHERE id <= ?", (upto,))
-            connection.executemany(
-                "INSERT INTO counter VALUES (?, ?) ON CONFLICT (name)"
-                " DO UPDATE SET value = MAX(value, excluded.value)",
-                [("record", upto), (ACCOUNTED, upto)],
-            )
+            for counter in ("record", ACCOUNTED):
+                counters.raise_to(connection, counter, upto)
             connection.executemany(
                 "INSERT INTO written VALUES (?, ?) ON CONFLICT (shard)"
                 " DO UPDATE SET upto = excluded.upto",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zlib import crc32
 
 from mta import ids
-from mta.spool import schema, tries
+from mta.spool import counters, schema, tries
 from mta.spool.tables import OR_FAIL, OR_IGNORE, RecipientRow, Tables
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ class Pending:
         if self._perhaps_gone:
             gone += tables.absent(self._perhaps_gone)
         if self._records:
-            upto = tables.counter(ACCOUNTED)
+            upto = counters.value(tables.connection, ACCOUNTED)
             rows = [(row, text) for row, text in self._records.items() if row > upto]
             tables.insert(f"{conflict} INTO record", 2, rows)
         return gone

@@ -22,11 +22,10 @@ from mta import clock, ids
 from mta.address import domain_of
 from mta.errors import SpoolError
 from mta.model.queue_key import DEFAULT_VMTA
-from mta.spool import replay, schema, wal
-from mta.spool.damage import is_damage
+from mta.spool import counters, replay, schema, wal
+from mta.spool.damage import DIRECTORY, is_damage, place_aside
 from mta.spool.sync import sync
 
-DIRECTORY: Final = "damaged"
 SALVAGE_WANTED: Final = "salvage-wanted"
 """A file beside the database: it turned out to be damaged while it was in use."""
 PAGE_ROWS: Final = 200
@@ -74,30 +73,20 @@ def set_aside(
     connection: sqlite3.Connection, directory: Path, message_id: int, content_path: Path
 ) -> None:
     """Write what the rows of a message hold into `damaged/`, as it is."""
-    aside = directory / DIRECTORY
-    aside.mkdir(exist_ok=True, mode=0o700)
-    stem = f"{clock.now():.0f}-{ids.printed(message_id)}"
     found = connection.execute(
         "SELECT CAST(envelope AS BLOB), CAST(content AS BLOB) FROM message WHERE id = ?",
         (message_id,),
     ).fetchone()
     envelope, content = found if found is not None else (b"", None)
-    _put_aside(aside / stem, envelope, content, content_path)
+    put_aside(directory, message_id, envelope, content, content_path)
 
 
 def put_aside(
-    directory: Path, message_id: int, text: str, content: bytes | None, content_path: Path
+    directory: Path, message_id: int, envelope: bytes, content: bytes | None, content_path: Path
 ) -> None:
-    """Write a message that cannot be stored into `damaged/`."""
-    aside = directory / DIRECTORY
-    aside.mkdir(exist_ok=True, mode=0o700)
-    stem = f"{clock.now():.0f}-{ids.printed(message_id)}"
-    _put_aside(aside / stem, text.encode("utf-8", "surrogateescape"), content, content_path)
-
-
-def _put_aside(stem: Path, envelope: bytes, content: bytes | None, content_path: Path) -> None:
-    stem.with_name(f"{stem.name}.envelope").write_bytes(envelope)
-    copy = stem.with_name(f"{stem.name}.eml")
+    """Write a message into `damaged/`; its content may be a file."""
+    place_aside(directory, f"{ids.printed(message_id)}.envelope").write_bytes(envelope)
+    copy = place_aside(directory, f"{ids.printed(message_id)}.eml")
     if content is not None:
         copy.write_bytes(content)
     elif content_path.exists():
@@ -106,16 +95,13 @@ def _put_aside(stem: Path, envelope: bytes, content: bytes | None, content_path:
 
 def set_report_aside(connection: sqlite3.Connection, directory: Path, number: int) -> None:
     """Move a notification that is owed from its row into `damaged/`, as it is."""
-    aside = directory / DIRECTORY
-    aside.mkdir(exist_ok=True, mode=0o700)
-    stem = f"{clock.now():.0f}-report{number}"
     found = connection.execute(
         "SELECT CAST(body AS BLOB), CAST(content AS BLOB) FROM report WHERE id = ?", (number,)
     ).fetchone()
     if found is not None:
         body, content = found
-        (aside / f"{stem}.json").write_bytes(body)
-        (aside / f"{stem}.eml").write_bytes(content)
+        place_aside(directory, f"report{number}.json").write_bytes(body)
+        place_aside(directory, f"report{number}.eml").write_bytes(content)
         connection.execute("DELETE FROM report WHERE id = ?", (number,))
 
 
@@ -161,9 +147,7 @@ def _probe(connection: sqlite3.Connection) -> None:
 
 def _keep(file: Path, log: Log) -> Path:
     """A copy of a damaged file, for whoever wants to look at it."""
-    directory = file.parent / DIRECTORY
-    directory.mkdir(exist_ok=True, mode=0o700)
-    copy = directory / f"{clock.now():.0f}-{file.name}"
+    copy = place_aside(file.parent, file.name)
     shutil.copyfile(file, copy)
     log(f"kept {file} as {copy}")
     return copy
@@ -349,11 +333,8 @@ def _skip_numbers(target: sqlite3.Connection) -> None:
     (used,) = target.execute("SELECT MAX(id) FROM recipient").fetchone()
     last = max(highest or 0, ids.message_of(used or 0)) >> ids.SHARD_BITS
     (row,) = target.execute("SELECT COALESCE(MAX(id), 0) FROM record").fetchone()
-    target.executemany(
-        "INSERT INTO counter VALUES (?, ?) ON CONFLICT (name)"
-        " DO UPDATE SET value = MAX(value, excluded.value)",
-        [("message", last + _NUMBERS_SKIPPED), ("record", row + _NUMBERS_SKIPPED)],
-    )
+    counters.raise_to(target, "message", last + _NUMBERS_SKIPPED)
+    counters.raise_to(target, "record", row + _NUMBERS_SKIPPED)
 
 
 def _name_queues(target: sqlite3.Connection, log: Log) -> None:

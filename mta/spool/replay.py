@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from mta import clock, failpoints, ids
+from mta import failpoints, ids
 from mta.errors import SpoolError
-from mta.spool import journal
+from mta.spool import counters, journal
+from mta.spool.damage import place_aside
 from mta.spool.journal import Journal
 from mta.spool.pending import JOURNAL, Pending, is_whole
 from mta.spool.tables import Tables
@@ -26,13 +27,13 @@ def replay(directory: Path, connection: sqlite3.Connection, log: Log) -> None:
     sqlite3.Error if the database does not take it.
     """
     path = directory / journal.NAME
-    tables = Tables(connection)
     labelled = journal.mark_of(path)
-    mark = labelled or tables.counter(MARK) or secrets.randbits(journal.MARK_BITS) | 1
-    if mark != tables.counter(MARK):
+    known = counters.value(connection, MARK)
+    mark = labelled or known or secrets.randbits(journal.MARK_BITS) | 1
+    if mark != known:
         connection.execute("INSERT OR REPLACE INTO counter VALUES (?, ?)", (MARK, mark))
     try:
-        found = journal.read(path, mark, tables.counter(JOURNAL))
+        found = journal.read(path, mark, counters.value(connection, JOURNAL))
     except OSError as error:
         raise SpoolError(f"{path} cannot be read: {error.strerror}") from error
     frames = found.frames
@@ -47,9 +48,10 @@ def replay(directory: Path, connection: sqlite3.Connection, log: Log) -> None:
             raise SpoolError(f"{path} was written by another version of the program") from error
         connection.execute("BEGIN IMMEDIATE")
         try:
-            pending.write(tables)
-            tables.count(JOURNAL, found.generation)
-            tables.count("message", (pending.highest_message >> ids.SHARD_BITS) + 1)
+            pending.write(Tables(connection))
+            counters.raise_to(connection, JOURNAL, found.generation)
+            highest = pending.highest_message >> ids.SHARD_BITS
+            counters.raise_to(connection, "message", highest + 1)
             failpoints.reach("apply.before-commit")
             connection.execute("COMMIT")
         except BaseException:
@@ -60,7 +62,7 @@ def replay(directory: Path, connection: sqlite3.Connection, log: Log) -> None:
         log("the last write to the journal of the spool was cut short; nobody was answered yet")
     is_unlabelled = path.exists() and labelled is None
     if found.missing or is_unlabelled:
-        kept = _set_aside(path)
+        kept = path.rename(place_aside(directory, path.name))
         log(
             f"the journal of the spool is damaged, {found.missing} commits cannot be read; what "
             f"can be read is carried on with, and the journal kept as {kept}"
@@ -73,15 +75,8 @@ def opened(directory: Path, connection: sqlite3.Connection) -> Journal:
     SpoolError if it cannot be opened.
     """
     path = directory / journal.NAME
-    tables = Tables(connection)
+    generation = counters.value(connection, JOURNAL) + 1
     try:
-        return Journal(path, tables.counter(MARK), tables.counter(JOURNAL) + 1)
+        return Journal(path, counters.value(connection, MARK), generation)
     except OSError as error:
         raise SpoolError(f"{path} cannot be used: {error.strerror}") from error
-
-
-def _set_aside(path: Path) -> Path:
-    kept = path.parent / "damaged" / f"{clock.now():.0f}-{path.name}"
-    kept.parent.mkdir(exist_ok=True, mode=0o700)
-    path.rename(kept)
-    return kept

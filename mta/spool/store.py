@@ -454,7 +454,7 @@ class Spool:
 
     def _put_aside(self, message_id: int, text: str, content: bytes | None) -> None:
         path = self._content_path(message_id)
-        recovery.put_aside(self.directory, message_id, text, content, path)
+        recovery.put_aside(self.directory, message_id, text.encode(), content, path)
 
     def _content_path(self, message_id: int) -> Path:
         return content_path(self.directory, message_id)

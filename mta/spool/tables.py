@@ -106,21 +106,6 @@ class Tables:
         )
         return [number for (number,) in cursor.fetchall()]
 
-    def counter(self, name: str) -> int:
-        """0 if there is none."""
-        row = self.connection.execute(
-            "SELECT value FROM counter WHERE name = ?", (name,)
-        ).fetchone()
-        return int(row[0]) if row else 0
-
-    def count(self, name: str, value: int) -> None:
-        """Set a counter, but never back."""
-        self.connection.execute(
-            "INSERT INTO counter VALUES (?, ?) ON CONFLICT (name)"
-            " DO UPDATE SET value = MAX(value, excluded.value)",
-            (name, value),
-        )
-
     def _queue_number(self, key: tuple[str, str]) -> int:
         number = self._queues.get(key)
         if number is None:

@@ -24,6 +24,7 @@ from mta import failpoints, ids
 from mta.errors import SpoolError, SpoolFullError
 from mta.model.message import FileContent
 from mta.model.record import Record
+from mta.spool import counters
 from mta.spool.damage import is_damage
 from mta.spool.journal import Journal
 from mta.spool.operations import Accept, ContentPath, Execute, Operation, Read, Settle
@@ -95,10 +96,8 @@ class Writer:
         self._sync_update = sync_update
         self._has_room = has_room
         self._synchronous = "FULL"
-        (self._record_id,) = connection.execute(
-            "SELECT MAX(COALESCE((SELECT MAX(id) FROM record), 0),"
-            " COALESCE((SELECT value FROM counter WHERE name = 'record'), 0))"
-        ).fetchone()
+        (waiting,) = connection.execute("SELECT COALESCE(MAX(id), 0) FROM record").fetchone()
+        self._record_id = max(waiting, counters.value(connection, "record"))
         self._held: list[Operation] = []
         """Outcomes the disk did not take, and what was asked after them."""
         self._trouble: SpoolError | None = None
@@ -197,9 +196,8 @@ class Writer:
             row += 1
             outbox = b"[%b]" % b",".join(line.records for _, line in lines if line.records)
             text.append(records_line(row, outbox))
-        is_synced = self._sync_create if accepted else False
-        if len(lines) > len(accepted):
-            is_synced = is_synced or self._sync_update
+        has_settled = len(lines) > len(accepted)
+        is_synced = (bool(accepted) and self._sync_create) or (has_settled and self._sync_update)
         failpoints.reach("spool.before-commit" if accepted else "settle.before-commit")
         self._journal.append(b"\n".join(text), contents, is_synced=is_synced)
         failpoints.reach("spool.after-commit" if accepted else "settle.after-commit")
@@ -316,7 +314,7 @@ class Writer:
             self._pending.write_some(self._tables, about)
             return []
         gone = self._pending.write(self._tables)
-        self._tables.count(JOURNAL, self._journal.generation)
+        counters.raise_to(self._connection, JOURNAL, self._journal.generation)
         return gone
 
     def _drop_unfit(self, error: sqlite3.Error) -> None:
