@@ -19,29 +19,29 @@ class Incoming:
     What is refused is taken to its end nevertheless, and not kept.
     """
 
-    __slots__ = ("_size_max", "_spill", "content", "framer", "head_size")
+    __slots__ = ("_held", "_size_max", "_spill", "content", "framer", "head_size")
 
     def __init__(self, spill_directory: Path, size_max: int) -> None:
         self.framer = ContentFramer()
         self.content: Content = b""
         self.head_size = 0
+        self._held = b""
+        """Complete lines while the header block may go on: a file begins with all of it."""
         self._spill = Spill(spill_directory)
         self._size_max = size_max
 
     def feed(self, octets: bytes) -> bytes | None:
         """What comes after the end of the content; None if it goes on."""
-        framer = self.framer
-        rest = framer.feed(octets)
-        if rest is None and framer.buffered > MEMORY_OCTETS_MAX:
-            self._spill.write(framer.take_lines(), keep=framer.octets <= self._size_max)
+        rest = self.framer.feed(octets)
+        if rest is None and self.framer.buffered > MEMORY_OCTETS_MAX:
+            self._write_lines()
         return rest
 
     def feed_chunk(self, octets: bytes) -> None:
         """Part of a message whose size is known: it has no end, and no dots are doubled."""
-        framer = self.framer
-        framer.feed_chunk(octets)
-        if framer.buffered > MEMORY_OCTETS_MAX:
-            self._spill.write(framer.take_lines(), keep=framer.octets <= self._size_max)
+        self.framer.feed_chunk(octets)
+        if self.framer.buffered > MEMORY_OCTETS_MAX:
+            self._write_lines()
 
     def refusal_of(self, octets: int) -> Reply | None:
         """A Reply if the message is too large with so many octets more."""
@@ -49,14 +49,15 @@ class Incoming:
 
     @property
     def is_large(self) -> bool:
-        """Whether its content is in a file."""
-        return self._spill.is_used
+        """Whether its content is in a file, or will be once it has ended."""
+        in_memory = len(self._held) + self.framer.buffered
+        return self._spill.is_used or in_memory > MEMORY_OCTETS_MAX
 
     def end(self) -> Reply | None:
         """Everything is there; a Reply refuses it."""
         framer, spill = self.framer, self._spill
-        last = framer.take_rest()
-        if spill.is_used:
+        last = self._held + framer.take_rest()
+        if spill.is_used or len(last) > MEMORY_OCTETS_MAX:
             spill.write(last, keep=framer.octets <= self._size_max)
             self.content = spill.content(framer.octets)
             self.head_size = header_block.head_size(spill.first)
@@ -68,6 +69,13 @@ class Incoming:
     def discard(self) -> None:
         """Remove the file if nobody took it."""
         self._spill.discard()
+
+    def _write_lines(self) -> None:
+        lines = self._held + self.framer.take_lines()
+        if self._spill.is_used or header_block.is_whole(lines):
+            self._spill.write(lines, keep=self.framer.octets <= self._size_max)
+            lines = b""
+        self._held = lines
 
     def _refusal(self) -> Reply | None:
         framer = self.framer

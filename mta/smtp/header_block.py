@@ -18,6 +18,14 @@ def head_size(content: bytes) -> int:
     return len(content) if end < 0 else end + 4
 
 
+def is_whole(content: bytes) -> bool:
+    """Whether the header block ends in what is there of a message, or is larger than it may be."""
+    if len(content) > HEAD_OCTETS_MAX:
+        return True
+    size = head_size(content)
+    return bool(content) and (size < len(content) or content[-4:] in (b"\r\n\r\n", b"\r\n"))
+
+
 def find(head: bytes, names: frozenset[bytes]) -> dict[bytes, str]:
     """The first value of each field that is there, by lower-case name; unfolded, stripped."""
     found: dict[bytes, str] = {}

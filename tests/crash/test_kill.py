@@ -46,8 +46,10 @@ async def test_kills_under_load_lose_nothing(tmp_path, capsys, workers):
 
 
 @uvloop_only
-async def test_without_the_sync_a_kill_loses_nothing_either(tmp_path):
+async def test_without_the_sync_a_kill_loses_nothing_either(tmp_path, capsys):
     """The kernel has what was written; only a death of the machine would lose it."""
+    with capsys.disabled():
+        print(f"\n  PETREL_SEED={SEED}")
     rng = random.Random(SEED)
     async with Provider(PROFILES) as provider:
         loopback = Loopback(tmp_path, provider.port)
