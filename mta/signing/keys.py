@@ -8,7 +8,8 @@ import base64
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -28,6 +29,9 @@ KNOWN_MAX: Final = 20_000
 """Keys in memory, each some 10 KB; past that all are forgotten and read again when used."""
 RECHECK_S: Final = 5.0
 """How long a changed file may stay unnoticed."""
+FRESH_NS: Final = 1_000_000_000
+"""A file that was changed less than this ago may be changed again with the same stamp, or be
+only half written."""
 
 _PADDING = PKCS1v15()
 _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
@@ -148,6 +152,10 @@ class KeyFile:
     """Whether others than its owner may read it."""
     is_missing: bool = False
     stamp: _Stamp | None = None
+    digest: bytes = b""
+    """Of its octets."""
+    was_fresh: bool = False
+    """Whether it had been changed just before it was read."""
 
 
 def read_key(path: str, *, is_tried: bool = True) -> KeyFile:
@@ -163,14 +171,19 @@ def read_key(path: str, *, is_tried: bool = True) -> KeyFile:
         if not stat.S_ISREG(status.st_mode):
             return KeyFile(problem="it is no file")
         stamp = _stamp(status)
-        is_open = bool(status.st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+        file = KeyFile(
+            is_open=bool(status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)),
+            stamp=stamp,
+            was_fresh=time.time_ns() - stamp.modified_ns < FRESH_NS,
+        )
         try:
-            key = parse_key(os.read(descriptor, KEY_OCTETS_MAX), is_tried=is_tried)
+            octets = os.read(descriptor, KEY_OCTETS_MAX)
+            file = replace(file, digest=hashlib.sha256(octets).digest())
+            return replace(file, key=parse_key(octets, is_tried=is_tried))
         except (OSError, ValueError) as error:
-            return KeyFile(problem=str(error), is_open=is_open, stamp=stamp)
+            return replace(file, problem=str(error))
     finally:
         os.close(descriptor)
-    return KeyFile(key, is_open=is_open, stamp=stamp)
 
 
 def _stamp(status: os.stat_result) -> _Stamp:
@@ -226,9 +239,15 @@ class KeyRing:
 
 
 def changed(path: str, known: KeyFile) -> KeyFile | None:
-    """What a file holds now, if it is another than the one known."""
-    if known.key is not None and _current_stamp(path) == known.stamp:
+    """What a file holds now, if it is another than the one known.
+
+    A key that is just being written in place, and no key yet, is not taken for damaged: the
+    one known stays until the next comparison.
+    """
+    if known.key is not None and not known.was_fresh and _current_stamp(path) == known.stamp:
         return None
     file = read_key(path)
-    same = (file.stamp, file.problem) == (known.stamp, known.problem)
+    if known.key is not None and file.problem and file.was_fresh:
+        return None
+    same = (file.stamp, file.digest, file.problem) == (known.stamp, known.digest, known.problem)
     return None if same else file

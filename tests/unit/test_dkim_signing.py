@@ -1,6 +1,7 @@
 """What each dkim directive does to the signature, from configuration text to the octets sent."""
 
 import asyncio
+import os
 import re
 
 import dkim
@@ -404,6 +405,32 @@ async def test_a_key_whose_file_changes_is_read_again_without_a_reload(site, tmp
         while not opened.logged:
             await opened.signed()
     assert await opened.signed() == MESSAGE
+
+
+def test_a_key_that_is_just_being_written_is_not_taken_for_damaged(tmp_path):
+    path = tmp_path / "key.pem"
+    path.write_bytes(KEYS["rsa"].pem())
+    known = keys.read_key(str(path))
+    path.write_bytes(KEYS["rsa"].pem()[:300])
+    assert keys.changed(str(path), known) is None
+    os.utime(path, (1, 1))
+    found = keys.changed(str(path), known)
+    assert found is not None
+    assert found.problem
+
+
+def test_a_key_written_twice_in_one_tick_of_the_clock_is_noticed(tmp_path):
+    path = tmp_path / "key.pem"
+    path.write_bytes(KEYS["rsa"].pem())
+    status = path.stat()
+    known = keys.read_key(str(path))
+    assert keys.changed(str(path), known) is None
+    other = KEYS["other"].pem()
+    path.write_bytes(other + b"\n" * (status.st_size - len(other)))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    found = keys.changed(str(path), known)
+    assert found is not None
+    assert found.key is not None
 
 
 def checked(site):
