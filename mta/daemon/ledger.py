@@ -8,13 +8,14 @@ from mta.accounting import build
 from mta.bounces import dsn
 from mta.bounces.dsn import Action, Told
 from mta.model.attempt import Attempt, Try
+from mta.model.message import LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mta.bounces.categories import Categories
     from mta.daemon.reports import Reports
-    from mta.model.message import Recipient
+    from mta.model.message import Envelope, Recipient
     from mta.model.outcome import Bounced, Deferred, Delivered
     from mta.model.record import Record
     from mta.net.dialogue import Dialogue
@@ -57,6 +58,8 @@ class Ledger:
         self._unsettled: deque[asyncio.Future[None]] = deque()
         self._told: list[Told] = []
         """Outcomes of the next settlement that somebody is to be told of."""
+        self._copied: dict[tuple[int, str], Envelope] = {}
+        """By message and address: what the next settlement delivers and who gets a copy."""
 
     # Records
 
@@ -69,7 +72,9 @@ class Ledger:
         attempt: Attempt,
         now: float,
     ) -> None:
-        """Add the `d` record, if any file wants it, and have the submitter told if it asked."""
+        """Add the `d` record, if any file wants it, have the submitter told if it asked, and
+        a copy sent. A message that goes to several recipients at once is copied once.
+        """
         if self._wants("d", queue):
             records.append(build.delivery_record(recipient, outcome, attempt, now))
         if (
@@ -86,6 +91,12 @@ class Ledger:
                     attempt=attempt,
                 )
             )
+        copied_to = queue.settings.bcc_upon_delivery
+        if copied_to and attempt.delivery_type == "smtp":
+            envelope = recipient.envelope
+            # Not of a copy: it would come back as the next one for ever.
+            if envelope.source_type != LOCAL:
+                self._copied[envelope.message_id, copied_to] = envelope
 
     def bounced(
         self,
@@ -186,6 +197,9 @@ class Ledger:
             owed = self._context.reports.owe(told)
             if owed is not None:
                 self.follow(owed)
+        if self._copied:
+            copied, self._copied = self._copied, {}
+            self.follow(self._context.reports.owe_copies(copied))
         self.follow(self._spool.settle(done, deferred, records, tried))
 
     def follow(self, settled: "asyncio.Future[None]") -> None:

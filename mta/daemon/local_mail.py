@@ -1,22 +1,26 @@
 """Mail the daemon writes itself, from its text to its queues.
 
 It takes the road of all mail: routed by the configuration, on disk before it counts, delivered
-with retries. It leaves with the null sender (RFC 5321 §4.5.5) and asks for no report, so a
-letter that cannot be delivered causes no other. How many letters there are is for their
-writers to bound; here nothing is held back.
+with retries. A letter leaves with the null sender (RFC 5321 §4.5.5) and asks for no report, so
+one that cannot be delivered causes no other; a copy leaves with the sender of what it is a copy
+of, whom we do not tell of it either. How many letters there are is for their writers to bound;
+here nothing is held back.
 """
 
+import asyncio
 import re
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.header import Header
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Final
 
 from mta import clock, ids
-from mta.model.message import Envelope
+from mta.daemon.intake import DISK_FULL
+from mta.model.message import LOCAL, Content, Envelope
+from mta.net.spill import MEMORY_OCTETS_MAX, Spill
 from mta.smtp.command import RcptParameters
 
 if TYPE_CHECKING:
@@ -24,8 +28,6 @@ if TYPE_CHECKING:
     from mta.model.reply import Reply
     from mta.spool.store import Spool
 
-SOURCE_TYPE: Final = "local"
-"""`srcType` of such mail in accounting files."""
 LINE_CHARACTERS_MAX: Final = 240
 """Longer lines of a text are wrapped: with four octets to a character they stay below the 998
 octets of RFC 5322 §2.1.1."""
@@ -65,6 +67,37 @@ class LocalMail:
         """None once the letter is on disk and in its queues; else why it is not."""
         return await self._submit(self._spool.next_message_id(), letter)
 
+    async def copy(self, envelope: Envelope, content: bytes, address: str) -> "Reply | None":
+        """Send a message to somebody else, too; the answer is that of `submit`.
+
+        It is a message of its own, with the fields that were added to the other one.
+        """
+        copied = replace(
+            envelope,
+            message_id=self._spool.next_message_id(),
+            time_queued=clock.now(),
+            is_smtputf8=envelope.is_smtputf8 or not address.isascii(),
+            source_type=LOCAL,
+            ret="",
+            env_id="",
+            suppresses_dsn=True,
+            is_verp=False,
+            vmta_by="",
+            refusals={},
+        )
+        rcpts = [RcptParameters(address, notify="NEVER")]
+        if len(content) <= MEMORY_OCTETS_MAX:
+            return await self._intake.submit(copied, content, rcpts, vmta="")
+        spill = Spill(self._intake.spill_directory)
+        try:
+            await asyncio.to_thread(spill.write, content, keep=True)
+            kept: Content = spill.content(len(content))
+            if spill.is_full:
+                return DISK_FULL
+            return await self._intake.submit(copied, kept, rcpts, vmta="")
+        finally:
+            spill.discard()
+
     async def _submit(self, number: int, letter: Letter) -> "Reply | None":
         content = letter.content
         head_size = content.find(b"\r\n\r\n") + 4
@@ -78,7 +111,7 @@ class LocalMail:
             has_leading_dot=content.startswith(b".") or b"\n." in content,
             is_8bit=not content.isascii(),
             is_smtputf8=not all(address.isascii() for address in letter.recipients),
-            source_type=SOURCE_TYPE,
+            source_type=LOCAL,
             source_helo=self._intake.configuration.root.host_name,
             add_received=False,
         )

@@ -1,11 +1,11 @@
-"""Writes the notifications that are owed to submitters; at the start, those of an earlier life.
+"""Writes the notifications that are owed, and copies; at the start, those of an earlier life.
 
 One that cannot be written, as its row is damaged or for a defect of ours, holds up no other: it
 is kept in `damaged/` of the spool, and the log says whom it was for.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,16 +13,16 @@ from mta import clock, failpoints
 from mta.address import domain_of
 from mta.bounces import dsn
 from mta.bounces.dsn import Style, Told
-from mta.daemon.local_mail import Letter
+from mta.daemon.local_mail import Letter, LocalMail
 from mta.errors import SpoolDamagedError, SpoolError
 from mta.model.queue_key import DEFAULT_VMTA, QueueKey
 from mta.units import print_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mta.config.configuration import Configuration
-    from mta.model.reply import Reply
+    from mta.model.message import Envelope
     from mta.settings.domain import DomainSettings
     from mta.spool.delays import Look
     from mta.spool.reports import Owed
@@ -36,8 +36,6 @@ TEMPLATE_OCTETS_MAX: Final = 64 << 10
 SHOWN_MAX: Final = 1000
 """Characters of one that cannot be written that the log shows: sender and first recipients."""
 
-Submit = Callable[[Letter], Coroutine[None, None, "Reply | None"]]
-
 
 class Reports:
     """The notifications of one shard."""
@@ -46,11 +44,11 @@ class Reports:
         self,
         configuration: "Configuration",
         spool: "Spool",
-        submit: Submit,
+        mail: LocalMail,
         log: Callable[[str], None],
     ) -> None:
         self._spool = spool
-        self._submit = submit
+        self._mail = mail
         self._log = log
         self._owing = asyncio.Event()
         self.follow(configuration)
@@ -71,6 +69,14 @@ class Reports:
         if not wanted:
             return None
         owed = self._spool.reports.put(wanted, look)
+        owed.add_done_callback(lambda _: self._owing.set())
+        return owed
+
+    def owe_copies(self, copied: "Mapping[tuple[int, str], Envelope]") -> "asyncio.Future[None]":
+        """Have copies of messages sent, by message and address; done when that is on disk."""
+        owed = self._spool.reports.put_copies(
+            [(envelope, address) for (_, address), envelope in copied.items()]
+        )
         owed.add_done_callback(lambda _: self._owing.set())
         return owed
 
@@ -103,11 +109,18 @@ class Reports:
             await self._spool.reports.set_aside(owed.number)
 
     async def _write(self, owed: "Owed") -> None:
+        if (copy := owed.copy) is not None:
+            while (refusal := await self._mail.copy(copy[0], owed.content, copy[1])) is not None:
+                if refusal.code // 100 != 4:
+                    self._log(f"no copy to {copy[1]}: {refusal}")
+                    return
+                await asyncio.sleep(RETRY_S)
+            return
         told = owed.told
         mail_from = told[0].recipient.envelope.mail_from
         octets = dsn.compose(told, owed.content, self._style(told[0]), now=clock.now())
         letter = Letter(recipients=(mail_from,), content=octets)
-        while (refusal := await self._submit(letter)) is not None:
+        while (refusal := await self._mail.submit(letter)) is not None:
             if refusal.code // 100 != 4:
                 self._log(f"no notification to {mail_from}: {refusal}")
                 return

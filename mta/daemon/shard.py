@@ -233,7 +233,7 @@ class Shard:
         )
         self.local_mail = LocalMail(self.intake, self.spool)
         self.notices = Notices(self.local_mail.write, tasks, log=self.log)
-        self.reports = Reports(configuration, self.spool, self.local_mail.submit, self.log)
+        self.reports = Reports(configuration, self.spool, self.local_mail, self.log)
         self._reporting = (
             tasks.create_task(self.reports.run()),
             tasks.create_task(Delays(self, self.spool).run()),

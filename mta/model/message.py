@@ -9,6 +9,8 @@ from mta.model.queue_key import QueueKey
 
 PRIORITY: Final = 50
 """What a recipient has unless somebody says otherwise."""
+LOCAL: Final = "local"
+"""The source type of mail that the daemon makes itself."""
 
 
 @frozen(kw_only=True)

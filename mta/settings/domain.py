@@ -27,6 +27,7 @@ from mta.settings.kinds import (
     COUNT_0,
     DAILY_LIMITS,
     DATA_RATE,
+    EMAIL,
     EMAILS,
     FILE,
     HEADER_FIELD,
@@ -727,10 +728,10 @@ class DomainSettings:
         "Accounting record types not written for the queue.",
     )
     bcc_upon_delivery: str = directive(
-        TEXT,
+        EMAIL,
         "",
-        "Copy each delivered message.",
-        not_yet=True,
+        "Copy each delivered message to this address. The copy is a message of its own, with "
+        'the same sender, who hears nothing of it; no copy is made of a copy. "" for none.',
     )
     track_recipient_events: bool = directive(
         BOOLEAN,

@@ -1,7 +1,8 @@
-"""Notifications that are owed: who is to be told what, and the message it is about.
+"""Notifications that are owed: who is to be told what, and the message it is about; and copies.
 
 What is owed is on disk before the outcome it tells of, and goes when the notification itself
-is a message in the spool. So a kill may have somebody told twice, and never not at all.
+is a message in the spool. So a kill may have somebody told twice, and never not at all. A copy
+of what was delivered (`bcc-upon-delivery`) is owed in the same way.
 """
 
 import json
@@ -10,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mta import ids
 from mta.bounces.dsn import Action, Told
+from mta.errors import SpoolDamagedError
 from mta.model.attempt import Attempt
-from mta.model.message import Recipient
+from mta.model.message import Envelope, Recipient
 from mta.model.queue_key import QueueKey
 from mta.spool import delays, recovery, schema
 from mta.spool.delays import Delays, Look
@@ -28,18 +30,33 @@ if TYPE_CHECKING:
     from mta.spool.operations import Ask, Change, LookUp
 
 
+PAGE_OCTETS_MAX: Final = 16 << 20
+"""Of what is owed, read at once: a copy has the whole message, however large."""
+
+
 class Owed(NamedTuple):
-    """One notification: about recipients of one message; as stored."""
+    """One notification: about recipients of one message; or one copy; as stored."""
 
     number: int
     body: str
     content: bytes
-    """The message; of a large one the header block."""
+    """The message; of a large one the header block, but for a copy."""
 
     @property
     def told(self) -> list[Told]:
         """What is to be told; raises whatever comes of a row that is not what was written."""
         return _told(self.body)
+
+    @property
+    def copy(self) -> tuple[Envelope, str] | None:
+        """The message and who gets a copy of it, if this is one; raises as `told`."""
+        values = json.loads(self.body)
+        if "copy" not in values:
+            return None
+        envelope = schema.envelope_of(values["envelope"])
+        if len(self.content) != envelope.size:
+            raise SpoolDamagedError("the message to be copied is not what was written")
+        return envelope, values["copy"]
 
 
 class OwedReports:
@@ -83,15 +100,39 @@ class OwedReports:
             return self._change(change)
         return self._change(change, about={r.recipient.envelope.message_id for r in told})
 
+    def put_copies(self, copies: Sequence[tuple[Envelope, str]]) -> "asyncio.Future[None]":
+        """Remember who gets a copy of which message; ask for it before it is settled."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            for envelope, address in copies:
+                body = {"envelope": schema.envelope_text(envelope), "copy": address}
+                content = self._content(connection, envelope.message_id, envelope.size)
+                connection.execute(
+                    "INSERT INTO report (body, content) VALUES (?, ?)", (json.dumps(body), content)
+                )
+
+        return self._change(change, about={envelope.message_id for envelope, _ in copies})
+
     async def pending(self, limit: int) -> list[Owed]:
         """The oldest that are owed, up to limit."""
-        rows = await self._ask(
-            lambda connection: fetched(
-                connection, "SELECT id, body, content FROM report ORDER BY id LIMIT ?", (limit,)
-            ),
-            is_of_mail=False,
-        )
-        return [Owed(*row) for row in rows]
+
+        def question(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            last, octets = 0, 0
+            sizes = connection.execute(
+                "SELECT id, length(content) FROM report ORDER BY id LIMIT ?", (limit,)
+            )
+            for place, (number, size) in enumerate(sizes.fetchall()):
+                octets += size
+                if place and octets > PAGE_OCTETS_MAX:
+                    break
+                last = number
+            return fetched(
+                connection,
+                "SELECT id, body, content FROM report WHERE id <= ? ORDER BY id",
+                (last,),
+            )
+
+        return [Owed(*row) for row in await self._ask(question, is_of_mail=False)]
 
     def written(self, numbers: Sequence[int]) -> "asyncio.Future[None]":
         """These are messages in the spool now."""
@@ -109,13 +150,13 @@ class OwedReports:
 
         return self._change(change)
 
-    def _content(self, connection: sqlite3.Connection, number: int, head_size: int) -> bytes:
+    def _content(self, connection: sqlite3.Connection, number: int, size: int) -> bytes:
         row = connection.execute("SELECT content FROM message WHERE id = ?", (number,)).fetchone()
         if row is not None and row[0] is not None:
             return bytes(row[0])
         try:
             with content_path(self._directory, number).open("rb") as file:
-                return file.read(head_size)
+                return file.read(size)
         except OSError:
             return b""
 
