@@ -140,6 +140,7 @@ def _report(
     head = content[: envelope.head_size]
     is_full = envelope.ret == "FULL" or (not envelope.ret and style.returns_full)
     is_full = is_full and len(content) == envelope.size and envelope.size <= FULL_OCTETS_MAX
+    is_full = is_full and not envelope.requires_tls  # RFC 8689 §5: as if RET=HDRS was given
     # What was an instruction to us, such as a key to sign with, goes to nobody.
     names = frozenset(name.encode() for name in envelope.remove_fields)
     original = header_block.without(head, names)

@@ -21,6 +21,7 @@ from mta.daemon.line import Line
 from mta.daemon.lines import Lines
 from mta.daemon.moving import Mover
 from mta.daemon.pages import Pages
+from mta.daemon.requiretls import ProtectedRoads
 from mta.errors import ResolveError, SpoolError
 from mta.model.attempt import Attempt, Try
 from mta.model.outcome import NO_VERDICT, Bounced, Deferred, Delivered
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from mta.daemon.machine import Machine
     from mta.daemon.notices import Notices
     from mta.daemon.signing import Signer
+    from mta.model.host import Host
     from mta.model.message import Recipient
     from mta.model.record import Record
     from mta.net.dialogue import Dialogue
@@ -85,6 +87,7 @@ class Delivery:
         self._ledger = Ledger(context, spool)
         self.giving_up = GivingUp(scheduler, spool, self._ledger, self.kick, context.log)
         self._pages = Pages(scheduler, spool, self._ledger, self.giving_up, self.kick, context.log)
+        self._roads = ProtectedRoads(scheduler, self._open)
         self._mover = Mover(context, scheduler, spool, self.kick)
         self._kicked = False
         self._alarm: asyncio.TimerHandle | None = None
@@ -177,7 +180,7 @@ class Delivery:
     async def _live(self, connection: "Connection") -> None:
         """From the decision to open it to its slot coming back."""
         queue = connection.queue
-        dialogue: Dialogue | None = None
+        line: Line | None = None
         reason, failure = "", ""
         try:
             if queue.settings.type == "discard":
@@ -200,12 +203,13 @@ class Delivery:
                 self._context.log(f"{queue.key}: {text.rstrip()}")
         except asyncio.CancelledError:
             reason = connection.interrupted or "stopping"
-            if dialogue is not None:
-                dialogue.abort()  # in the middle of a transaction QUIT would be content
+            if line is not None:
+                line.dialogue.abort()  # in the middle of a transaction QUIT would be content
             raise
         finally:
             self._lines.over(connection)
             if connection.number in queue.connections:
+                dialogue = line.dialogue if line is not None else None
                 self._hang_up(connection, dialogue, reason, failure)
             self.kick()
 
@@ -231,15 +235,7 @@ class Delivery:
                     continue
                 attempts_left -= 1
                 try:
-                    dialogue = await open_dialogue(
-                        host,
-                        source.ip,
-                        source.helo,
-                        queue.settings,
-                        connect=self._context.machine.connect,
-                        trace=trace,
-                        heeds=queue.heeds,
-                    )
+                    dialogue = await self._open(connection, host)
                 except ConnectFailed as error:
                     problem = error
                     if trace is not None:
@@ -260,6 +256,18 @@ class Delivery:
         else:
             self._unreachable(connection, problem)
         return None
+
+    async def _open(self, connection: "Connection", host: "Host") -> "Dialogue":
+        queue, source = connection.queue, connection.source
+        return await open_dialogue(
+            host,
+            source.ip,
+            source.helo,
+            queue.settings,
+            connect=self._context.machine.connect,
+            trace=self._context.trace_of(queue),
+            heeds=queue.heeds,
+        )
 
     def _judge_host(self, connection: "Connection", host: str, error: ConnectFailed) -> bool:
         """What a host's refusal means; True if no other host is to be tried."""
@@ -300,8 +308,8 @@ class Delivery:
     async def _converse(self, line: Line) -> tuple[str, str]:
         """Deliver batches until told to close; why it ended, and whether the queue failed."""
         scheduler = self._scheduler
-        connection, dialogue = line.connection, line.dialogue
-        dialogue.on_lost = lambda: self._lost_idle(line)
+        connection = line.connection
+        line.dialogue.on_lost = lambda: self._lost_idle(line)
         step = scheduler.next_batch(connection, clock.now())
         while True:
             if step is None or scheduler.has_decisions:
@@ -353,6 +361,14 @@ class Delivery:
         """Deliver one batch; why the connection has to end, and whether the queue failed."""
         connection, dialogue = line.connection, line.dialogue
         queue = connection.queue
+        if batch[0].envelope.requires_tls:
+            outcome = await self._roads.outcome(line, batch, self._context.hosts)
+            dialogue = line.dialogue
+            if outcome is not None:
+                concluded = replies.Concluded((outcome,) * len(batch), NO_VERDICT, None, "")
+                self._conclude(connection, dialogue, batch, concluded)
+                return ("", "") if dialogue.usable else ("no host with REQUIRETLS", "")
+            dialogue.on_lost = lambda: self._lost_idle(line)
         try:
             transaction = await self._transaction(queue, batch)
         except SpoolError as error:

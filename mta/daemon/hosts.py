@@ -1,15 +1,17 @@
 """The hosts a queue's connection tries, one after another."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from mta import address
 from mta.daemon.rollups import Rollups
 from mta.errors import ResolveError
 from mta.model.host import Host
 from mta.routing import hosts
 
 if TYPE_CHECKING:
+    from mta.model.message import Recipient
     from mta.model.route import RouteHost
     from mta.net.resolver import Resolver
     from mta.queues.queue import Queue
@@ -43,6 +45,36 @@ class HostFinder:
                     yield host
         if walk.failure is not None:
             raise _error(walk.failure)
+
+    async def unproven(self, queue: "Queue", name: str, recipients: "Sequence[Recipient]") -> str:
+        """The domain whose MX answer named a host without proof; empty if there is none.
+
+        A host that the configuration names needs none. Domains are put together in a queue by
+        MX answers that nobody signed (`mx-rollup-list`), so there each has to name the host
+        itself. ResolveError if the DNS does not answer.
+        """
+        if self._rollups.list.queue(queue.key.domain) is not None:
+            for domain in {address.domain_of(one.address) for one in recipients}:
+                if not await self._is_proven(domain, name):
+                    return domain
+            return ""
+        plan = hosts.plan(queue.key.domain, queue.settings)
+        if not isinstance(plan, hosts.Plan):
+            return "" if await self._is_proven(queue.key.domain, name) else queue.key.domain
+        unproven = ""
+        for host in (host for group in plan.groups for host in group):
+            if host.name == name if not host.lookup_mx else await self._is_proven(host.name, name):
+                return ""
+            if host.lookup_mx:
+                unproven = host.name
+        return unproven or queue.key.domain
+
+    async def _is_proven(self, domain: str, name: str) -> bool:
+        """Whether mail for a domain belongs to a host, as nobody but its owner can say."""
+        answer = await self._resolver.mx(domain)
+        if not answer.records:
+            return name == domain  # The certificate is for the very domain.
+        return answer.is_authentic and any(name == one for _, one in answer.records)
 
     async def _look_up(
         self, walk: hosts.Walk, route_host: "RouteHost", queue: "Queue"

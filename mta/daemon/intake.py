@@ -330,6 +330,7 @@ class Intake:
             has_leading_dot=has_leading_dot,
             is_8bit=is_8bit,
             is_smtputf8=mail.smtputf8,
+            requires_tls=mail.requires_tls,
             ret=mail.ret,
             suppresses_dsn=source.suppress_local_dsn,
             dsn_return="full" if source.dsn_return_default == "full" else "",

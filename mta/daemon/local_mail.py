@@ -45,6 +45,8 @@ class Letter:
     content: bytes
     vmta: str = ""
     """The VirtualMTA or pool it goes through; empty to be chosen as for any mail."""
+    requires_tls: bool = False
+    """REQUIRETLS, as the message that it is about had it (RFC 8689 §5)."""
 
 
 class LocalMail:
@@ -111,6 +113,7 @@ class LocalMail:
             has_leading_dot=content.startswith(b".") or b"\n." in content,
             is_8bit=not content.isascii(),
             is_smtputf8=not all(address.isascii() for address in letter.recipients),
+            requires_tls=letter.requires_tls,
             source_type=LOCAL,
             source_helo=self._intake.configuration.root.host_name,
             add_received=False,

@@ -117,9 +117,10 @@ class Reports:
                 await asyncio.sleep(RETRY_S)
             return
         told = owed.told
-        mail_from = told[0].recipient.envelope.mail_from
+        envelope = told[0].recipient.envelope
+        mail_from = envelope.mail_from
         octets = dsn.compose(told, owed.content, self._style(told[0]), now=clock.now())
-        letter = Letter(recipients=(mail_from,), content=octets)
+        letter = Letter(recipients=(mail_from,), content=octets, requires_tls=envelope.requires_tls)
         while (refusal := await self._mail.submit(letter)) is not None:
             if refusal.code // 100 != 4:
                 self._log(f"no notification to {mail_from}: {refusal}")

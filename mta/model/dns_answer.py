@@ -15,3 +15,5 @@ class MxAnswer:
     records: tuple[tuple[int, str], ...]
     exists: bool = True
     is_null: bool = False
+    is_authentic: bool = False
+    """Whether a resolver on this host says that it verified the signatures (DNSSEC)."""

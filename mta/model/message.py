@@ -32,6 +32,8 @@ class Envelope:
     """Whether a line of the content begins with a dot, so that sending must stuff it."""
     is_8bit: bool = False
     is_smtputf8: bool = False
+    requires_tls: bool = False
+    """REQUIRETLS (RFC 8689): it goes only where that is promised on, over verified TLS."""
     ret: str = ""
     """`FULL`, `HDRS` or empty (RFC 3461)."""
     suppresses_dsn: bool = False

@@ -236,7 +236,7 @@ def _hand_over(
             tls_protocol=secured.version() or "" if secured is not None else "",
             tls_cipher=cipher[0] if cipher else "",
         ),
-        Extensions.of(frozenset(keywords), settings),
+        Extensions.of(frozenset(keywords), settings, is_tls=secured is not None),
         settings,
         trace,
         is_pix=is_pix,

@@ -17,6 +17,7 @@ from mta.smtp.reply_parser import ReplyParser
 
 if TYPE_CHECKING:
     from io import BufferedReader
+    from ssl import SSLObject
 
 CHUNK_OCTETS: Final = 256 << 10
 """How much of a large message is in memory at once."""
@@ -57,6 +58,9 @@ class Dialogue(asyncio.Protocol):
         self.octets_out = 0
         self.on_lost: Callable[[], None] | None = None
         """Called when the peer closes while nothing is under way."""
+        self.extensions = extensions
+        self.doubt: str | None = None
+        """Why the peer's certificate does not prove its name, empty if it does; None: not asked."""
         self._settings = settings
         self._is_pix = is_pix
         """Whether a firewall that rewrites SMTP stands before the peer."""
@@ -80,6 +84,18 @@ class Dialogue(asyncio.Protocol):
     def may_interrupt(self) -> bool:
         """Whether to close now is safe: the peer cannot have a message it answers for."""
         return not self._is_dot_out
+
+    @property
+    def peer(self) -> tuple[str, int]:
+        """The peer's address and port."""
+        address = self._transport.get_extra_info("peername")
+        return address[0], address[1]
+
+    @property
+    def secured(self) -> "SSLObject | None":
+        """The TLS it goes over, if it does."""
+        secured: SSLObject | None = self._transport.get_extra_info("ssl_object")
+        return secured
 
     def adopt(self, transport: asyncio.Transport) -> None:
         """Take over a transport whose EHLO is done."""

@@ -8,10 +8,12 @@ answers, what was known an hour ago is better than nothing (RFC 8767).
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Final, Generic, Protocol, TypeVar
 
 import dns.asyncresolver
 import dns.exception
+import dns.flags
 import dns.name
 import dns.rdata
 import dns.rdatatype
@@ -158,7 +160,9 @@ class Resolver:
             for record in answer
         )
         is_null = len(records) == 1 and records[0][1] in ("", ".")
-        return MxAnswer(() if is_null else records, is_null=is_null), self._until(answer)
+        is_authentic = _is_authentic(answer)
+        found = MxAnswer(() if is_null else records, is_null=is_null, is_authentic=is_authentic)
+        return found, self._until(answer)
 
     async def _ask_addresses(self, host: str) -> tuple[tuple[str, ...], float]:
         found: list[str] = []
@@ -202,6 +206,16 @@ class Resolver:
             raise ResolveError(text, permanent=False, status="4.4.3") from error
 
 
+def _is_authentic(answer: dns.resolver.Answer) -> bool:
+    """Whether a validating resolver says so, and nobody on the way could have (RFC 4035 §4.9.3)."""
+    if not answer.response.flags & dns.flags.AD or not answer.nameserver:
+        return False
+    try:
+        return ip_address(answer.nameserver).is_loopback
+    except ValueError:
+        return False
+
+
 def _text(record: dns.rdata.Rdata) -> str:
     """What a record says: an address, a name without its last dot, a text in one piece."""
     if isinstance(record, TXTBase):
@@ -217,6 +231,8 @@ def asker_of(servers: tuple[str, ...], lifetime: float = LIFETIME_S) -> dns.asyn
     """A resolver of dnspython that asks these servers, or those of the system."""
     resolver = dns.asyncresolver.Resolver(configure=not servers)
     resolver.lifetime = lifetime
+    # RFC 6840 §5.7: whether the answer is authentic is wanted, the signatures are not.
+    resolver.flags = dns.flags.RD | dns.flags.AD
     if servers:
         resolver.nameservers = [server.rpartition(":")[0] or server for server in servers]
         ports = {server.rpartition(":")[2] for server in servers if ":" in server}

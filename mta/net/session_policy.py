@@ -53,6 +53,7 @@ def server_of(
         source,
         root.host_name,
         offers_tls=has_tls and source.allow_starttls and not session.is_tls,
+        is_tls=session.is_tls,
         domain_suffix=root.domain_suffix,
         greeting=greeting,
     )

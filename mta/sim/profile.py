@@ -15,6 +15,7 @@ Profiles stand in a small TOML file, one table for each:
     drop_at = "content"    # close there: greeting ehlo mail rcpt data content after-content
     drop = 0.1                         # share of the times it is closed there
     starttls = "offer"                 # none, offer, or broken
+    requiretls = true                  # offer REQUIRETLS within TLS
     pipelining = true
 
 The table `["*"]` holds for the domains without one, and for connections as a whole.
@@ -48,6 +49,7 @@ class Profile:
     drop_at: str = ""
     drop: float = 0.0
     starttls: str = "none"
+    requiretls: bool = False
     pipelining: bool = True
 
 

@@ -16,7 +16,7 @@ from typing import IO, Final, Self, cast
 
 from mta import clock
 from mta.net.tls_server import server_context
-from mta.sim.certificate import self_signed
+from mta.sim.certificate import Certificate, self_signed
 from mta.sim.profile import BUILT_IN, Memory, Profile
 
 HEADERS_KEPT: Final = 20_000
@@ -38,6 +38,8 @@ class Received:
     size: int
     headers: bytes = b""
     tls: str = ""
+    requires_tls: bool = False
+    """Whether MAIL FROM said REQUIRETLS."""
     body: bytes = b""
     """As it came, with dots stuffed; where the provider keeps bodies."""
 
@@ -53,7 +55,9 @@ class Provider:
         port: int = 0,
         journal_path: Path | None = None,
         seed: int = 1,
+        certificate: Certificate | None = None,
     ) -> None:
+        """Without a `certificate` it has one that it signed itself."""
         self.host = host
         self.port = port
         self.journal: list[Received] = []
@@ -64,11 +68,12 @@ class Provider:
         self._journal_path = journal_path
         self._journal_file: IO[str] | None = None
         self._open: set[_Connection] = set()
+        self._certificate = certificate
         self._context: ssl.SSLContext | None = None
 
     async def __aenter__(self) -> Self:
         if any(profile.starttls == "offer" for profile in self._memory.profiles.values()):
-            self._context = server_context(self_signed())
+            self._context = server_context(self._certificate or self_signed())
         if self._journal_path is not None:
             self._journal_file = self._journal_path.open("a", buffering=1)
         loop = asyncio.get_running_loop()
@@ -121,6 +126,7 @@ class _Connection(asyncio.Protocol):
         self._profile = memory.profiles["*"]
         self._helo = self._mail = self._ip = ""
         self._rcpts: list[str] = []
+        self._requires_tls = False
         self._messages = 0
         self._delayed = False
         self._garbles = False
@@ -224,6 +230,8 @@ class _Connection(asyncio.Protocol):
         is_tls = self.transport.get_extra_info("ssl_object") is not None
         if self._memory.profiles["*"].starttls != "none" and not is_tls:
             lines.append("STARTTLS")
+        if self._memory.profiles["*"].requiretls and is_tls:
+            lines.append("REQUIRETLS")
         return "\r\n".join([*(f"250-{line}" for line in lines[:-1]), f"250 {lines[-1]}"])
 
     def _on_starttls(self, text: str) -> str | None:
@@ -259,6 +267,10 @@ class _Connection(asyncio.Protocol):
         self._rcpts = []
         if self._memory.drops(self._profile, "mail"):
             return None
+        self._requires_tls = "REQUIRETLS" in text.upper().rpartition(">")[2].split()
+        is_tls = self.transport.get_extra_info("ssl_object") is not None
+        if self._requires_tls and not (self._memory.profiles["*"].requiretls and is_tls):
+            return "555 5.5.4 REQUIRETLS is not offered"
         return "250 2.1.0 ok"
 
     def _on_rcpt(self, text: str) -> str | None:
@@ -331,6 +343,7 @@ class _Connection(asyncio.Protocol):
                     time=now,
                     size=size,
                     headers=kept,
+                    requires_tls=self._requires_tls,
                     tls=secured.version() or "" if secured is not None else "",
                     body=body,
                 )

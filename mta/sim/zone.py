@@ -27,6 +27,10 @@ class Zone:
     """Names answered SERVFAIL."""
     silent: set[str] = field(default_factory=set)
     """Names not answered at all."""
+    authentic: set[str] = field(default_factory=set)
+    """Names whose answers say that their signatures were verified."""
+    nameserver: str | None = None
+    """Who is said to have answered."""
     questions: int = 0
 
     def add(self, name: str, kind: str, *values: str) -> None:
@@ -52,8 +56,9 @@ class Zone:
             raise dns.resolver.NXDOMAIN
         kind = dns.rdatatype.from_text(rdtype)
         lines = [f"{qname} {self.ttl_s} IN {rdtype} {value}" for value in values]
+        flags = "flags QR RD RA AD" if name in self.authentic else "flags QR RD RA"
         response = dns.message.from_text(
-            "\n".join(["flags QR RD RA", ";QUESTION", f"{qname} IN {rdtype}", ";ANSWER", *lines])
+            "\n".join([flags, ";QUESTION", f"{qname} IN {rdtype}", ";ANSWER", *lines])
         )
         assert isinstance(response, dns.message.QueryMessage)
-        return dns.resolver.Answer(qname, kind, dns.rdataclass.IN, response)
+        return dns.resolver.Answer(qname, kind, dns.rdataclass.IN, response, self.nameserver)

@@ -214,6 +214,8 @@ class Client:
             parts.append("BODY=8BITMIME")
         if offers.smtputf8 and envelope.is_smtputf8:
             parts.append("SMTPUTF8")
+        if offers.requiretls and envelope.requires_tls:
+            parts.append("REQUIRETLS")
         if offers.dsn and envelope.ret:
             parts.append(f"RET={_checked(envelope.ret)}")
         if offers.dsn and envelope.env_id:

@@ -44,6 +44,8 @@ class MailParameters:
     body: bool = False
     """Whether 8-bit content was announced."""
     smtputf8: bool = False
+    requires_tls: bool = False
+    """REQUIRETLS (RFC 8689)."""
     ret: str = ""
     env_id: str = ""
 
@@ -73,7 +75,9 @@ def split_command(line: bytes) -> tuple[str, str]:
     return verb.upper(), rest.strip()
 
 
-def parse_mail(rest: str, *, smtputf8_allowed: bool = True, suffix: str = "") -> MailParameters:
+def parse_mail(
+    rest: str, *, smtputf8_allowed: bool = True, suffix: str = "", is_tls: bool = False
+) -> MailParameters:
     """The argument of MAIL, `FROM:<address> parameters`; see `qualified` for the suffix."""
     found, parameters = _path(rest, "FROM:", "MAIL FROM:<address>")
     values: dict[str, str | int | bool] = {}
@@ -85,6 +89,10 @@ def parse_mail(rest: str, *, smtputf8_allowed: bool = True, suffix: str = "") ->
                 values["body"] = value.upper() == "8BITMIME"
             case "SMTPUTF8" if not value and smtputf8_allowed:
                 values["smtputf8"] = True
+            case "REQUIRETLS" if not value and is_tls:
+                values["requires_tls"] = True
+            case "REQUIRETLS" if not value:
+                raise CommandError(530, "5.7.10 REQUIRETLS is taken within TLS only")
             case "RET" if value.upper() in ("FULL", "HDRS"):
                 values["ret"] = value.upper()
             case "ENVID" if 0 < len(value) <= 100 and value.isascii():

@@ -24,9 +24,12 @@ class Extensions:
     eightbit: bool = False
     smtputf8: bool = False
     dsn: bool = False
+    requiretls: bool = False
 
     @classmethod
-    def of(cls, keywords: frozenset[str], settings: ExtensionSettings) -> "Extensions":
+    def of(
+        cls, keywords: frozenset[str], settings: ExtensionSettings, *, is_tls: bool = False
+    ) -> "Extensions":
         """From the keywords of an EHLO reply, upper case."""
         return cls(
             pipelining="PIPELINING" in keywords and not settings.ignore_pipelining,
@@ -34,4 +37,5 @@ class Extensions:
             eightbit="8BITMIME" in keywords and not settings.ignore_8bitmime,
             smtputf8="SMTPUTF8" in keywords,
             dsn="DSN" in keywords and not settings.ignore_dsn,
+            requiretls="REQUIRETLS" in keywords and is_tls,
         )

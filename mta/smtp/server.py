@@ -105,6 +105,7 @@ class Server:
         host_name: str,
         *,
         offers_tls: bool = False,
+        is_tls: bool = False,
         rcpts_max: int = 65536,
         domain_suffix: str = "",
         greeting: str = "",
@@ -123,6 +124,7 @@ class Server:
         self._greeting = greeting or host_name
         self._domain_suffix = domain_suffix
         self._offers_tls = offers_tls
+        self._is_tls = is_tls
         self._rcpts_configured_max = rcpts_max
         self._has_too_many_rcpts = False
         self._exchange: sasl.Exchange | None = None
@@ -219,6 +221,7 @@ class Server:
     def tls_started(self) -> None:
         """Everything said before counts for nothing."""
         self._offers_tls = False
+        self._is_tls = True
         self.helo = ""
         self.is_esmtp = False
         self.reset()
@@ -259,6 +262,8 @@ class Server:
             lines.append("CHUNKING")
         if self._offers_tls:
             lines.append("STARTTLS")
+        if self._is_tls:
+            lines.append("REQUIRETLS")  # RFC 8689 §2: not before
         mechanisms = self._policy.mechanisms()
         if mechanisms:
             lines.append(f"AUTH {' '.join(mechanisms)}")
@@ -285,7 +290,10 @@ class Server:
             raise CommandError(503, "5.5.1 a sender was given already; RSET begins again")
         settings = self._settings
         mail = command.parse_mail(
-            rest, smtputf8_allowed=settings.allow_smtputf8, suffix=self._suffix
+            rest,
+            smtputf8_allowed=settings.allow_smtputf8,
+            suffix=self._suffix,
+            is_tls=self._is_tls,
         )
         if mail.size > settings.max_message_size:
             size = settings.max_message_size

@@ -42,6 +42,8 @@ class Nameserver:
         self.silent: set[str] = set()
         self.lies: dict[str, Lie] = {}
         self.stray: set[str] = set()
+        self.authentic: set[str] = set()
+        """Names whose answers say that they were verified (AD), where that is asked for."""
         self.queries: list[tuple[str, str]] = []
         """Name without its last dot, and type, in the order asked."""
         self.transports: list[str] = []
@@ -115,6 +117,8 @@ class Nameserver:
             return None
         response = dns.message.make_response(query)
         response.flags |= dns.flags.AA | dns.flags.RA
+        if query.flags & dns.flags.AD and _covers(self.authentic, question.name):
+            response.flags |= dns.flags.AD
         if _covers(self.servfail, question.name):
             response.set_rcode(dns.rcode.SERVFAIL)
         else:
