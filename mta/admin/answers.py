@@ -344,8 +344,10 @@ class MessageExplanation:
     env_id: str = ""
     vmta_by: str = ""
     """Which line chose the VirtualMTA, where a pattern list or a fallback did."""
+    schedule: str = ""
+    """When alone it may be delivered, as X-Schedule says it; empty for at any time."""
     bounce_at: float | None = None
-    """When `bounce-after` gives the message up; None for never."""
+    """When `bounce-after`, or the end of its schedule, gives the message up; None for never."""
     recipients: tuple[RecipientExplanation, ...] = ()
     """At most `EXPLAINED_RECIPIENTS_MAX`; `recipients_total` counts all."""
     recipients_total: int = 0

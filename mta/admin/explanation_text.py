@@ -65,6 +65,8 @@ def message(m: MessageExplanation) -> Iterator[str]:
         yield _labelled("ENVID", m.env_id)
     if m.vmta_by:
         yield _labelled("Virtual MTA", f"by {m.vmta_by}")
+    if m.schedule:
+        yield _labelled("X-Schedule", m.schedule)
     if m.bounce_at is not None:
         yield _labelled("Given up", _moment(m.bounce_at, m.now))
     shown = (

@@ -86,7 +86,7 @@ class Delays:
 
     async def _tell(self, recipients: "list[Recipient]", look: Look) -> bool:
         """Have it told, if anybody wants to know; True if that is so."""
-        told = [await self._told(r) for r in recipients if dsn.wants(r, Action.DELAYED)]
+        told = [await self._told(r) for r in recipients if _is_late(r)]
         owed = self._context.reports.owe(told, look)
         if owed is not None:
             await owed
@@ -103,5 +103,11 @@ class Delays:
             status=dsn.status_of_delay(recipient.last_reply),
             diagnostic=recipient.last_reply,
             attempt=Attempt(remote_host=host),
-            retry_until=recipient.envelope.time_queued + settings.bounce_after,
+            retry_until=recipient.envelope.expires_at(settings.bounce_after),
         )
+
+
+def _is_late(recipient: "Recipient") -> bool:
+    """Whether somebody is to be told; what waits for its schedule is not late."""
+    is_scheduled = recipient.envelope.windows and not recipient.attempts
+    return not is_scheduled and dsn.wants(recipient, Action.DELAYED)

@@ -151,6 +151,11 @@ class Delivery:
                 self._lines.start(self._pages.read_priorities(queue))
             case actions.Expire(queue, recipients):
                 self.giving_up.bounce(queue, recipients, local.EXPIRED, now)
+            case actions.PutOff(queue, recipients):
+                for recipient in recipients:
+                    recipient.due = recipient.envelope.opens_at(now)
+                self._ledger.settle((), recipients, ())
+                self._scheduler.put_off(queue, recipients, now)
             case actions.Sweep(queue):
                 self._lines.start(self.giving_up.sweep(queue))
             case actions.BounceQueue(queue, reply):

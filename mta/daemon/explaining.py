@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from mta.admin.answers import Event, Explanation, Redirection, Setting
 from mta.admin.tree import printed_time
-from mta.daemon import limit_use, ways
+from mta.daemon import limit_use, ways, x_schedule
 from mta.errors import ResolveError
 from mta.model.refusal import Refusal
 from mta.queues.trials import TRIAL
@@ -14,10 +14,12 @@ from mta.routing.redirect import BACKOFF_REROUTE, MX, REROUTE
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
     from mta.daemon.hosts import HostFinder
+    from mta.model.message import Recipient
     from mta.queues.queue import Queue
     from mta.queues.scheduler import Scheduler
 
 HOSTS_SHOWN_MAX = 20
+X_SCHEDULE = "x-schedule"
 ON_TRIAL = "since it failed, or the start, no connection came up: one is tried first, in turn"
 
 
@@ -39,8 +41,8 @@ def refusal(queue: "Queue", configuration: "Configuration", now: float) -> Refus
     if waiting <= 0:
         return None
     if not queue.backlog.ready(now) and queue.backlog.is_complete:
-        due = queue.backlog.next_due()
-        return refused("retry-recipients-after", scope, due, queue, configuration)
+        soonest = queue.backlog.soonest()
+        return None if soonest is None else not_due(soonest, queue, configuration)
     if queue.blocked_by is None:
         return None
     until = queue.blocked_until
@@ -50,6 +52,15 @@ def refusal(queue: "Queue", configuration: "Configuration", now: float) -> Refus
         until = None  # Others have come before it in the line since it was refused.
     directive, scope = queue.blocked_by
     return refused(directive, scope, until, queue, configuration)
+
+
+def not_due(recipient: "Recipient", queue: "Queue", configuration: "Configuration") -> Refusal:
+    """Why a recipient is not due yet: its schedule, or a try that failed."""
+    scope, due = str(queue.key), recipient.due
+    for window in recipient.envelope.windows:
+        if window[0] == due:
+            return Refusal(X_SCHEDULE, scope, due, f"window {x_schedule.printed((window,))}")
+    return refused("retry-recipients-after", scope, due, queue, configuration)
 
 
 def refused(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mta.settings.domain import DomainSettings
     from mta.spool.store import Spool
 
+SCHEDULED_S = 600
+"""How often a queue that rests is looked through whose old mail has windows to come."""
 BOUNCE_PAGE = 500
 """Recipients read at once when a whole queue is bounced."""
 
@@ -144,15 +146,19 @@ class GivingUp:
                 after = queue.settings.bounce_after
                 if found is not None and found + after <= clock.now() and not queue.frozen:
                     async with self.frozen([queue]) as frozen:
-                        await self._expire(queue, frozen.busy)
+                        is_scheduled = await self._expire(queue, frozen.busy)
                     found = await self._spool.ages.oldest(queue.key)
+                    if is_scheduled and found is not None:
+                        found = max(found, clock.now() - after + SCHEDULED_S)
                 oldest = float("inf") if found is None else found
             except SpoolError as error:
                 self._log(f"cannot look for old mail of queue {queue.key}: {error}")
             finally:
                 self._scheduler.swept(queue, oldest)
 
-    async def _expire(self, queue: "Queue", busy: set[int]) -> None:
+    async def _expire(self, queue: "Queue", busy: set[int]) -> bool:
+        """Whether something stays that has windows still, though it is old."""
+        is_scheduled = False
         now = clock.now()
         ages = self._spool.ages
         bounds = await ages.bounds(queue.key, now - queue.settings.bounce_after)
@@ -161,8 +167,9 @@ class GivingUp:
             page = await ages.older(queue.key, bounds, after, BOUNCE_PAGE)
             old = [r for r in page if r.recipient_id not in busy and queue.expires_at(r) <= now]
             self.bounce(queue, old, local.EXPIRED, now)
+            is_scheduled |= any(r.envelope.windows and queue.expires_at(r) > now for r in page)
             if len(page) < BOUNCE_PAGE:
-                return
+                return is_scheduled
             after = (page[-1].priority, page[-1].due, page[-1].recipient_id)
 
     async def bounce_queue(self, queue: "Queue", outcome: Bounced) -> None:

@@ -79,9 +79,14 @@ def _printed(second: int) -> str:
 
 async def own_head(content: "Content", envelope: "Envelope") -> bytes:
     """The header block a message came with."""
+    return await head_of(content, envelope.head_size)
+
+
+async def head_of(content: "Content", size: int) -> bytes:
+    """The header block of content, which has that many octets."""
     if isinstance(content, bytes):
-        return content[: envelope.head_size]
-    return await asyncio.to_thread(_read, content.path, envelope.head_size)
+        return content[:size]
+    return await asyncio.to_thread(_read, content.path, size)
 
 
 def _read(path: Path, size: int) -> bytes:

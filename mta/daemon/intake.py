@@ -4,7 +4,6 @@ The order is fixed: read the header block, choose a VirtualMTA for each recipien
 the spool, tell the scheduler, answer 250. Nothing is in a queue that is not on disk.
 """
 
-import asyncio
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ from mta import address, clock, ids
 from mta.accounting import build
 from mta.admin.traffic import TrafficCounters
 from mta.daemon import expansion
+from mta.daemon.heads import head_of
 from mta.daemon.refused import Refused
 from mta.daemon.sender_checks import SenderChecks
 from mta.daemon.submission_rules import X_DKIM_KEY, X_DKIM_OPTIONS, SubmissionRules
@@ -29,6 +29,8 @@ from mta.settings.source import SourceSettings
 from mta.smtp import header_block
 
 if TYPE_CHECKING:
+    import asyncio
+
     from mta.config.configuration import Configuration
     from mta.daemon.router import Router
     from mta.model.record import Record
@@ -239,7 +241,7 @@ class Intake:
     ) -> Reply:
         """Take a message; 250 only after its commit."""
         now = clock.now()
-        head = await _head_of(content, head_size)
+        head = await head_of(content, head_size)
         if _has_too_many_hops(head, session.source):
             return TOO_MANY_HOPS
         added_fields = ""
@@ -312,6 +314,9 @@ class Intake:
         wish = select.wish(self.configuration, source, rules.x_virtual_mta(found), match)
         if wish.error:
             return Reply(550, (wish.error,))
+        windows = rules.windows(found)
+        if isinstance(windows, Reply):
+            return windows
         refusals: dict[str, str] = {}
         if source.accept_invalid_recipients:
             refusals = expansion.refusals(rcpts, source.suppression_lists, self.suppression)
@@ -356,6 +361,7 @@ class Intake:
             acct_headers={
                 name.decode(): found[name] for name in self.acct_headers if name in found
             },
+            windows=windows,
         )
         priority = match.selection.priority if match is not None else None
         routed = self._route(
@@ -455,7 +461,7 @@ class Intake:
                     envelope=envelope,
                     address=rcpt.address,
                     queue=queue,
-                    due=envelope.time_queued,
+                    due=envelope.due,
                     pool=pool_name,
                     orcpt=rcpt.orcpt,
                     notify=rcpt.notify,
@@ -484,14 +490,3 @@ def _has_too_many_hops(head: bytes, source: SourceSettings) -> bool:
     most = source.max_message_hops
     # A header block of few lines has fewer hops: most need no closer look.
     return head.count(b"\n") > most and len(_RECEIVED.findall(head)) > most
-
-
-async def _head_of(content: Content, head_size: int) -> bytes:
-    if isinstance(content, bytes):
-        return content[:head_size]
-    return await asyncio.to_thread(_read_head, content.path, head_size)
-
-
-def _read_head(path: Path, size: int) -> bytes:
-    with path.open("rb") as file:
-        return file.read(size)

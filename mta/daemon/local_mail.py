@@ -86,6 +86,7 @@ class LocalMail:
             is_verp=False,
             vmta_by="",
             refusals={},
+            windows=(),
         )
         rcpts = [RcptParameters(address, notify="NEVER")]
         if len(content) <= MEMORY_OCTETS_MAX:

@@ -11,7 +11,7 @@ from mta.admin.answers import (
     PastTry,
     RecipientExplanation,
 )
-from mta.daemon import explaining, limit_use
+from mta.daemon import explaining, limit_use, x_schedule
 from mta.units import Rate
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ async def explain(
         if r.queue in queues
     }
     now = clock.now()
-    ages = [envelope.time_queued + shard.configuration.domain(key).bounce_after for key in queues]
+    ages = [envelope.expires_at(shard.configuration.domain(key).bounce_after) for key in queues]
     return MessageExplanation(
         now=now,
         message_id=number,
@@ -65,6 +65,7 @@ async def explain(
         job_id=envelope.job_id,
         env_id=envelope.env_id,
         vmta_by=envelope.vmta_by,
+        schedule=x_schedule.printed(envelope.windows),
         bounce_at=min(ages, default=None),
         recipients=tuple(
             _recipient(shard, r, places.get(r.recipient_id), tries.get(r.recipient_id, ()), now)
@@ -121,9 +122,7 @@ def refusal(queue: "Queue", recipient: "Recipient", shard: "Shard", now: float) 
         why.directive in WITHOUT_END if why.until is None else why.until > recipient.due
     ):
         return why
-    return explaining.refused(
-        "retry-recipients-after", str(queue.key), recipient.due, queue, shard.configuration
-    )
+    return explaining.not_due(recipient, queue, shard.configuration)
 
 
 def earliest(recipient: "Recipient", why: "Refusal | None", now: float) -> float | None:

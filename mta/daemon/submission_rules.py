@@ -11,7 +11,10 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
 from mta import ids
+from mta.daemon import x_schedule
+from mta.model.message import Window
 from mta.model.pattern_list import PatternList
+from mta.model.reply import Reply
 from mta.routing.pattern_match import Match, first_match
 from mta.settings.source import SourceSettings
 from mta.smtp import header_block
@@ -25,6 +28,7 @@ X_JOB: Final = b"x-job"
 X_ENVID: Final = b"x-envid"
 X_DKIM_OPTIONS: Final = b"x-dkim-options"
 X_DKIM_KEY: Final = b"x-dkim-key"
+X_SCHEDULE: Final = b"x-schedule"
 DATE: Final = b"date"
 MESSAGE_ID: Final = b"message-id"
 
@@ -131,13 +135,26 @@ class SubmissionRules:
         prefix = self.source.jobid_prefix.replace(AUTH, user) if value else ""
         return f"{prefix}{value}"[:JOB_ID_MAX]
 
+    def windows(self, found: Found) -> tuple[Window, ...] | Reply:
+        """When X-Schedule lets the message go, if it may; a Reply refuses what says no times."""
+        if not self.source.process_x_schedule or X_SCHEDULE not in found:
+            return ()
+        try:
+            return x_schedule.parse(found[X_SCHEDULE])
+        except ValueError as error:
+            return Reply(554, (f"5.6.0 X-Schedule: {error}",))
+
     def remove_fields(self, found: Found, head: bytes) -> tuple[str, ...]:
         """Which of the message's own fields are not sent on."""
         names = {name.decode() for name in self.spent if name in found}
         is_told = self.source.retain_x_dkim_key or X_DKIM_KEY in self.spent
-        if not is_told and X_DKIM_KEY in head.lower():
-            # A private key goes nowhere only because nobody turned its use on.
-            names.add(X_DKIM_KEY.decode())
+        if not (is_told and self.source.retain_x_schedule):
+            names_there = head.lower()
+            if not is_told and X_DKIM_KEY in names_there:
+                # A private key goes nowhere only because nobody turned its use on.
+                names.add(X_DKIM_KEY.decode())
+            if not self.source.retain_x_schedule and X_SCHEDULE in names_there:
+                names.add(X_SCHEDULE.decode())  # Guide: also where it is not processed.
         return tuple(sorted(names.union(self.removed_always))) if names else self.removed_always
 
     def added_fields(self, found: Found, message_id: int, now: float, host_name: str) -> str:
@@ -180,4 +197,5 @@ def _instructions(source: SourceSettings) -> tuple[tuple[bytes, bool, bool], ...
         (X_ENVID, source.process_x_envid, False),
         (X_DKIM_OPTIONS, source.process_x_dkim_options, source.retain_x_dkim_options),
         (X_DKIM_KEY, source.process_x_dkim_key, source.retain_x_dkim_key),
+        (X_SCHEDULE, source.process_x_schedule, source.retain_x_schedule),
     )

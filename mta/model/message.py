@@ -12,6 +12,9 @@ PRIORITY: Final = 50
 LOCAL: Final = "local"
 """The source type of mail that the daemon makes itself."""
 
+Window = tuple[int, int]
+"""From when to when, epoch seconds; the end is outside."""
+
 
 @frozen(kw_only=True)
 class Envelope:
@@ -80,6 +83,29 @@ class Envelope:
     """Why recipients bounce that were accepted nevertheless, by address."""
     acct_headers: dict[str, str] = field(default_factory=dict)
     """Header values that accounting files ask for, by lower-case name."""
+    windows: tuple[Window, ...] = ()
+    """When alone it may be delivered, in order; empty for at any time (X-Schedule)."""
+
+    def opens_at(self, at: float) -> float:
+        """From when on, not before a time, it may be delivered; infinity if never again."""
+        if not self.windows:
+            return at
+        return next((max(at, start) for start, end in self.windows if at < end), float("inf"))
+
+    def expires_at(self, bounce_after: int) -> float:
+        """When it is given up: that long after it came, or when its last window ends."""
+        return self.windows[-1][1] if self.windows else self.time_queued + bounce_after
+
+    def counts_from(self, bounce_after: int) -> float:
+        """From when on `bounce-after` would count, if it gave the message up."""
+        return self.windows[-1][1] - bounce_after if self.windows else self.time_queued
+
+    @property
+    def due(self) -> float:
+        """When it is to be tried first, or given up untried."""
+        if not self.windows:
+            return self.time_queued
+        return min(self.opens_at(self.time_queued), self.windows[-1][1])
 
 
 @dataclass(slots=True, eq=False)

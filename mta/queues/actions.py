@@ -54,7 +54,16 @@ class ReadPriorities(NamedTuple):
 
 
 class Expire(NamedTuple):
-    """Bounce recipients that are older than `bounce-after`; then call `settled`."""
+    """Bounce recipients that are older than `bounce-after`, or have no window left; then call
+    `settled`.
+    """
+
+    queue: Queue
+    recipients: list[Recipient]
+
+
+class PutOff(NamedTuple):
+    """Note for recipients whose window has closed when the next opens; then call `put_off`."""
 
     queue: Queue
     recipients: list[Recipient]
@@ -103,5 +112,5 @@ class Forward(NamedTuple):
 
 Action = (
     LookUp | Forward | Notify | Open | Assign | Close | Interrupt | ReadPage | ReadPriorities
-    | Expire | Sweep | BounceQueue | SaveQueue
+    | Expire | PutOff | Sweep | BounceQueue | SaveQueue
 )  # fmt: skip

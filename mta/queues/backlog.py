@@ -77,6 +77,11 @@ class Backlog:
         times = [due for lane in self._lanes if (due := lane.next_due()) is not None]
         return min(times, default=None)
 
+    def soonest(self) -> Recipient | None:
+        """The first recipient in memory that is not due yet."""
+        found = [one for lane in self._lanes if (one := lane.soonest()) is not None]
+        return min(found, key=lambda one: one.due, default=None)
+
     def ready_messages(self) -> int:
         """About how many messages the due recipients belong to: how many can go at once."""
         return sum(lane.ready_messages() for lane in self._lanes)
@@ -101,7 +106,7 @@ class Backlog:
         return []
 
     def make_due(self, now: float) -> list[Recipient]:
-        """Make all in memory due now; those whose due changed are returned."""
+        """Make all in memory due now whose schedule permits; those whose due changed."""
         return [recipient for lane in self._lanes for recipient in lane.make_due(now)]
 
     def take_expired(self, is_expired: Callable[[Recipient], bool]) -> list[Recipient]:

@@ -44,17 +44,24 @@ class Batches:
         return batch
 
     def first(self, queue: Queue, now: float) -> Recipient | None:
-        """The recipient that goes next, those before it that are too old given up."""
+        """The recipient that goes next; those before it that are too old are given up, and
+        those whose window has closed put off to their next.
+        """
         backlog = queue.backlog
         if not backlog.ready(now):
             return None
         first = backlog.first()
-        while first is not None and queue.expires_at(first) <= now:
+        while first is not None:
+            envelope = first.envelope
+            is_old = queue.expires_at(first) <= now
+            if not is_old and (not envelope.windows or envelope.opens_at(now) <= now):
+                return first
             batch = backlog.pop(queue.settings.max_rcpt_per_message)
-            self._agenda.do(actions.Expire(queue, batch))
+            act = actions.Expire if is_old else actions.PutOff
+            self._agenda.do(act(queue, batch))
             self._agenda.touch(queue)
             first = backlog.first()
-        return first
+        return None
 
     def idle_until(self, queue: Queue, now: float) -> float:
         """How long a connection that got nothing stays open: now if not at all."""

@@ -87,6 +87,10 @@ class Lane:
         """When the first recipient in memory that is not due yet will be."""
         return self._later[0][0] if self._later else None
 
+    def soonest(self) -> Recipient | None:
+        """The first recipient in memory that is not due yet."""
+        return self._later[0][2] if self._later else None
+
     def ready_messages(self) -> int:
         """About how many messages the due recipients belong to: how many can go at once."""
         ready = self._ready
@@ -120,8 +124,12 @@ class Lane:
         heapify(self._later)
 
     def make_due(self, now: float) -> list[Recipient]:
-        """Make all in memory due now; those whose due changed are returned."""
-        changed = [entry[2] for entry in self._later if entry[0] > now]
+        """Make all in memory due now whose schedule permits; those whose due changed."""
+        changed = [
+            entry[2]
+            for entry in self._later
+            if entry[0] > now and entry[2].envelope.opens_at(now) <= now
+        ]
         for recipient in changed:
             recipient.due = now
         self._later = [(entry[2].due, entry[1], entry[2]) for entry in self._later]

@@ -407,8 +407,12 @@ class Queue:
     # Age
 
     def expires_at(self, recipient: Recipient) -> float:
-        """When `bounce-after` gives a recipient up, epoch seconds."""
-        return recipient.envelope.time_queued + self.settings.bounce_after
+        """When `bounce-after`, or the end of its schedule, gives a recipient up."""
+        return recipient.envelope.expires_at(self.settings.bounce_after)
+
+    def counts_from(self, recipient: Recipient) -> float:
+        """From when on `bounce-after` would count, if it gave the recipient up."""
+        return recipient.envelope.counts_from(self.settings.bounce_after)
 
     @property
     def has_mail_of_known_age(self) -> bool:
@@ -431,11 +435,12 @@ class Queue:
     def oldest_in_memory(self) -> float:
         """When the oldest of those in memory was queued, in flight or not."""
         held = chain(self.backlog, *(one.batch for one in self.connections.values()))
-        return min((recipient.envelope.time_queued for recipient in held), default=float("inf"))
+        return min(map(self.counts_from, held), default=float("inf"))
 
     def retry_recipient_at(self, recipient: Recipient, now: float) -> float:
         """When a deferred recipient is tried again; never later than it expires."""
-        return min(now + self.settings.retry_recipients_after, self.expires_at(recipient))
+        at = recipient.envelope.opens_at(now + self.settings.retry_recipients_after)
+        return min(at, self.expires_at(recipient))
 
     # Time
 

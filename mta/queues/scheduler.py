@@ -133,7 +133,7 @@ class Scheduler:
             queue.recipients += 1
             queue.octets += recipient.envelope.size
             queue.is_untried = False
-            queue.oldest = min(queue.oldest, recipient.envelope.time_queued)
+            queue.oldest = min(queue.oldest, queue.counts_from(recipient))
             queue.backlog.add(recipient, now)
             self._agenda.touch(queue)
             if queue.retry_at is not None and queue.settings.retry_upon_new_mail:
@@ -237,14 +237,15 @@ class Scheduler:
         connection.batch = []
         if connection.reserved:
             self.gate.settle(connection, now, delivered=delivered > 0)
-        if done:
-            self.settled(queue, done)
-        for recipient in deferred:
-            queue.backlog.add(recipient, now)
-        for recipient in untried:
-            queue.backlog.add(recipient, now)
+        self.settled(queue, done)
         if deferred or untried:
-            self._agenda.touch(queue)
+            self.put_off(queue, (*deferred, *untried), now)
+
+    def put_off(self, queue: Queue, recipients: Iterable[Recipient], now: float) -> None:
+        """Recipients that wait on, each for its due."""
+        for recipient in recipients:
+            queue.backlog.add(recipient, now)
+        self._agenda.touch(queue)
 
     def delivered(self, queue: Queue, now: float) -> None:
         """A recipient was delivered: the retry list begins again."""
@@ -420,8 +421,7 @@ class Scheduler:
             queue.leave_backoff(now, "its time is over (backoff-to-normal-after)")
         if queue.is_sweep_due(now) and not queue.frozen and queue.has_mail_of_known_age:
             queue.swept_at = now
-            expired = queue.backlog.take_expired(lambda r: queue.expires_at(r) <= now)
-            if expired:
+            if expired := queue.backlog.take_expired(lambda r: queue.expires_at(r) <= now):
                 self._agenda.do(actions.Expire(queue, expired))
             if queue.backlog.is_complete:
                 queue.oldest = queue.oldest_in_memory()

@@ -216,14 +216,13 @@ class SourceSettings:
     process_x_schedule: bool = directive(
         BOOLEAN,
         False,
-        "Honour X-Schedule delivery windows (these replace bounce-after).",
-        not_yet=True,
+        "Honour X-Schedule delivery windows (these replace bounce-after): START / END, … each as "
+        "YYYY-MM-DD HH:MM:SS in the time zone of this host.",
     )
     retain_x_schedule: bool = directive(
         BOOLEAN,
         False,
-        "Keep X-Schedule.",
-        not_yet=True,
+        "Keep X-Schedule. It is removed otherwise, also where it is not processed.",
     )
     process_x_dkim_options: bool = directive(
         BOOLEAN,

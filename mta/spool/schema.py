@@ -218,6 +218,8 @@ def envelope_of(text: str) -> Envelope:
     values = json.loads(text)
     if "remove_fields" in values:
         values["remove_fields"] = tuple(values["remove_fields"])
+    if "windows" in values:
+        values["windows"] = tuple((start, end) for start, end in values["windows"])
     return Envelope(**values)
 
 
