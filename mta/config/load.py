@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from mta.config import reach_check, relay_check, shadow_check
+from mta.config import own_spf_check, reach_check, relay_check, shadow_check
 from mta.config.build import Builder
 from mta.config.configuration import Configuration
 from mta.config.grammar import (
@@ -44,6 +44,7 @@ def load(path: str, files: Files, *, host_name: str = "localhost") -> Loaded:
         take_apart(tree)
         relay_check.check(configuration, diagnostics)
         reach_check.check(configuration, diagnostics)
+        own_spf_check.check(configuration, diagnostics)
         shadow_check.check(configuration, diagnostics)
         found = tuple(with_lines(diagnostics.in_order(), files))
     return Loaded(None if diagnostics.has_errors else configuration, found)

@@ -23,7 +23,7 @@ from mta.daemon.moving import Mover
 from mta.daemon.pages import Pages
 from mta.daemon.requiretls import ProtectedRoads
 from mta.errors import ResolveError, SpoolError
-from mta.model.attempt import Attempt, Try
+from mta.model.attempt import Try
 from mta.model.outcome import NO_VERDICT, Bounced, Deferred, Delivered
 from mta.net.connector import ConnectFailed, open_dialogue
 from mta.queues import actions, replies
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mta.daemon.hosts import HostFinder
     from mta.daemon.machine import Machine
     from mta.daemon.notices import Notices
+    from mta.daemon.own_spf import OwnSpf
     from mta.daemon.signing import Signer
     from mta.model.host import Host
     from mta.model.message import Recipient
@@ -46,9 +47,6 @@ if TYPE_CHECKING:
     from mta.queues.connection import Connection
     from mta.queues.queue import Queue
     from mta.spool.store import Spool
-
-DISCARD = Attempt(delivery_type="discard")
-DISCARDED = "x-pmta;discarded"
 
 
 class Context(ledger.Context, moving.Context, Protocol):
@@ -62,6 +60,9 @@ class Context(ledger.Context, moving.Context, Protocol):
 
     @property
     def machine(self) -> "Machine": ...
+
+    @property
+    def own_spf(self) -> "OwnSpf": ...
 
     def has_vmta(self, name: str) -> bool: ...
 
@@ -190,7 +191,7 @@ class Delivery:
         try:
             if queue.settings.type == "discard":
                 self._scheduler.connected(connection, "", clock.now())
-                self._discard(connection)
+                self.giving_up.discard(connection)
                 return
             outcome = local.never_sent(queue.key, has_vmta=self._context.has_vmta(queue.key.vmta))
             if outcome is not None:
@@ -374,8 +375,12 @@ class Delivery:
                 self._conclude(connection, dialogue, batch, concluded)
                 return ("", "") if dialogue.usable else ("no host with REQUIRETLS", "")
             dialogue.on_lost = lambda: self._lost_idle(line)
+        refused: Bounced | Deferred | None = None
         try:
             transaction = await self._transaction(queue, batch)
+            if queue.settings.check_spf_outbound and connection.source.ip:
+                own_spf = self._context.own_spf
+                refused = await own_spf.outcome(connection.source, transaction.sender)
         except SpoolError as error:
             self._pages.unreadable(connection, batch, error)
             return "", ""
@@ -384,6 +389,10 @@ class Delivery:
                 self._context.log(f"{queue.key}: {text.rstrip()}")
             self._pages.unreadable(connection, batch, SpoolError(f"internal error: {error!r}"))
             return "", ""
+        if refused is not None:
+            concluded = replies.Concluded((refused,) * len(batch), NO_VERDICT, None, "")
+            self._conclude(connection, dialogue, batch, concluded)
+            return ("", "") if dialogue.usable else ("closed by the remote host", "")
         result = await dialogue.transact(transaction)
         concluded = replies.conclude(result, queue.settings, queue.rules)
         self._conclude(connection, dialogue, batch, concluded)
@@ -471,25 +480,3 @@ class Delivery:
             scheduler.delivered(queue, now)
         if concluded.verdict is not NO_VERDICT and concluded.reply is not None:
             scheduler.apply(connection, concluded.verdict, concluded.reply, now)
-
-    def _discard(self, connection: "Connection") -> None:
-        """`type discard`: mail goes nowhere, and is accounted as delivered or bounced."""
-        queue = connection.queue
-        now = clock.now()
-        while isinstance(batch := self._scheduler.next_batch(connection, now), list):
-            records: list[Record] = []
-            for recipient in batch:
-                if queue.settings.discard_as_bounce:
-                    bounced = Bounced("5.0.0", DISCARDED)
-                    self._ledger.bounced(
-                        records, queue, recipient, bounced, DISCARD, now, is_told=False
-                    )
-                else:
-                    delivered = Delivered("2.0.0", DISCARDED)
-                    self._ledger.delivered(records, queue, recipient, delivered, DISCARD, now)
-            self._ledger.settle(batch, (), records)
-            count = 0 if queue.settings.discard_as_bounce else len(batch)
-            self._scheduler.finish(
-                connection, done=batch, deferred=(), untried=(), now=now, delivered=count
-            )
-        self._scheduler.closed(connection, now)

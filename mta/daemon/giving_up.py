@@ -9,7 +9,8 @@ from mta import clock
 from mta.bounces import local
 from mta.daemon.ledger import NO_ATTEMPT, Ledger
 from mta.errors import SpoolError
-from mta.model.outcome import Bounced
+from mta.model.attempt import Attempt
+from mta.model.outcome import Bounced, Delivered
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 SCHEDULED_S = 600
 """How often a queue that rests is looked through whose old mail has windows to come."""
+DISCARD = Attempt(delivery_type="discard")
+DISCARDED = "x-pmta;discarded"
 BOUNCE_PAGE = 500
 """Recipients read at once when a whole queue is bounced."""
 
@@ -135,6 +138,28 @@ class GivingUp:
             self._scheduler.finish(connection, done=(), deferred=(), untried=(), now=now)
             for recipient in batch:
                 self.bounce(connection.queue, [recipient], outcome(recipient), now)
+        self._scheduler.closed(connection, now)
+
+    def discard(self, connection: "Connection") -> None:
+        """`type discard`: mail goes nowhere, and is accounted as delivered or bounced."""
+        queue = connection.queue
+        now = clock.now()
+        while isinstance(batch := self._scheduler.next_batch(connection, now), list):
+            records: list[Record] = []
+            for recipient in batch:
+                if queue.settings.discard_as_bounce:
+                    bounced = Bounced("5.0.0", DISCARDED)
+                    self._ledger.bounced(
+                        records, queue, recipient, bounced, DISCARD, now, is_told=False
+                    )
+                else:
+                    delivered = Delivered("2.0.0", DISCARDED)
+                    self._ledger.delivered(records, queue, recipient, delivered, DISCARD, now)
+            self._ledger.settle(batch, (), records)
+            count = 0 if queue.settings.discard_as_bounce else len(batch)
+            self._scheduler.finish(
+                connection, done=batch, deferred=(), untried=(), now=now, delivered=count
+            )
         self._scheduler.closed(connection, now)
 
     async def sweep(self, queue: "Queue") -> None:

@@ -420,6 +420,7 @@ class ShardOperations:
 
     async def clear_dns_cache(self, domain: str) -> None:
         self._shard.resolver.clear(domain)
+        self._shard.own_spf.clear(domain)
 
     async def reset_counters(self) -> None:
         self._shard.traffic.reset()

@@ -31,6 +31,7 @@ from mta.daemon.intake import Inbox, Intake, Keep
 from mta.daemon.local_mail import LocalMail
 from mta.daemon.machine import Machine
 from mta.daemon.notices import Notices
+from mta.daemon.own_spf import OwnSpf
 from mta.daemon.records import RecordForwarder
 from mta.daemon.reports import Reports
 from mta.daemon.rollups import Rollups
@@ -111,6 +112,7 @@ class Shard:
         self.router: Router
         self.handover: Handover | None = None
         self.resolver = self.machine.resolver(configuration.root.name_server)
+        self.own_spf = OwnSpf(self.resolver)
         self._threads = Threads()
         self._follow(header_files.read_now(configuration))
 

@@ -7,7 +7,7 @@ PTR, void lookups as configured.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, Literal, Protocol
 
@@ -49,6 +49,8 @@ class Checked:
 
     result: Result
     reason: str = ""
+    is_of_sender: bool = False
+    """Whether other senders of the domain may have another result."""
 
 
 @dataclass(slots=True)
@@ -60,6 +62,8 @@ class _Evaluation:
     void_lookups_max: int
     lookups: int = 0
     void_lookups: int = 0
+    asks_sender: bool = False
+    """Whether a record asked for the local part of the sender."""
     trace: list[str] = field(default_factory=list)
 
     async def check(self, domain: str) -> Checked:
@@ -191,6 +195,7 @@ class _Evaluation:
 
     async def _macro(self, found: "re.Match[str]", domain: str) -> str:
         letter, digits, reverse, delimiters = found[2], found[3], found[4], found[5]
+        self.asks_sender |= letter.lower() in "sl"
         local, _, sender_domain = self.sender.rpartition("@")
         match letter.lower():
             case "s":
@@ -245,15 +250,16 @@ async def check_host(
         address = address.ipv4_mapped
     evaluation = _Evaluation(dns, address, sender, helo, void_lookups_max)
     try:
-        return await evaluation.check(domain)
+        checked = await evaluation.check(domain)
     except ResolveError as error:
-        return Checked("temperror", str(error))
+        checked = Checked("temperror", str(error))
     except _PermError as error:
-        return Checked("permerror", str(error))
+        checked = Checked("permerror", str(error))
     finally:
         if trace is not None:
             for line in evaluation.trace:
                 trace(line)
+    return replace(checked, is_of_sender=True) if evaluation.asks_sender else checked
 
 
 def _is_name(domain: str) -> bool:

@@ -566,13 +566,12 @@ class DomainSettings:
         False,
         "Test own SPF before sending: pass sends, temperror retries, anything else bounces. "
         "Needs explicit smtp-source-host.",
-        not_yet=True,
     )
     check_mfrom_outbound: bool = directive(
         BOOLEAN,
         False,
         "Old name/variant of check-spf-outbound.",
-        no_effect="Sender ID is obsolete",
+        means="check-spf-outbound",
     )
     check_pra_outbound: bool = directive(
         BOOLEAN,

@@ -55,6 +55,11 @@ class Transaction:
     mail_from: str | None = None
     """The sender that the peer is told, where it is not that of the envelope."""
 
+    @property
+    def sender(self) -> str:
+        """The sender that the peer is told."""
+        return self.envelope.mail_from if self.mail_from is None else self.mail_from
+
 
 @dataclass(slots=True)
 class TransactionResult:
@@ -206,7 +211,7 @@ class Client:
 
     def _mail(self, transaction: Transaction) -> bytes:
         envelope = transaction.envelope
-        parts = [f"MAIL FROM:<{_checked(_sender(transaction))}>"]
+        parts = [f"MAIL FROM:<{_checked(transaction.sender)}>"]
         offers = self._extensions
         if offers.size:
             parts.append(f"SIZE={envelope.size + len(transaction.head) - transaction.content_skip}")
@@ -245,13 +250,8 @@ def stuffed(octets: bytes, *, at_line_start: bool = True) -> bytes:
     return b"." + octets if at_line_start and octets[:1] == b"." else octets
 
 
-def _sender(transaction: Transaction) -> str:
-    given = transaction.mail_from
-    return transaction.envelope.mail_from if given is None else given
-
-
 def _is_ascii(transaction: Transaction) -> bool:
-    return _sender(transaction).isascii() and all(
+    return transaction.sender.isascii() and all(
         recipient.address.isascii() for recipient in transaction.recipients
     )
 
