@@ -19,6 +19,9 @@ ADDRESS = "127.0.0.1"
 WORKERS = int(os.environ.get("PETREL_TEST_WORKERS", "1"))
 """How many workers the daemons of tests have that do not say."""
 DEATH_S = 30.0
+STARTED = " started; configuration"
+DEATH = " was killed by signal 9"
+"""As the log says it of a worker."""
 WHOLE_S = 60.0
 
 
@@ -100,11 +103,11 @@ retry-recipients-after 1s
     async def dies(self) -> None:
         """Wait until a failpoint has killed the daemon, or the worker that came to it.
 
-        The others are killed at once, so that what died is not started again.
+        The others are killed at once, before what died is started again and comes far.
         """
-        alive = set(self.daemon.children())
+        # It may have died before this was called: the log knows, the processes may not.
         await until(
-            lambda: not self.daemon.is_running or alive - set(self.daemon.children()),
+            lambda: not self.daemon.is_running or DEATH in self._logged().rpartition(STARTED)[2],
             DEATH_S,
             self.told,
         )
@@ -146,5 +149,7 @@ retry-recipients-after 1s
 
     def told(self) -> str:
         """The log and what it printed."""
-        logged = self.log.read_text() if self.log.exists() else ""
-        return logged + self.daemon.said()
+        return self._logged() + self.daemon.said()
+
+    def _logged(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
