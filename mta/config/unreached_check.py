@@ -61,5 +61,5 @@ def _may_be_chosen(configuration: Configuration) -> bool:
     )
 
 
-CHOOSING = ("process_x_virtual_mta", "allow_mailmerge")
+CHOOSING = ("process_x_virtual_mta", "allow_mailmerge", "always_allow_api_submission")
 """Directives of a source that let its clients choose."""

@@ -111,6 +111,29 @@ class Handover:
                     return
         await self._stage(envelope, content, recipients, records, owners)
 
+    # Many messages, all of them or none
+
+    def begin_together(
+        self,
+        envelope: "Envelope",
+        content: "Content",
+        recipients: "Sequence[Recipient]",
+        records: "Sequence[Record]",
+    ) -> "asyncio.Future[None]":
+        """As `Spool.begin_accept`: on this disk; it goes to its owners when `release` is called."""
+        owners = [partition.owner(r.queue, self._shards) for r in recipients]
+        return self._begin_staged(envelope, content, recipients, records, owners)
+
+    def take_back(self, recipients: "Sequence[Recipient]") -> None:
+        """Forget what was stored, unless its owner has it already: others woke the link."""
+        self._spool.settle(recipients, (), ()).add_done_callback(_look_away)
+        self._spool.parcels.unstage(recipients).add_done_callback(_look_away)
+
+    def release(self) -> None:
+        """What was stored may go to its owners."""
+        for link in self.links.values():
+            link.wake()
+
     async def move(
         self, recipients: "Sequence[Recipient]", source: "QueueKey", target: "QueueKey", pool: str
     ) -> "Moved":
@@ -144,6 +167,20 @@ class Handover:
         records: "Sequence[Record]",
         owners: list[int],
     ) -> None:
+        accepted = self._begin_staged(envelope, content, recipients, records, owners)
+        accepted.add_done_callback(lambda _: self._wake(owners))
+        await asyncio.shield(accepted)  # It goes to its owners, whoever waits for it here or not.
+        if isinstance(content, bytes):
+            self._spool.keep(envelope.message_id, content, len(recipients))
+
+    def _begin_staged(
+        self,
+        envelope: "Envelope",
+        content: "Content",
+        recipients: "Sequence[Recipient]",
+        records: "Sequence[Record]",
+        owners: list[int],
+    ) -> "asyncio.Future[None]":
         number = envelope.message_id
         elsewhere = {owner for owner in owners if owner != self._shard}
         for owner in elsewhere:
@@ -156,9 +193,11 @@ class Handover:
         accepted = self._spool.begin_accept(envelope, content, recipients, records, staged=staged)
         links = [self.links[owner] for owner in elsewhere]
         accepted.add_done_callback(lambda done: _staged(done, number, links))
-        await asyncio.shield(accepted)  # It goes to its owners, whoever waits for it here or not.
-        if isinstance(content, bytes):
-            self._spool.keep(number, content, len(recipients))
+        return accepted
+
+    def _wake(self, owners: list[int]) -> None:
+        for owner in set(owners) - {self._shard}:
+            self.links[owner].wake()
 
 
 class Link:
@@ -423,14 +462,16 @@ class Link:
 
 def _staged(done: "asyncio.Future[None]", number: int, links: "list[Link]") -> None:
     """A message whose recipients others own is on this disk, or is not."""
-    is_staged = done.exception() is None
-    if is_staged:
+    if done.exception() is None:
         failpoints.reach("handover.staged")
+        return
     for link in links:
-        if is_staged:
-            link.wake()
-        else:
-            link.give_up(number)
+        link.give_up(number)
+
+
+def _look_away(done: "asyncio.Future[None]") -> None:
+    """The next start looks for what could not be written."""
+    done.exception()
 
 
 def _raise(fate: Fate) -> None:

@@ -8,12 +8,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from mta import address, clock, ids
 from mta.accounting import build
 from mta.admin.traffic import TrafficCounters
-from mta.daemon import expansion
+from mta.daemon import expansion, merging
 from mta.daemon.heads import head_of
 from mta.daemon.refused import Refused
 from mta.daemon.sender_checks import SenderChecks
@@ -27,15 +27,18 @@ from mta.model.reply import Reply
 from mta.routing import pool, relay, select
 from mta.settings.source import SourceSettings
 from mta.smtp import header_block
+from mta.smtp.mailmerge import NO_WISHES
 
 if TYPE_CHECKING:
     import asyncio
 
     from mta.config.configuration import Configuration
+    from mta.daemon.keeping import Begin, Inbox, Keep, Together
     from mta.daemon.router import Router
     from mta.model.record import Record
     from mta.net.reception import Session
     from mta.smtp.command import MailParameters, RcptParameters
+    from mta.smtp.mailmerge import Submission, Wishes
     from mta.spool.store import Spool
 
 _RECEIVED = re.compile(rb"^Received[ \t]*:", re.IGNORECASE | re.MULTILINE)
@@ -60,38 +63,8 @@ _OURSELVES: Final = SourceSettings(process_x_virtual_mta=True)
 """What holds for mail of our own: nothing limits it, and it may say its VirtualMTA."""
 
 
-class Keep(Protocol):
-    """What puts a message on disk; it is there when this returns. SpoolFullError, SpoolError."""
-
-    async def __call__(
-        self,
-        envelope: Envelope,
-        content: Content,
-        recipients: Sequence[Recipient],
-        records: "Sequence[Record]",
-    ) -> None: ...
-
-
-class Begin(Protocol):
-    """As `Keep` for content in memory, done when the future is."""
-
-    def __call__(
-        self,
-        envelope: Envelope,
-        content: Content,
-        recipients: Sequence[Recipient],
-        records: "Sequence[Record]",
-    ) -> "asyncio.Future[None]": ...
-
-
-class Inbox(Protocol):
-    """Where committed recipients go: the scheduler of this shard."""
-
-    def __call__(self, recipients: Sequence[Recipient], now: float) -> None: ...
-
-
 @frozen()
-class _Taken:
+class Taken:
     """A message that is decided on; it is in no queue before it is on disk."""
 
     envelope: Envelope
@@ -104,7 +77,7 @@ class _Underway:
     __slots__ = ("_content", "_intake", "_taken", "committed")
 
     def __init__(
-        self, intake: "Intake", taken: _Taken, content: bytes, committed: "asyncio.Future[None]"
+        self, intake: "Intake", taken: Taken, content: bytes, committed: "asyncio.Future[None]"
     ) -> None:
         self.committed = committed
         self._intake = intake
@@ -126,10 +99,11 @@ class Intake:
         *,
         suppression: Suppression,
         checks: SenderChecks,
-        keep: Keep,
-        begin: Begin | None,
+        keep: "Keep",
+        begin: "Begin | None",
+        together: "Together",
         router: "Router",
-        inbox: Inbox,
+        inbox: "Inbox",
         wanted_kinds: frozenset[str],
         acct_headers: frozenset[bytes],
         traffic: TrafficCounters,
@@ -143,6 +117,7 @@ class Intake:
         self._keep = keep
         self._begin = begin
         """None where the queues of a message decide which disk it goes to."""
+        self.together = together
         self._router = router
         self._inbox = inbox
         self._traffic = traffic
@@ -241,21 +216,26 @@ class Intake:
     ) -> Reply:
         """Take a message; 250 only after its commit."""
         now = clock.now()
-        head = await head_of(content, head_size)
-        if _has_too_many_hops(head, session.source):
-            return TOO_MANY_HOPS
-        added_fields = ""
-        if session.gets_results:
-            content, head, added_fields = await self._checks.results(
-                session, content, head, self.configuration.root.host_name
-            )
-        taken = self._take(
-            session, mail, rcpts, content, head, has_leading_dot, is_8bit, added_fields, now
-        )
+        content, head, added = await self.checked(session, content, head_size)
+        taken = self.take(session, mail, rcpts, content, head, has_leading_dot, is_8bit, added, now)
         if isinstance(taken, Reply):
             return taken
         refusal = await self._commit(taken.envelope, content, taken.recipients, now)
-        return self._arrived(taken) if refusal is None else refusal
+        return self.arrived(taken) if refusal is None else refusal
+
+    async def checked(
+        self, session: "Session", content: Content, head_size: int
+    ) -> tuple[Content, bytes, str]:
+        """A message as it is kept, its header block, and what is added after looking it over."""
+        head = await head_of(content, head_size)
+        if not session.gets_results:
+            return content, head, ""
+        host_name = self.configuration.root.host_name
+        return await self._checks.results(session, content, head, host_name)
+
+    async def merged(self, session: "Session", submission: "Submission") -> Reply:
+        """Take a mail merge; 250 only after the commit of all its messages."""
+        return await merging.take(self, session, submission)
 
     def takes_at_once(self, session: "Session") -> bool:
         """Whether nothing but the disk is waited for: `begin` is as good as `message`."""
@@ -275,25 +255,27 @@ class Intake:
         assert isinstance(content, bytes), "a file is not taken at once"
         now = clock.now()
         head = content[:head_size]
-        if _has_too_many_hops(head, session.source):
-            return TOO_MANY_HOPS
-        taken = self._take(session, mail, rcpts, content, head, has_leading_dot, is_8bit, "", now)
+        taken = self.take(session, mail, rcpts, content, head, has_leading_dot, is_8bit, "", now)
         if isinstance(taken, Reply):
             return taken
         assert self._begin is not None
-        records = self._receipts(taken.recipients, now)
+        records = self.receipts(taken.recipients, now)
         committed = self._begin(taken.envelope, content, taken.recipients, records)
         return _Underway(self, taken, content, committed)
 
-    def committed(self, taken: _Taken, content: bytes, committed: "asyncio.Future[None]") -> Reply:
+    def committed(self, taken: Taken, content: bytes, committed: "asyncio.Future[None]") -> Reply:
         """What is said of a message that was begun: it is on disk, or it is not taken."""
         error = committed.exception()
         if error is not None:
-            return self._not_stored(error)
-        self._spool.keep(taken.envelope.message_id, content, len(taken.recipients))
-        return self._arrived(taken)
+            return self.not_stored(error)
+        self.keep_at_hand(taken, content)
+        return self.arrived(taken)
 
-    def _take(
+    def keep_at_hand(self, taken: Taken, content: bytes) -> None:
+        """Have the content of a stored message in memory while there is room."""
+        self._spool.keep(taken.envelope.message_id, content, len(taken.recipients))
+
+    def take(
         self,
         session: "Session",
         mail: "MailParameters",
@@ -304,17 +286,23 @@ class Intake:
         is_8bit: bool,  # noqa: FBT001
         added_fields: str,
         now: float,
-    ) -> Reply | _Taken:
+        wishes: "Wishes" = NO_WISHES,
+    ) -> Reply | Taken:
         """What becomes of a message; a Reply refuses it."""
         source = session.source
+        if _has_too_many_hops(head, source):
+            return TOO_MANY_HOPS
         host_name = self.configuration.root.host_name
         rules = self._rules_of(source)
         found = header_block.find(head, rules.wanted)
         match = rules.match(mail.mail_from, [rcpt.address for rcpt in rcpts], head)
-        wish = select.wish(self.configuration, source, rules.x_virtual_mta(found), match)
+        if wishes.vmta is None:
+            wish = select.wish(self.configuration, source, rules.x_virtual_mta(found), match)
+        else:
+            wish = select.requested(self.configuration, source, wishes.vmta.strip())
         if wish.error:
             return Reply(550, (wish.error,))
-        windows = rules.windows(found)
+        windows = rules.windows(found, wishes.schedule)
         if isinstance(windows, Reply):
             return windows
         refusals: dict[str, str] = {}
@@ -340,7 +328,7 @@ class Intake:
             suppresses_dsn=source.suppress_local_dsn,
             dsn_return="full" if source.dsn_return_default == "full" else "",
             env_id=mail.env_id or rules.env_id(found),
-            job_id=rules.job_id(found, session.user),
+            job_id=rules.job_id(found, session.user, wishes.job_id),
             source_helo=session.helo,
             source_ip=session.peer_ip,
             listener_ip=session.local_ip,
@@ -351,7 +339,9 @@ class Intake:
             remove_fields=rules.remove_fields(found, head),
             adds_date=rules.adds_date_later(found),
             from_domains=rules.from_domains(head),
-            is_verp=source.verp_default and bool(mail_from),
+            is_verp=(source.verp_default or mail.is_verp)
+            and bool(mail_from)
+            and not wishes.has_own_sender,
             shows_vmta=rules.shows_vmta(found),
             dkim_options=found.get(X_DKIM_OPTIONS, "") if source.process_x_dkim_options else "",
             has_dkim_key=source.process_x_dkim_key and X_DKIM_KEY in found,
@@ -363,13 +353,15 @@ class Intake:
             },
             windows=windows,
         )
-        priority = match.selection.priority if match is not None else None
+        priority = wishes.priority
+        if priority is None and match is not None:
+            priority = match.selection.priority
         routed = self._route(
             envelope, source, rcpts, wish.name, PRIORITY if priority is None else priority
         )
-        return _Taken(envelope, routed)
+        return Taken(envelope, routed)
 
-    def _arrived(self, taken: _Taken) -> Reply:
+    def arrived(self, taken: Taken) -> Reply:
         """A message is on disk, and goes to its queues."""
         envelope, recipients = taken.envelope, taken.recipients
         traffic = self._traffic
@@ -400,18 +392,18 @@ class Intake:
     ) -> Reply | None:
         """Put a message on disk; a Reply if that could not be done."""
         try:
-            await self._keep(envelope, content, recipients, self._receipts(recipients, now))
+            await self._keep(envelope, content, recipients, self.receipts(recipients, now))
         except SpoolError as error:
-            return self._not_stored(error)
+            return self.not_stored(error)
         return None
 
-    def _receipts(self, recipients: Sequence[Recipient], now: float) -> "list[Record]":
+    def receipts(self, recipients: Sequence[Recipient], now: float) -> "list[Record]":
         """The `r` records, if any file wants them."""
         if "r" not in self.wanted_kinds:
             return []
         return [build.receipt_record(recipient, now) for recipient in recipients]
 
-    def _not_stored(self, error: BaseException) -> Reply:
+    def not_stored(self, error: BaseException) -> Reply:
         """The spool did not take a message; any other error is raised."""
         match error:
             case SpoolFullError():

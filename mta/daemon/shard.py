@@ -27,7 +27,8 @@ from mta.daemon.delivery import Delivery
 from mta.daemon.handover import Handover
 from mta.daemon.heads import Heads
 from mta.daemon.hosts import HostFinder
-from mta.daemon.intake import Inbox, Intake, Keep
+from mta.daemon.intake import Intake
+from mta.daemon.keeping import Inbox, Keep, Together
 from mta.daemon.local_mail import LocalMail
 from mta.daemon.machine import Machine
 from mta.daemon.notices import Notices
@@ -213,10 +214,13 @@ class Shard:
         )
         self.delivery = Delivery(self, self.scheduler, self.spool, self.traffic, tasks)
         await self._restore()
-        keep: Keep = self.spool.accept
+        spool = self.spool
+        keep: Keep = spool.accept
         inbox: Inbox = self.delivery.arrive
+        together = Together(spool.begin_accept, self._take_back, lambda: None)
         if handover is not None:
             keep, inbox = handover.accept, self._arrive
+            together = Together(handover.begin_together, handover.take_back, handover.release)
         checks = SenderChecks(self.resolver)
         stack.callback(checks.close)
         self.intake = Intake(
@@ -225,7 +229,8 @@ class Shard:
             checks=checks,
             suppression=await read_lists(configuration.submitters.address_lists),
             keep=keep,
-            begin=self.spool.begin_accept if handover is None else None,
+            begin=spool.begin_accept if handover is None else None,
+            together=together,
             inbox=inbox,
             router=self.router,
             wanted_kinds=self.wanted_kinds,
@@ -267,6 +272,10 @@ class Shard:
             shards=self.shards,
             log=self.log,
         )
+
+    def _take_back(self, recipients: "Sequence[Recipient]") -> None:
+        settled = self.spool.settle(recipients, (), ())
+        settled.add_done_callback(lambda done: done.exception())
 
     def _arrive(self, recipients: "Sequence[Recipient]", now: float) -> None:
         """Accepted here; what others own goes to them."""

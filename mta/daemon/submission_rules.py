@@ -127,22 +127,30 @@ class SubmissionRules:
         value = found.get(X_ENVID, "") if self.source.process_x_envid else ""
         return value if len(value) <= ENVID_MAX and value.isascii() else ""
 
-    def job_id(self, found: Found, user: str) -> str:
-        """X-Job where it is processed, else the header that jobid-header names."""
-        value = found.get(X_JOB) if self.source.process_x_job else None
+    def job_id(self, found: Found, user: str, given: str | None = None) -> str:
+        """What was given, else X-Job where it is processed, else what jobid-header names."""
+        value = given
+        if value is None and self.source.process_x_job:
+            value = found.get(X_JOB)
         if value is None:
             value = found.get(self.jobid_header, "")
         prefix = self.source.jobid_prefix.replace(AUTH, user) if value else ""
         return f"{prefix}{value}"[:JOB_ID_MAX]
 
-    def windows(self, found: Found) -> tuple[Window, ...] | Reply:
-        """When X-Schedule lets the message go, if it may; a Reply refuses what says no times."""
-        if not self.source.process_x_schedule or X_SCHEDULE not in found:
+    def windows(self, found: Found, given: str | None = None) -> tuple[Window, ...] | Reply:
+        """When what was given, else X-Schedule if it may, lets the message go.
+
+        A Reply refuses what says no times.
+        """
+        name, value = "*schedule", given
+        if value is None and self.source.process_x_schedule:
+            name, value = "X-Schedule", found.get(X_SCHEDULE)
+        if value is None:
             return ()
         try:
-            return x_schedule.parse(found[X_SCHEDULE])
+            return x_schedule.parse(value)
         except ValueError as error:
-            return Reply(554, (f"5.6.0 X-Schedule: {error}",))
+            return Reply(554, (f"5.6.0 {name}: {error}",))
 
     def remove_fields(self, found: Found, head: bytes) -> tuple[str, ...]:
         """Which of the message's own fields are not sent on."""

@@ -238,7 +238,8 @@ class Inbound(SMTP):
         self._deadline.expect(self._session.source.smtp_command_timeout)
         log = self._log
         reply, step = server.receive(line) if log is None else log.receive(server, line)
-        assert reply is not None
+        if reply is None:
+            return  # After XACK OFF.
         if step is Step.END:
             self._say_and_close(written(reply))
             return
@@ -375,7 +376,7 @@ class Inbound(SMTP):
         match step:
             case Step.CONTENT:
                 content_reply, buffer = await self._content(server, session, buffer)
-                server.reset()
+                server.content_ended(content_reply)
                 reply, step = server.answered(content_reply)
             case Step.CHUNK:
                 chunk_reply, buffer = await self._chunk(server, session, buffer)
@@ -422,8 +423,7 @@ class Inbound(SMTP):
             self._chunks = self._incoming(session)
         incoming = self._chunks
         refusal = chunk.refusal or incoming.refusal_of(chunk.octets)
-        self._progress = 0
-        left = chunk.octets
+        self._progress, left = 0, chunk.octets
         while True:
             taken, buffer = buffer[:left], buffer[left:]
             left -= len(taken)

@@ -9,6 +9,7 @@ from mta.model.message import Content
 from mta.model.reply import Reply
 from mta.smtp.auth_results import Finding
 from mta.smtp.command import MailParameters, RcptParameters
+from mta.smtp.mailmerge import Submission
 from mta.smtp.sasl import Claim, Exchange
 
 if TYPE_CHECKING:
@@ -94,6 +95,10 @@ class Reception(Protocol):
         has_leading_dot: bool,  # noqa: FBT001 - one call, by position
         is_8bit: bool,  # noqa: FBT001
     ) -> Reply: ...
+
+    async def merged(self, session: Session, submission: Submission) -> Reply:
+        """As `message`, for each message of a mail merge: all of them or none."""
+        ...
 
     def takes_at_once(self, session: Session) -> bool:
         """Whether nothing but the disk is waited for: `begin` is as good as `message`."""

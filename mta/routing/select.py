@@ -1,8 +1,8 @@
 """Which VirtualMTA a recipient's mail goes through. Guide: selecting a VirtualMTA.
 
-First that says anything wins: the X-Virtual-MTA header where the source processes it, the
-`pattern-list` of the source, the `virtual-mta` lines of the domain, the source's
-`default-virtual-mta`, `{default}`. The first two are asked once for a message (`wish`). Each
+First that says anything wins: `*vmta` of a mail merge, the X-Virtual-MTA header where the source
+processes it, the `pattern-list` of the source, the `virtual-mta` lines of the domain, the source's
+`default-virtual-mta`, `{default}`. The first three are asked once for a message (`wish`). Each
 may name a pool; its members serve in turn. Mail for one domain in one message should be asked
 for once, so that its recipients can share a transaction.
 """
@@ -102,7 +102,7 @@ def wish(
 ) -> Wish:
     """What a message asks for. `x_virtual_mta` is the value of the header, None without one."""
     if x_virtual_mta is not None and source.process_x_virtual_mta:
-        return _requested(configuration, source, x_virtual_mta.strip())
+        return requested(configuration, source, x_virtual_mta.strip())
     if match is None or match.selection.virtual_mta is None:
         return NO_WISH
     name = match.selection.virtual_mta or DEFAULT_VMTA
@@ -129,8 +129,8 @@ def choose(
     return _resolve(configuration, name, domain, turns, listener_ip) if name else _DEFAULT
 
 
-def _requested(configuration: SelectConfiguration, source: SelectSource, name: str) -> Wish:
-    """What the header asks for."""
+def requested(configuration: SelectConfiguration, source: SelectSource, name: str) -> Wish:
+    """What a message asks for by a name that came with it."""
     if not name and source.allow_empty_x_virtual_mta:
         return Wish(DEFAULT_VMTA)
     if name and (configuration.vmta(name) is not None or _members(configuration, name)):

@@ -300,7 +300,6 @@ class RootSettings:
         BOOLEAN,
         True,
         "false leaves [var] untouched when var is not defined, instead of expanding to nothing.",
-        not_yet=True,
     )
     pmc_acct_min_free_space: int = directive(
         SIZE,

@@ -81,13 +81,11 @@ class SourceSettings:
         BOOLEAN,
         False,
         "Offer the XMRG/XDFN/XPRT mail-merge commands.",
-        not_yet=True,
     )
     always_allow_api_submission: bool = directive(
         BOOLEAN,
         False,
         "Shorthand for what PowerMTA's submission APIs need: allow-mailmerge yes.",
-        not_yet=True,
     )
     allow_chunking: bool = directive(
         BOOLEAN,

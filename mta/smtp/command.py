@@ -48,6 +48,8 @@ class MailParameters:
     """REQUIRETLS (RFC 8689)."""
     ret: str = ""
     env_id: str = ""
+    is_verp: bool = False
+    """Whether each recipient gets a sender of its own, which names the recipient."""
 
 
 @frozen()
@@ -68,7 +70,10 @@ def split_command(line: bytes) -> tuple[str, str]:
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError:
-        raise CommandError(500, "5.5.2 the command is not UTF-8") from None
+        if line[:5].upper() != b"XDFN ":
+            raise CommandError(500, "5.5.2 the command is not UTF-8") from None
+        # What goes into content may be of the content's character set, whatever that is.
+        text = line.decode("utf-8", "surrogateescape")
     if not text.isprintable() and _CONTROL.search(text):
         raise CommandError(500, "5.5.2 the command contains control characters")
     verb, _, rest = text.partition(" ")
@@ -97,6 +102,8 @@ def parse_mail(
                 values["ret"] = value.upper()
             case "ENVID" if 0 < len(value) <= 100 and value.isascii():
                 values["env_id"] = _xtext(value)
+            case "VERP" if not value:
+                values["is_verp"] = True
             case "AUTH":
                 pass  # RFC 4954 §5: may be ignored
             case _:

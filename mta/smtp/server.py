@@ -5,69 +5,38 @@
     READY      MAIL          MAIL
     MAIL       RCPT          MAIL with a recipient, if accepted
                DATA, BDAT    CONTENT, if a recipient was accepted
+               XMRG          MAIL with a mail merge, see `smtp/mailmerge.py`
     READY      AUTH          an exchange of challenges and responses, then READY
     any        RSET, EHLO    READY: sender and recipients are forgotten
                QUIT          END
 
 Pipelined commands are answered together (RFC 2920). What follows DATA is content. What a
 client sent before TLS began is thrown away (RFC 3207 §4.2).
+
+After `XACK OFF` RCPT and XDFN have no reply; what was wrong with one is the reply of the
+command that content would follow, and ends the transaction (Guide: mail merge).
 """
 
 import enum
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mta.model.reply import Reply
 from mta.smtp import command, sasl
 from mta.smtp.command import CommandError, MailParameters, RcptParameters
+from mta.smtp.mailmerge import MailMerge
 from mta.units import UNLIMITED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
+
+    from mta.smtp.policy import Policy, ServerSettings
 
 ERRORS_MAX: Final = 20
 """Commands nobody understands before the connection is closed: it is no mail client."""
+UNANSWERED: Final = frozenset({b"RCPT", b"XDFN"})
+"""After `XACK OFF`."""
 CHUNK_DIGITS_MAX: Final = 15
 """A chunk of a petabyte is no mail; its size is not even counted."""
-
-
-class Policy(Protocol):
-    """Who may do what; a Reply refuses, None accepts."""
-
-    @property
-    def checks_sender(self) -> bool:
-        """Whether a sender is only accepted after a check that takes time."""
-        ...
-
-    def mail(self, mail: MailParameters) -> Reply | None: ...
-
-    def rcpt(self, mail: MailParameters, rcpt: RcptParameters) -> Reply | None: ...
-
-    def mechanisms(self) -> "Sequence[str]":
-        """Those by which the client may say who it is, now."""
-        ...
-
-    def begin_auth(self, mechanism: str) -> sasl.Exchange: ...
-
-
-class ServerSettings(Protocol):
-    """What a session depends on among the rules of its source."""
-
-    @property
-    def max_message_size(self) -> int: ...
-    @property
-    def max_rcpt_per_message(self) -> int: ...
-    @property
-    def too_many_rcpts_fails_message(self) -> bool: ...
-    @property
-    def allow_smtputf8(self) -> bool: ...
-    @property
-    def allow_chunking(self) -> bool: ...
-    @property
-    def disconnect_on_transient_error(self) -> bool: ...
-    @property
-    def accept_invalid_recipients(self) -> bool: ...
-    @property
-    def auto_qualify_domain(self) -> bool: ...
 
 
 class Step(enum.Enum):
@@ -100,8 +69,8 @@ class Server:
 
     def __init__(
         self,
-        policy: Policy,
-        settings: ServerSettings,
+        policy: "Policy",
+        settings: "ServerSettings",
         host_name: str,
         *,
         offers_tls: bool = False,
@@ -118,7 +87,13 @@ class Server:
         self.chunk = Chunk(0, is_last=True)
         self.is_chunking = False
         """Whether a chunk of the message was taken."""
+        self.merge: MailMerge | None = None
+        """That of a transaction which XMRG began."""
         self.claim: sasl.Claim
+        self._is_silent = False
+        """Whether the client said XACK OFF."""
+        self._unspoken: Reply | None = None
+        """What was wrong with a command that has no reply."""
         self._policy = policy
         self._host_name = host_name
         self._greeting = greeting or host_name
@@ -130,7 +105,6 @@ class Server:
         self._exchange: sasl.Exchange | None = None
         self._is_taking_leave = False
         self._errors = 0
-        self.follow(settings)
         self._commands: dict[str, Callable[[str], Reply | Step]] = {
             "EHLO": self._ehlo,
             "HELO": self._helo,
@@ -146,12 +120,21 @@ class Server:
             "HELP": lambda _: Reply(214, ("2.0.0 see RFC 5321",)),
             "STARTTLS": self._starttls,
         }
+        self.follow(settings)
 
-    def follow(self, settings: ServerSettings) -> None:
+    def follow(self, settings: "ServerSettings") -> None:
         """Go by the rules of another source from now on."""
         self._settings = settings
         self._rcpts_max = min(self._rcpts_configured_max, settings.max_rcpt_per_message)
         self._suffix = self._domain_suffix if settings.auto_qualify_domain else ""
+        self._offers_merge = settings.allow_mailmerge or settings.always_allow_api_submission
+        if self._offers_merge:
+            self._commands |= {
+                "XACK": self._xack,
+                "XMRG": self._xmrg,
+                "XDFN": self._xdfn,
+                "XPRT": self._xprt,
+            }
 
     @property
     def is_in_exchange(self) -> bool:
@@ -168,6 +151,9 @@ class Server:
 
     def receive(self, line: bytes) -> tuple[Reply | None, Step]:
         """One command line without its end: the reply to it, and what to do then."""
+        if self._is_silent and line.partition(b" ")[0].upper() in UNANSWERED:
+            self._obey_silently(line)
+            return None, Step.GO_ON
         try:
             answer = self._response(line) if self._exchange is not None else self._command(line)
         except CommandError as error:
@@ -183,7 +169,7 @@ class Server:
             case Step.END:
                 return Reply(221, (f"2.0.0 {self._greeting} says goodbye",)), answer
             case Step.CONTENT:
-                return _GO_AHEAD, answer
+                return _GO_AHEAD if self.merge is None else _SEND_PART, answer
             case Step.START_TLS:
                 return Reply(220, ("2.0.0 ready to start TLS",)), answer
             case Step.AUTHENTICATED:
@@ -200,9 +186,14 @@ class Server:
     def sender_checked(self, refusal: Reply | None) -> tuple[Reply, Step]:
         """What the check of the sender came to."""
         if refusal is not None:
-            self.mail = None
+            self.mail = self.merge = None
             return self.answered(refusal)
-        return _SENDER_OK, Step.GO_ON
+        return _SENDER_OK if self.merge is None else _XMRG_OK, Step.GO_ON
+
+    def content_ended(self, reply: Reply) -> None:
+        """The content, or the part of a mail merge, has that reply."""
+        if self.merge is None or self.merge.is_last or reply.code >= 400:
+            self.reset()
 
     def verified(self, refusal: Reply | None) -> tuple[Reply, Step]:
         """What the check of the claim came to."""
@@ -223,12 +214,12 @@ class Server:
         self._offers_tls = False
         self._is_tls = True
         self.helo = ""
-        self.is_esmtp = False
+        self.is_esmtp = self._is_silent = False
         self.reset()
 
     def reset(self) -> None:
         """Forget sender and recipients."""
-        self.mail = None
+        self.mail = self.merge = self._unspoken = None
         self.rcpts = []
         self.is_chunking = False
         self._has_too_many_rcpts = False
@@ -254,12 +245,15 @@ class Server:
             "8BITMIME",
             "ENHANCEDSTATUSCODES",
             "DSN",
+            "VERP",
             f"LIMITS RCPTMAX={self._rcpts_max}",
         ]
         if settings.allow_smtputf8:
             lines.append("SMTPUTF8")
         if settings.allow_chunking:
             lines.append("CHUNKING")
+        if self._offers_merge:
+            lines += ["XACK", "XMRG"]
         if self._offers_tls:
             lines.append("STARTTLS")
         if self._is_tls:
@@ -281,6 +275,7 @@ class Server:
             )
         # It goes into a header field, where nothing but ASCII may stand.
         self.helo = rest if rest.isascii() else rest.encode("ascii", "replace").decode()
+        self._is_silent = False
         self.reset()
 
     def _mail(self, rest: str) -> Reply | Step:
@@ -308,6 +303,7 @@ class Server:
         if self.mail is None:
             raise CommandError(503, "5.5.1 say MAIL FROM first")
         self._check_not_chunking()
+        variables = self.merge.spend() if self.merge is not None else {}
         settings = self._settings
         if len(self.rcpts) >= self._rcpts_max:
             if settings.too_many_rcpts_fails_message:
@@ -328,16 +324,22 @@ class Server:
         if refusal is not None:
             return refusal
         self.rcpts.append(rcpt)
+        if self.merge is not None:
+            self.merge.add(variables)
         return _RECIPIENT_OK
 
     def _data(self, rest: str) -> Reply | Step:
         if rest:
             raise CommandError(501, "5.5.4 DATA takes no argument")
         self._check_not_chunking()
-        refusal = self._content_refusal()
-        if refusal is not None:
-            raise CommandError(refusal.code, refusal.lines[0])
-        return Step.CONTENT
+        return self._content(self._content_refusal(_BY_DATA if self.merge else None))
+
+    def _content(self, refusal: Reply | None) -> Step:
+        if refusal is None:
+            return Step.CONTENT
+        if refusal is self._unspoken:
+            self.reset()
+        raise CommandError(refusal.code, refusal.lines[0])
 
     def _bdat(self, rest: str) -> Step:
         size, *more = rest.split() or [""]
@@ -352,13 +354,15 @@ class Server:
         if not self._settings.allow_chunking:
             refusal: Reply | None = Reply(502, ("5.5.1 BDAT is not available",))
         else:
-            refusal = self._content_refusal()
+            refusal = self._content_refusal(_BY_DATA if self.merge else None)
         self.chunk = Chunk(int(size), is_last, refusal)
         return Step.CHUNK
 
-    def _content_refusal(self) -> Reply | None:
+    def _content_refusal(self, out_of_order: Reply | None) -> Reply | None:
         if self.mail is None:
             return Reply(503, ("5.5.1 say MAIL FROM first",))
+        if self._unspoken is not None or out_of_order is not None:
+            return self._unspoken or out_of_order
         if self._has_too_many_rcpts:
             text = f"5.5.3 more than {self._rcpts_max} recipients (max-rcpt-per-message)"
             return Reply(554, (text,))
@@ -372,6 +376,52 @@ class Server:
         del rest
         self.reset()
         return Reply(250, ("2.0.0 ok",))
+
+    # Mail merge
+
+    def _xack(self, rest: str) -> Reply:
+        if rest.upper() not in ("ON", "OFF"):
+            raise CommandError(501, "5.5.4 expected XACK ON or XACK OFF")
+        self._is_silent = rest.upper() == "OFF"
+        return Reply(250, ("2.0.0 ok",))
+
+    def _obey_silently(self, line: bytes) -> None:
+        """Outside a transaction, and after an error in it, nothing such a command says counts."""
+        if self.mail is None or self._unspoken is not None:
+            return
+        try:
+            reply = self._command(line)
+        except CommandError as error:
+            reply = error.reply
+        if isinstance(reply, Reply) and reply.code >= 400:
+            self._unspoken = reply
+
+    def _xmrg(self, rest: str) -> Reply | Step:
+        answer = self._mail(rest)
+        if self.mail is None:
+            return answer
+        self.merge = MailMerge(
+            self.mail,
+            suffix=self._suffix,
+            size_max=self._settings.max_message_size,
+            verp_default=self._settings.verp_default,
+        )
+        return _XMRG_OK if answer is _SENDER_OK else answer
+
+    def _xdfn(self, rest: str) -> Reply:
+        self._merging().define(rest)
+        return Reply(250, ("2.0.0 ok",))
+
+    def _xprt(self, rest: str) -> Step:
+        merge = self._merging()
+        step = self._content(self._content_refusal(None))
+        merge.begin_part(rest)
+        return step
+
+    def _merging(self) -> MailMerge:
+        if self.merge is None:
+            raise CommandError(503, "5.5.1 say XMRG FROM first")
+        return self.merge
 
     # Who the client is
 
@@ -437,4 +487,7 @@ class Server:
 _WELCOME: Final = Reply(235, ("2.7.0 you are welcome",))
 _GO_AHEAD: Final = Reply(354, ("send the message; end with <CRLF>.<CRLF>",))
 _SENDER_OK: Final = Reply(250, ("2.1.0 sender ok",))
+_XMRG_OK: Final = Reply(250, ("2.1.0 XMRG ok",))
+_SEND_PART: Final = Reply(354, ("send part",))
+_BY_DATA: Final = Reply(503, ("5.5.1 the parts of a mail merge come by XPRT",))
 _RECIPIENT_OK: Final = Reply(250, ("2.1.5 recipient ok",))

@@ -16,6 +16,9 @@ class Settings:
     disconnect_on_transient_error: bool = False
     accept_invalid_recipients: bool = False
     auto_qualify_domain: bool = True
+    allow_mailmerge: bool = False
+    always_allow_api_submission: bool = False
+    verp_default: bool = False
 
 
 class Policy:
@@ -163,7 +166,7 @@ def test_what_is_offered():
     said = last_reply(server(offers_tls=True), "EHLO c.example").lines
     assert said == (
         "mx.example", "PIPELINING", "SIZE 10000", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN",
-        "LIMITS RCPTMAX=3", "SMTPUTF8", "CHUNKING", "STARTTLS",
+        "VERP", "LIMITS RCPTMAX=3", "SMTPUTF8", "CHUNKING", "STARTTLS",
     )  # fmt: skip
 
 

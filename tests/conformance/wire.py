@@ -48,6 +48,9 @@ class Reception:
     taken: list[Taken] = field(default_factory=list)
     logged: list[str] = field(default_factory=list)
     helo: str = ""
+    expands: bool = True
+    """Of variables that are not defined."""
+    merged_messages: list = field(default_factory=list)
     disk: asyncio.Future | None = None
     """What messages on their way to the disk wait for; None if nothing holds them up."""
 
@@ -83,6 +86,17 @@ class Reception:
     async def message(self, session, mail, rcpts, content, head_size, has_leading_dot, is_8bit):
         octets = content.path.read_bytes() if isinstance(content, FileContent) else content
         self._take(session, mail, rcpts, octets, has_leading_dot, is_8bit)
+        return RECEIVED
+
+    async def merged(self, session, submission):
+        for index in range(len(submission.rcpts)):
+            made = submission.message(index, "Tue, 5 Mar 2024 10:15:00 +0000", expands=self.expands)
+            if isinstance(made, Reply):
+                self.taken.clear()
+                return made
+            self.merged_messages.append(made)
+            content = made.content, made.has_leading_dot, made.is_8bit
+            self._take(session, made.mail, [made.rcpt], *content)
         return RECEIVED
 
     def _take(self, session, mail, rcpts, octets, has_leading_dot, is_8bit):
