@@ -1,5 +1,4 @@
-"""Whatever values are, they stay in their place: what surrounds them and where lines end is the
-template's, and nothing is replaced twice."""
+"""Whatever values are, they stay in their place and are put in once; lines are the template's."""
 
 from hypothesis import given
 from hypothesis import strategies as st
