@@ -238,3 +238,20 @@ async def test_it_is_refused_where_no_source_allows_it(loopback):
     async with loopback.running(), client(loopback.address) as smtp:
         assert not smtp.supports_extension("xmrg")
         assert (await smtp.execute_command(b"XMRG FROM:<a@b.example>"))[0] == 502
+
+
+async def test_each_recipient_may_have_times_of_its_own(loopback):
+    async with loopback.running():
+        talk = await Talk.opened(loopback.address)
+        await talk.say(b"XMRG FROM:<news@sender.example>\r\n", 1)
+        late = b'XDFN *schedule="2099-01-01 00:00:00 / 2099-01-02 00:00:00"\r\n'
+        late += b"RCPT TO:<a@d.example>\r\n"
+        assert await talk.say(late + b"RCPT TO:<b@d.example>\r\n", 3) == ["250"] * 3
+        assert await talk.say(b"XPRT 1 LAST\r\nA: b\r\n.\r\n", 2) == ["354", "250"]
+        await until(lambda: loopback.rows("d"), 20, loopback.told)
+        await stays(lambda: len(loopback.rows("d")) == 1, 1)
+        await talk.say(b"XMRG FROM:<news@sender.example>\r\nXDFN *schedule=never\r\n", 2)
+        await talk.say(b"RCPT TO:<a@d.example>\r\n", 1)
+        assert await talk.say(b"XPRT 1 LAST\r\nA: b\r\n.\r\n", 2) == ["354", "554"]
+        talk.close()
+    assert [one.rcpt for one in loopback.provider.journal] == ["b@d.example"]
