@@ -367,7 +367,7 @@ class Delivery:
         """Deliver one batch; why the connection has to end, and whether the queue failed."""
         connection, dialogue = line.connection, line.dialogue
         queue = connection.queue
-        if batch[0].envelope.requires_tls:
+        if batch[0].envelope.requires_tls and dialogue.usable:
             outcome = await self._roads.outcome(line, batch, self._context.hosts)
             dialogue = line.dialogue
             if outcome is not None:

@@ -75,9 +75,11 @@ class ProtectedRoads:
         lack = await _lack(line.dialogue, line.connection.queue, batch, finder)
         if lack is None:
             return None
-        lacks = [_told(line.dialogue.attempt.dsn_mta, lack)]
         queue, source = line.connection.queue, line.connection.source
-        seen = {line.dialogue.peer}
+        first = line.dialogue.host
+        self._note((queue.key, first, not batch[0].envelope.mail_from), lack)
+        lacks = [_told(str(first), lack)]
+        seen = {(first.ip, first.port)}
         try:
             async for host in finder.find(queue, source.ip):
                 if len(seen) >= queue.settings.mx_connection_attempts:
@@ -115,17 +117,20 @@ class ProtectedRoads:
             connection.host = host.name
             lack = await _lack(line.dialogue, connection.queue, batch, finder)
         if lack is not None:
-            if len(self._known) >= KNOWN_MAX:
-                self._known.clear()
-            self._known[key] = _Known(lack, clock.now() + KNOWN_S)
+            self._note(key, lack)
         return lack
+
+    def _note(self, key: "tuple[QueueKey, Host, bool]", lack: Lack) -> None:
+        if len(self._known) >= KNOWN_MAX:
+            self._known.clear()
+        self._known[key] = _Known(lack, clock.now() + KNOWN_S)
 
 
 async def _lack(
     dialogue: "Dialogue", queue: "Queue", batch: "Sequence[Recipient]", finder: "HostFinder"
 ) -> Lack | None:
     """What a message lacks at the peer of a dialogue."""
-    name = dialogue.attempt.remote_host
+    name = dialogue.host.name
     secured = dialogue.secured
     if secured is None:
         if not queue.settings.use_starttls:
@@ -134,7 +139,7 @@ async def _lack(
             return Lack(_NO_TLS, "STARTTLS is offered and does not work", is_temporary=True)
         return Lack(_NO_TLS, "STARTTLS is not offered")
     if dialogue.doubt is None:
-        dialogue.doubt = certificates.doubt(secured, name.strip("[]"))
+        dialogue.doubt = await certificates.doubt(secured, name.strip("[]"))
     if dialogue.doubt:
         return Lack(_NO_TLS, dialogue.doubt)
     try:

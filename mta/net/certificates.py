@@ -4,6 +4,7 @@ It is asked where TLS was opportunistic, so that the handshake verified nothing 
 peer has the key. Where `smtp-tls-ca-file` is set the handshake has verified all, against that.
 """
 
+import asyncio
 import ssl
 import sys
 import warnings
@@ -21,15 +22,20 @@ CHAIN_MAX: Final = 10
 TEXT_MAX: Final = 160
 
 
-def doubt(secured: ssl.SSLObject, name: str) -> str:
+async def doubt(secured: ssl.SSLObject, name: str) -> str:
     """Why the peer's certificate does not prove that it is `name`; empty if it does."""
     if secured.context.verify_mode is ssl.CERT_REQUIRED and secured.context.check_hostname:
         return ""
+    # To read all authorities takes twenty milliseconds.
+    return await asyncio.to_thread(_doubt, _chain(secured), name)
+
+
+def _doubt(chain: list[bytes], name: str) -> str:
     store = _authorities()
     if store is None:
         return "the system has no certificates of authorities"
     try:
-        leaf, *others = [x509.load_der_x509_certificate(one) for one in _chain(secured)]
+        leaf, *others = [x509.load_der_x509_certificate(one) for one in chain]
         verifier = PolicyBuilder().store(store).build_server_verifier(_subject(name))
         verifier.verify(leaf, others)
     except (VerificationError, ValueError) as error:

@@ -158,7 +158,7 @@ async def _open(
             raise _failure(error, stage, host, attempt) from error
         raise
     is_pix = banner.message.count("*") >= PIX_ASTERISKS_MIN
-    return _hand_over(smtp, attempt, settings, trace, is_pix=is_pix)
+    return _hand_over(smtp, host, attempt, settings, trace, is_pix=is_pix)
 
 
 async def connect_over_tcp(host: Host, source_ip: str, within_s: int) -> socket.socket:
@@ -215,6 +215,7 @@ async def _secure(
 
 def _hand_over(
     smtp: aiosmtplib.SMTP,
+    host: Host,
     attempt: Attempt,
     settings: ConnectSettings,
     trace: Callable[[str], None] | None,
@@ -239,6 +240,8 @@ def _hand_over(
         Extensions.of(frozenset(keywords), settings, is_tls=secured is not None),
         settings,
         trace,
+        host=host,
+        secured=secured,
         is_pix=is_pix,
     )
     # The transport is ours now: the negotiator must neither close nor answer it.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from mta.errors import RemoteProtocolError
 from mta.model.attempt import Attempt
+from mta.model.host import Host
 from mta.model.message import FileContent
 from mta.model.outcome import Stage
 from mta.smtp.client import Client, Next, Transaction, TransactionResult, stuffed
@@ -50,9 +51,14 @@ class Dialogue(asyncio.Protocol):
         settings: DialogueSettings,
         trace: Callable[[str], None] | None = None,
         *,
+        host: Host,
+        secured: "SSLObject | None" = None,
         is_pix: bool = False,
     ) -> None:
         self.attempt = attempt
+        self.host = host
+        self.secured = secured
+        """The TLS it goes over, if it does."""
         self.usable = True
         self.octets_in = 0
         self.octets_out = 0
@@ -84,18 +90,6 @@ class Dialogue(asyncio.Protocol):
     def may_interrupt(self) -> bool:
         """Whether to close now is safe: the peer cannot have a message it answers for."""
         return not self._is_dot_out
-
-    @property
-    def peer(self) -> tuple[str, int]:
-        """The peer's address and port."""
-        address = self._transport.get_extra_info("peername")
-        return address[0], address[1]
-
-    @property
-    def secured(self) -> "SSLObject | None":
-        """The TLS it goes over, if it does."""
-        secured: SSLObject | None = self._transport.get_extra_info("ssl_object")
-        return secured
 
     def adopt(self, transport: asyncio.Transport) -> None:
         """Take over a transport whose EHLO is done."""

@@ -1,5 +1,7 @@
 """REQUIRETLS (RFC 8689): such mail goes only to who promises it, over verified TLS, or back."""
 
+import json
+import re
 import ssl
 from contextlib import AsyncExitStack
 
@@ -93,6 +95,16 @@ async def test_it_goes_on_with_the_message_and_with_no_other(tmp_path, authority
     assert all(one.tls for one in provider.journal)
 
 
+async def test_authorities_of_the_operator_do_as_well(tmp_path, authority):
+    """Guide: smtp-tls-ca-file."""
+    async with Provider({"*": WILLING}, certificate=authority.issue(ADDRESS)) as provider:
+        host = Host(tmp_path, provider.port).begin(domain=f"smtp-tls-ca-file {authority.path}")
+        async with host.running():
+            await host.send(Letter("b@example.com"), "REQUIRETLS")
+            await host.row("d")
+    assert [one.requires_tls for one in provider.journal] == [True]
+
+
 async def test_it_survives_a_restart(tmp_path, authority, trusting):
     host = Host(tmp_path, free_port()).begin()
     async with host.running(**trusting):
@@ -147,11 +159,22 @@ async def test_it_waits_where_tls_is_broken_and_explain_says_so(tmp_path, trusti
             await host.send(Letter("b@example.com"), "REQUIRETLS")
             row = await host.row("t")
             await until(lambda: host.rows("d"), WAIT_S, host.told)
-            listed = await daemon.command("list", "--full", "example.com")
+            listed = json.loads((await daemon.command("--json", "list")).text)
+            number = re.findall(r'"id": "(\w+)"', json.dumps(listed))[0]
+            explained = await daemon.command("explain", number)
     assert [one.rcpt for one in provider.journal] == ["a@example.com"]
     assert row["dsnStatus"].startswith("4.7.10")
-    assert "STARTTLS is offered and does not work" in row["dsnDiag"], listed.text
+    assert "STARTTLS is offered and does not work" in row["dsnDiag"]
+    assert "REQUIRETLS: [127.0.0.1] (127.0.0.1)" in explained.text, explained.text
     assert host.rows("b") == []
+
+
+def both(port):
+    """The two hosts of a domain, the one to be preferred first."""
+    return (
+        f"<domain example.com>\nsmtp-hosts [{ADDRESS}]:{port},[{OTHER}]:{port}\nmax-smtp-out 1\n"
+        "connect-timeout 2s\n</domain>"
+    )
 
 
 async def test_it_goes_to_the_next_host_that_promises_it(tmp_path, authority, trusting):
@@ -163,10 +186,7 @@ async def test_it_goes_to_the_next_host_that_promises_it(tmp_path, authority, tr
             Provider({"*": WILLING}, host=OTHER, port=first.port,
                      certificate=authority.issue(OTHER))
         )  # fmt: skip
-        host = Host(tmp_path, first.port).begin(
-            top=f"<domain example.com>\nsmtp-hosts [{ADDRESS}]:{first.port},[{OTHER}]:{first.port}"
-            "\nmax-smtp-out 1\n</domain>"
-        )
+        host = Host(tmp_path, first.port).begin(top=both(first.port))
         async with host.running(**trusting):
             for name in "abc":
                 await host.send(Letter(f"{name}@example.com"))
@@ -174,6 +194,45 @@ async def test_it_goes_to_the_next_host_that_promises_it(tmp_path, authority, tr
             await until(lambda: len(host.rows("d")) == 6, WAIT_S, host.told)
     assert not any(one.requires_tls for one in first.journal)
     assert sum(one.requires_tls for one in second.journal) == 3
+    assert host.rows("b") == []
+
+
+async def test_a_host_that_lacked_something_is_not_asked_for_every_message(
+    tmp_path, authority, trusting
+):
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(
+            Provider({"*": PLAIN}, certificate=authority.issue(ADDRESS))
+        )
+        second = await stack.enter_async_context(
+            Provider({"*": PLAIN}, host=OTHER, port=first.port)
+        )
+        host = Host(tmp_path, first.port).begin(top=both(first.port))
+        async with host.running(**trusting):
+            for number in range(5):
+                await host.send(Letter(f"b{number}@example.com"), "REQUIRETLS")
+            await until(lambda: len(host.rows("b")) == 5, WAIT_S, host.told)
+    assert (first.journal, second.journal) == ([], [])
+    assert first.connections_total + second.connections_total <= 6  # A round would be ten
+    for row in host.rows("b"):
+        assert ": REQUIRETLS is not offered" in row["dsnDiag"]
+        assert "[127.0.0.2] (127.0.0.2)" in row["dsnDiag"]
+
+
+async def test_it_waits_for_a_host_that_is_down_and_may_promise_it(tmp_path, authority, trusting):
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(
+            Provider({"*": PLAIN}, certificate=authority.issue(ADDRESS))
+        )
+        host = Host(tmp_path, first.port).begin(top=both(first.port))
+        async with host.running(**trusting):
+            await host.send(Letter("b@example.com"), "REQUIRETLS")
+            row = await host.row("t")
+            await host.send(Letter("a@example.com"))
+            await host.row("d")
+    assert row["dsnStatus"].startswith("4.7.10")
+    assert "ECONNREFUSED" in row["dsnDiag"]
+    assert [one.rcpt for one in first.journal] == ["a@example.com"]
     assert host.rows("b") == []
 
 

@@ -182,6 +182,7 @@ async def test_an_immediate_tls_listener(loopback):
         with smtplib.SMTP_SSL(host, port, context=trusting(loopback), timeout=20) as smtp:
             smtp.ehlo("client.example")
             assert "starttls" not in smtp.esmtp_features
+            assert "requiretls" in smtp.esmtp_features
             smtp.login("anna", "pencil(1)")
             smtp.sendmail("a@sender.example", ["kim@example.com"], "Subject: x\r\n\r\nx\r\n")
         await until(lambda: loopback.provider.journal, 30, loopback.told)
