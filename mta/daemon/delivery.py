@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from mta.model.message import Recipient
     from mta.model.record import Record
     from mta.net.dialogue import Dialogue
+    from mta.net.told_smtp import Trace
     from mta.queues.connection import Connection
     from mta.queues.queue import Queue
     from mta.spool.store import Spool
@@ -88,7 +89,7 @@ class Delivery:
         self._ledger = Ledger(context, spool)
         self.giving_up = GivingUp(scheduler, spool, self._ledger, self.kick, context.log)
         self._pages = Pages(scheduler, spool, self._ledger, self.giving_up, self.kick, context.log)
-        self._roads = ProtectedRoads(scheduler, self._open)
+        self._roads = ProtectedRoads(scheduler, self._open_anew)
         self._mover = Mover(context, scheduler, spool, self.kick)
         self._kicked = False
         self._alarm: asyncio.TimerHandle | None = None
@@ -241,7 +242,7 @@ class Delivery:
                     continue
                 attempts_left -= 1
                 try:
-                    dialogue = await self._open(connection, host)
+                    dialogue = await self._open(connection, host, trace)
                 except ConnectFailed as error:
                     problem = error
                     if trace is not None:
@@ -263,7 +264,13 @@ class Delivery:
             self._unreachable(connection, problem)
         return None
 
-    async def _open(self, connection: "Connection", host: "Host") -> "Dialogue":
+    async def _open_anew(self, connection: "Connection", host: "Host") -> "Dialogue":
+        """In place of a dialogue that was up."""
+        return await self._open(connection, host, self._context.trace_of(connection.queue))
+
+    async def _open(
+        self, connection: "Connection", host: "Host", trace: "Trace | None"
+    ) -> "Dialogue":
         queue, source = connection.queue, connection.source
         return await open_dialogue(
             host,
@@ -271,7 +278,7 @@ class Delivery:
             source.helo,
             queue.settings,
             connect=self._context.machine.connect,
-            trace=self._context.trace_of(queue),
+            trace=trace,
             heeds=queue.heeds,
         )
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mta.daemon.rollups import Rollups
     from mta.daemon.router import Router
     from mta.model.message import Recipient
+    from mta.net.told_smtp import Trace
     from mta.queues.queue import Queue
     from mta.queues.scheduler import Scheduler
     from mta.routing.redirect import Hop
@@ -45,7 +46,7 @@ class Context(Protocol):
 
     def log(self, text: str) -> None: ...
 
-    def trace_of(self, queue: "Queue") -> Callable[[str], None] | None:
+    def trace_of(self, queue: "Queue") -> "Trace | None":
         """Where the lines of the queue's connections go, if anybody wants them."""
 
 

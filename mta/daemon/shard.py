@@ -8,7 +8,7 @@ the listeners. A stop goes the other way.
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from itertools import count
@@ -42,7 +42,7 @@ from mta.daemon.signing import Signer
 from mta.daemon.signing_threads import Threads
 from mta.daemon.suppression import Suppression, read_lists, read_now
 from mta.daemon.takeover import Takeover
-from mta.daemon.traces import Traces, logged
+from mta.daemon.traces import Traces, trace
 from mta.net.listener import Door
 from mta.queues.scheduler import Scheduler
 from mta.routing.cold import ColdCounts
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from mta.daemon.log import LogLines
     from mta.model.message import Recipient
     from mta.model.queue_key import QueueKey
+    from mta.net.told_smtp import Trace
     from mta.queues.queue import Queue
 
 STOP_WITHIN_S = 20
@@ -143,18 +144,10 @@ class Shard:
         """Whether a VirtualMTA is in the configuration."""
         return self.configuration.vmta(name) is not None
 
-    def trace_of(self, queue: "Queue") -> Callable[[str], None] | None:
+    def trace_of(self, queue: "Queue") -> "Trace | None":
         """Where the lines of a new connection of the queue go, if anybody wants them."""
         watched = self.traces.sink_of(queue.key)
-        written = logged(queue.settings, self.log, next(self._numbers))
-        if watched is None or written is None:
-            return watched or written
-
-        def both(line: str) -> None:
-            watched(line)
-            written(line)
-
-        return both
+        return trace(watched, queue.settings, self.log, next(self._numbers))
 
     def owns(self, key: "QueueKey") -> bool:
         """Whether the queue of that name is this shard's."""

@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Protocol
 
+from mta.net.dump import Dump
+from mta.net.told_smtp import Trace
+
 if TYPE_CHECKING:
     from mta.admin.pattern import QueuePattern
     from mta.model.queue_key import QueueKey
@@ -35,11 +38,33 @@ class LogSettings(Protocol):
     @property
     def log_commands(self) -> bool: ...
     @property
+    def log_data(self) -> bool: ...
+    @property
     def log_tls(self) -> bool: ...
     @property
     def log_resolution(self) -> bool: ...
     @property
     def log_transfer_failures(self) -> bool: ...
+
+
+def trace(
+    watched: Callable[[str], None] | None,
+    settings: LogSettings,
+    log: Callable[[str], None],
+    number: int,
+) -> Trace | None:
+    """What takes the lines of a connection of that number, and its octets; None if nobody does."""
+    dump = Dump(lambda line: log(f"({number:3d}){line}")) if settings.log_data else None
+    written = logged(settings, log, number)
+    sinks = [sink for sink in (watched, written) if sink is not None]
+    if not (sinks or dump):
+        return None
+
+    def say(line: str) -> None:
+        for sink in sinks:
+            sink(line)
+
+    return Trace(sinks[0] if len(sinks) == 1 else say, dump)
 
 
 def logged(

@@ -6,10 +6,11 @@ What is said to authenticate is not shown, whatever is asked for.
 import asyncio
 import re
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
+from mta.net.dump import HIDDEN, dumped
 from mta.net.told_smtp import tls_line
 
 if TYPE_CHECKING:
@@ -18,11 +19,8 @@ if TYPE_CHECKING:
     from mta.settings.source import SourceSettings
     from mta.smtp.server import Server, Step
 
-DUMP_OCTETS: Final = 16
-"""In one line."""
 AUTH_OCTETS: Final = 5
 """The command and a blank."""
-HIDDEN: Final = "(authentication, not shown)"
 
 _AUTH: Final = re.compile(rb"^AUTH[ \r\n]", re.IGNORECASE | re.MULTILINE)
 _numbers = count(1)
@@ -153,11 +151,3 @@ class LoggedWriter:
 def wants(source: "SourceSettings") -> bool:
     """Whether anything of a client of that source is to be logged."""
     return source.log_connections or source.log_commands or source.log_data or source.log_tls
-
-
-def dumped(octets: bytes) -> Iterator[str]:
-    """Sixteen octets a line: 32 hexadecimal digits, and what is printable."""
-    for at in range(0, len(octets), DUMP_OCTETS):
-        part = octets[at : at + DUMP_OCTETS]
-        shown = "".join(chr(one) if 32 <= one < 127 else "." for one in part)
-        yield f"{part.hex().upper():32} {shown}"

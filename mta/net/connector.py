@@ -17,8 +17,9 @@ from mta.model.outcome import Stage
 from mta.model.reply import Reply
 from mta.net.authentication import AuthSettings, AuthUnusableError, authenticate
 from mta.net.dialogue import Dialogue, DialogueSettings
+from mta.net.dump import DumpedTransport
 from mta.net.tls_client import TlsSettings, client_context
-from mta.net.told_smtp import ToldSMTP, tell_reply, tell_tls
+from mta.net.told_smtp import ToldSMTP, Trace, tell_greeting, tell_reply, tell_tls
 from mta.smtp.extensions import Extensions, ExtensionSettings
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ async def open_dialogue(
     settings: ConnectSettings,
     *,
     connect: Connect,
-    trace: Callable[[str], None] | None = None,
+    trace: Trace | None = None,
     heeds: Heeds = lambda _: False,
 ) -> Dialogue:
     """Connect from source_ip (empty: any), greet, secure, log in; raises ConnectFailed.
@@ -110,7 +111,7 @@ async def _open(
     helo: str,
     settings: ConnectSettings,
     connect: Connect,
-    trace: Callable[[str], None] | None,
+    trace: Trace | None,
     tls: ssl.SSLContext | None,
 ) -> Dialogue:
     attempt = _attempt(host, source_ip, helo)
@@ -134,7 +135,9 @@ async def _open(
             trace(f"connected from [{local[0]}]:{local[1]}")
         banner = await smtp.connect(sock=sock, hostname=None, port=None, source_address=None)
         if trace is not None:
-            tell_reply(trace, banner)
+            tell_greeting(trace, banner)
+        if isinstance(smtp, ToldSMTP):
+            smtp.dump_what_comes()
         stage = Stage.EHLO
         await _greet(smtp)
         is_secure = tls is not None and smtp.supports_extension("starttls")
@@ -194,11 +197,13 @@ async def _secure(
     host: Host,
     settings: ConnectSettings,
     tls: ssl.SSLContext,
-    trace: Callable[[str], None] | None,
+    trace: Trace | None,
 ) -> None:
     try:
         if trace is not None:
             trace("<<< STARTTLS")
+            if trace.dump is not None:
+                trace.dump.sent(b"STARTTLS\r\n")
         response = await smtp.starttls(
             server_hostname=host.name.strip("[]"),
             tls_context=tls,
@@ -207,6 +212,8 @@ async def _secure(
         if trace is not None:
             tell_reply(trace, response)
             tell_tls(trace, smtp.transport, is_verified=tls.verify_mode is ssl.CERT_REQUIRED)
+        if isinstance(smtp, ToldSMTP):
+            smtp.dump_what_comes()
         await _greet(smtp)
     except (aiosmtplib.SMTPException, OSError) as error:
         reply = _reply(error) if isinstance(error, aiosmtplib.SMTPResponseException) else None
@@ -218,7 +225,7 @@ def _hand_over(
     host: Host,
     attempt: Attempt,
     settings: ConnectSettings,
-    trace: Callable[[str], None] | None,
+    trace: Trace | None,
     *,
     is_pix: bool,
 ) -> Dialogue:
@@ -247,6 +254,9 @@ def _hand_over(
     # The transport is ours now: the negotiator must neither close nor answer it.
     smtp.protocol = None
     smtp.transport = None
+    if trace is not None and trace.dump is not None:
+        trace.dump.is_secret = False
+        transport = cast("asyncio.Transport", DumpedTransport(transport, trace.dump))
     dialogue.adopt(transport)
     return dialogue
 

@@ -11,13 +11,27 @@ from typing import TYPE_CHECKING, Any, cast
 import aiosmtplib
 from cryptography import x509
 
+from mta.net.dump import HIDDEN, DumpedProtocol
+
 if TYPE_CHECKING:
     from cryptography.x509 import Name
 
-Trace = Callable[[str], None]
+    from mta.net.dump import Dump
+
 
 SPOKEN = frozenset({b"EHLO", b"HELO", b"QUIT", b"STARTTLS"})
 """Commands that are told in full; all others of a negotiation belong to AUTH."""
+
+
+class Trace:
+    """Takes what is told of one connection: lines, and its octets where a dump is wanted."""
+
+    def __init__(self, say: Callable[[str], None], dump: "Dump | None" = None) -> None:
+        self._say = say
+        self.dump = dump
+
+    def __call__(self, line: str) -> None:
+        self._say(line)
 
 
 class ToldSMTP(aiosmtplib.SMTP):
@@ -29,14 +43,35 @@ class ToldSMTP(aiosmtplib.SMTP):
 
     async def execute_command(self, *args: bytes, **options: Any) -> aiosmtplib.SMTPResponse:  # noqa: ANN401
         """As aiosmtplib's."""
-        if args[0].upper() in SPOKEN:
-            said = b" ".join(args).decode("ascii", "backslashreplace")
-        else:
-            said = "(authentication, not shown)"
+        is_secret = args[0].upper() not in SPOKEN
+        line = b" ".join(args)
+        said = HIDDEN if is_secret else line.decode("ascii", "backslashreplace")
         self._trace(f"<<< {said}")
+        dump = self._trace.dump
+        if dump is not None:
+            dump.is_secret = is_secret
+            dump.sent(line + b"\r\n")
         response = await super().execute_command(*args, **options)
         tell_reply(self._trace, response)
         return response
+
+    def dump_what_comes(self) -> None:
+        """Dump it from now on, where that is wanted: to be said of each new transport."""
+        dump, protocol = self._trace.dump, self.protocol
+        if dump is not None and protocol is not None:
+            transport = cast("asyncio.Transport", self.transport)
+            transport.set_protocol(DumpedProtocol(cast("asyncio.Protocol", protocol), dump))
+
+
+def tell_greeting(trace: Trace, response: aiosmtplib.SMTPResponse) -> None:
+    """The first reply. Its octets are gone; but for blanks at line ends they were these."""
+    tell_reply(trace, response)
+    if trace.dump is not None:
+        *first, last = response.message.split("\n")
+        lines = [*(f"{response.code}-{line}" for line in first), f"{response.code} {last}"]
+        octets = "".join(f"{line}\r\n" for line in lines).encode("utf-8", "surrogateescape")
+        trace.dump.is_secret = False  # as it was left by a host before
+        trace.dump.received(octets)
 
 
 def tell_reply(trace: Trace, response: aiosmtplib.SMTPResponse) -> None:

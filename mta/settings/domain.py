@@ -97,8 +97,7 @@ class DomainSettings:
     log_data: bool = directive(
         BOOLEAN,
         False,
-        "Hex+ASCII dump of every byte.",
-        not_yet=True,
+        "Hex+ASCII dump of every byte; what is said to authenticate is left out.",
     )
     log_tls: bool = directive(
         BOOLEAN,

@@ -44,7 +44,9 @@ async def delivered(loopback, tmp_path, source, domain, *, login=False, trusted=
 async def loopback(tmp_path):
     profile = Profile(starttls="offer")
     async with Provider({"*": profile}) as provider:
-        yield Loopback(tmp_path, provider.port)
+        loopback = Loopback(tmp_path, provider.port)
+        loopback.provider = provider
+        yield loopback
 
 
 def said(log):
@@ -103,6 +105,51 @@ async def test_a_peer_is_followed_from_its_greeting_on(loopback, tmp_path):
         r"^closed .*127.0.0.1.* in=\d+ out=\d+$",
     ):
         assert re.search(pattern, told, re.M), (pattern, told)
+
+
+@pytest.mark.parametrize("tls", ["yes", "no"])
+async def test_every_octet_for_a_peer_and_from_it_is_dumped(loopback, tmp_path, tls):
+    log = await delivered(loopback, tmp_path, "", f"log-data yes\nuse-starttls {tls}")
+    out, back = octets_of(said(log))
+    ehlo = b"EHLO mta.sender.example\r\n"
+    begin = ehlo + b"STARTTLS\r\n" + ehlo if tls == "yes" else ehlo
+    assert out.startswith(begin + b"MAIL FROM:<")
+    assert b"\r\nSubject: a test\r\n" in out
+    assert out.endswith(b"\r\nHello.\r\n.\r\nQUIT\r\n")
+    replies = [line[:4] for line in back.splitlines()]
+    assert replies[0] == b"220 "
+    assert replies.count(b"354 ") == 1
+    assert replies.count(b"221 ") == 1
+    assert replies.count(b"220 ") == (2 if tls == "yes" else 1)
+    assert not [line for line in said(log) if "connecting from" in line]
+
+
+def octets_of(lines):
+    """What went and what came by the dump, each title telling how much."""
+    found = {"<<< wr": b"", ">>> rd": b""}
+    way, left = "", 0
+    for line in lines:
+        if title := re.fullmatch(r"(<<< wr|>>> rd) (\d+)", line):
+            assert left == 0
+            way, left = title[1], int(title[2])
+        elif way:
+            part = bytes.fromhex(line[:32].strip())
+            found[way] += part
+            left -= len(part)
+    assert left == 0
+    return found["<<< wr"], found[">>> rd"]
+
+
+async def test_the_dump_of_a_large_message_is_whole(loopback, tmp_path):
+    loopback.configure(domain="log-data yes")
+    body = ".dots\r\n" + "0123456789" * 7 + "\r\n"
+    async with loopback.running():
+        await loopback.submit(Letter("kim@example.com", body=body * 4000))
+        await until(lambda: loopback.rows("c"), WAIT_S, loopback.told)
+    out, _ = octets_of(said(loopback.log.read_text()))
+    assert ("." + body).encode() * 4000 + b".\r\nQUIT\r\n" in out
+    (received,) = loopback.provider.journal
+    assert received.rcpt == "kim@example.com"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Logging in and securing a connection at another server, as the directives of the queue say."""
 
+import re
 import ssl
 from contextlib import asynccontextmanager
 
@@ -9,6 +10,8 @@ from mta.model.message import Envelope, Recipient
 from mta.model.outcome import Deferred, Stage
 from mta.model.queue_key import QueueKey
 from mta.net.connector import ConnectFailed, connect_over_tcp, open_dialogue
+from mta.net.dump import HIDDEN, Dump
+from mta.net.told_smtp import Trace
 from mta.queues import replies
 from mta.sim.certificate import self_signed
 from mta.smtp.client import Transaction
@@ -65,6 +68,22 @@ def mechanisms(peer):
 async def test_the_best_mechanism_that_may_be_used_is_used(offer, directives, used):
     async with ScriptedPeer(offers=(offer,)) as peer, opened(peer, directives):
         assert mechanisms(peer) == used
+
+
+@pytest.mark.parametrize("offer", ["AUTH PLAIN", "AUTH LOGIN", "AUTH CRAM-MD5"])
+async def test_no_dump_and_no_line_shows_what_logs_in(offer):
+    lines = []
+    trace = Trace(lines.append, Dump(lines.append))
+    directives = f"{LOGIN}use-unencrypted-plain-auth yes"
+    async with ScriptedPeer(offers=(offer,)) as peer, opened(peer, directives, trace=trace):
+        secrets = peer.heard[1:]
+    dumps = [one[:32].strip() for one in lines if re.match(r"[0-9A-F]{2,32} ", one)]
+    everything = "\n".join(lines).encode() + bytes.fromhex("".join(dumps))
+    assert b"EHLO us.example\r\n" in everything
+    assert b"250" in everything
+    assert lines.count(HIDDEN) >= 2  # what goes, and what is answered
+    words = {word for line in secrets for word in line.split()} - set(offer.split())
+    assert not [word for word in words if word.encode() in everything]
 
 
 async def test_the_password_goes_in_clear_text_only_within_tls():
