@@ -119,6 +119,10 @@ class Server:
             "VRFY": lambda _: Reply(252, ("2.0.0 send the message and see",)),
             "HELP": lambda _: Reply(214, ("2.0.0 see RFC 5321",)),
             "STARTTLS": self._starttls,
+            "XACK": self._xack,
+            "XMRG": self._xmrg,
+            "XDFN": self._xdfn,
+            "XPRT": self._xprt,
         }
         self.follow(settings)
 
@@ -128,13 +132,7 @@ class Server:
         self._rcpts_max = min(self._rcpts_configured_max, settings.max_rcpt_per_message)
         self._suffix = self._domain_suffix if settings.auto_qualify_domain else ""
         self._offers_merge = settings.allow_mailmerge or settings.always_allow_api_submission
-        if self._offers_merge:
-            self._commands |= {
-                "XACK": self._xack,
-                "XMRG": self._xmrg,
-                "XDFN": self._xdfn,
-                "XPRT": self._xprt,
-            }
+        self._is_silent = self._is_silent and self._offers_merge
 
     @property
     def is_in_exchange(self) -> bool:
@@ -151,11 +149,12 @@ class Server:
 
     def receive(self, line: bytes) -> tuple[Reply | None, Step]:
         """One command line without its end: the reply to it, and what to do then."""
-        if self._is_silent and line.partition(b" ")[0].upper() in UNANSWERED:
+        is_command = self._exchange is None
+        if self._is_silent and is_command and line.partition(b" ")[0].upper() in UNANSWERED:
             self._obey_silently(line)
             return None, Step.GO_ON
         try:
-            answer = self._response(line) if self._exchange is not None else self._command(line)
+            answer = self._command(line) if is_command else self._response(line)
         except CommandError as error:
             self._errors += 1
             if error.closes:
@@ -229,7 +228,7 @@ class Server:
             raise CommandError(500, "5.5.2 the command line is too long")
         verb, rest = command.split_command(line)
         known = self._commands.get(verb)
-        if known is None:
+        if known is None or (verb in _MERGE_VERBS and not self._offers_merge):
             raise CommandError(502, f"5.5.1 {verb[:20]!r} is no command known here")
         return known(rest)
 
@@ -485,6 +484,7 @@ class Server:
 
 
 _WELCOME: Final = Reply(235, ("2.7.0 you are welcome",))
+_MERGE_VERBS: Final = frozenset({"XACK", "XMRG", "XDFN", "XPRT"})
 _GO_AHEAD: Final = Reply(354, ("send the message; end with <CRLF>.<CRLF>",))
 _SENDER_OK: Final = Reply(250, ("2.1.0 sender ok",))
 _XMRG_OK: Final = Reply(250, ("2.1.0 XMRG ok",))

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from mta.model.reply import Reply
 from mta.smtp import mailmerge
-from mta.smtp.server import ERRORS_MAX
+from mta.smtp.server import ERRORS_MAX, Server, Step
+from tests.conformance.test_rfc4954_auth import Known
+from tests.conformance.test_rfc5321_server import Policy, Settings
 from tests.conformance.wire import GREETING, RECEIVED, Wire, dialogue
 from tests.smuggling import FALSE_ENDS, probe
 
@@ -402,3 +405,56 @@ async def test_memory_is_bounded_and_the_refusal_says_what_bounds_it(
 
 def test_the_reply_of_the_last_part_is_that_of_a_message():
     assert RECEIVED.lines[0].startswith("2.6.0 message received")
+
+
+def user_with():
+    """A session of a client that said XACK OFF and authenticates then."""
+    smtp = Server(Known(), Settings(allow_mailmerge=True), "mx.example")
+    for line in (b"EHLO c.example", b"XACK OFF", b"AUTH PLAIN"):
+        assert smtp.receive(line)[0].code in (250, 334)
+    return smtp
+
+
+def test_a_response_that_looks_like_rcpt_has_a_reply():
+    reply, _ = user_with().receive(b"RCPT")
+    assert reply.code == 501
+
+
+def test_who_authenticates_goes_by_the_rules_of_the_user():
+    smtp = user_with()
+    smtp.receive(b"*")
+    smtp.follow(Settings())
+    for line in (b"XMRG FROM:<a@b.example>", b"XACK OFF", b"XDFN a=b", b"XPRT 1"):
+        assert smtp.receive(line)[0].code == 502
+    assert smtp.receive(b"RCPT TO:<a@b.example>")[0].code == 503
+    smtp.follow(Settings(always_allow_api_submission=True))
+    assert smtp.receive(b"XMRG FROM:<a@b.example>")[0].code == 250
+
+
+class Checking(Policy):
+    """Looks up each sender."""
+
+    checks_sender = True
+
+
+@pytest.mark.parametrize("refusal", [None, Reply(550, ("5.7.23 no",))])
+def test_the_sender_is_checked_as_any(refusal):
+    smtp = Server(Checking(), Settings(allow_mailmerge=True), "mx.example")
+    smtp.receive(b"EHLO c.example")
+    assert smtp.receive(b"XMRG FROM:<a@b.example>") == (None, Step.CHECK_SENDER)
+    reply, _ = smtp.sender_checked(refusal)
+    assert reply.lines == (refusal.lines if refusal else ("2.1.0 XMRG ok",))
+    assert smtp.receive(b"XDFN a=b")[0].code == (503 if refusal else 250)
+
+
+def test_transient_errors_may_end_the_connection_also_when_they_are_told_later():
+    smtp = Server(
+        Policy(),
+        Settings(allow_mailmerge=True, disconnect_on_transient_error=True, max_rcpt_per_message=1),
+        "mx.example",
+    )
+    for line in (b"EHLO c", b"XACK OFF", b"XMRG FROM:<>", b"RCPT TO:<a@d.example>"):
+        smtp.receive(line)
+    assert smtp.receive(b"RCPT TO:<b@d.example>") == (None, Step.GO_ON)
+    reply, step = smtp.receive(b"XPRT 1")
+    assert (reply.code, step) == (421, Step.END)

@@ -26,13 +26,13 @@ fuzzed = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck)
 TEXTS = st.sampled_from(
     [b"a@b.example", b"<", b">", b"<a@b.example>", b"@", b'"', b"\\", b" ", b"\t", b"=", b"+",
      b"\0", b"\x80", "ü".encode(), b"SIZE=1", b"SIZE=", b"BODY=8BITMIME", b"BODY=BINARYMIME",
-     b"RET=HDRS",
+     b"RET=HDRS", b"VERP", b"ON", b"OFF", b"LAST", b"1", b"a=b ", b'x="', b"*parts=1", b"*from=",
      b"ENVID=+41", b"ENVID=+0A", b"NOTIFY=NEVER", b"ORCPT=rfc822;a+2Bb", b"SMTPUTF8", b"AUTH=<>",
      b"x" * 300, b"[IPv6:::1]", b"a" * 5000, b"+ZZ", b":", b"FROM:", b"TO:", b"FROM:<>"]
 )  # fmt: skip
 VERBS = st.sampled_from(
     [b"EHLO", b"HELO", b"MAIL", b"RCPT", b"DATA", b"BDAT", b"RSET", b"NOOP", b"AUTH", b"VRFY",
-     b"STARTTLS", b"HELP", b"XMRG", b"mail", b""]
+     b"STARTTLS", b"HELP", b"XMRG", b"XDFN", b"XPRT", b"XACK", b"mail", b""]
 )  # fmt: skip
 LINES = st.tuples(VERBS, st.lists(TEXTS | st.binary(max_size=12), max_size=6)).map(
     lambda parts: parts[0] + b" " + b"".join(parts[1]) + b"\r\n"
@@ -43,9 +43,14 @@ CHUNKS = st.tuples(st.integers(0, 40), st.booleans(), st.binary(max_size=40)).ma
 CONTENTS = st.lists(
     st.sampled_from([b"x", b".", b"\r\n", b"\r\n.\r\n", *FALSE_ENDS]) | st.binary(max_size=9)
 ).map(b"".join)
+MERGE = b"XMRG FROM:<a@b.example>\r\nXDFN a=b\r\nRCPT TO:<c@d.example>\r\n"
+MERGES = st.sampled_from(
+    [MERGE, b"XACK OFF\r\n", MERGE + b"XPRT 1\r\n", MERGE + b"XPRT 1 LAST\r\n[a][[\r\n.\r\n",
+     b"XPRT 2 LAST\r\n", b"XDFN \xff=1 *vmta=\xff\r\n"]
+)  # fmt: skip
 STREAMS = st.lists(
-    LINES | CHUNKS | st.just(MAIL) | st.just(MAIL + b"DATA\r\n") | st.just(GREETING) | CONTENTS
-    | st.just(b"RSET\r\n") | st.binary(max_size=20),
+    LINES | CHUNKS | MERGES | st.just(MAIL) | st.just(MAIL + b"DATA\r\n") | st.just(GREETING)
+    | CONTENTS | st.just(b"RSET\r\n") | st.binary(max_size=20),
     max_size=25,
 ).map(b"".join)  # fmt: skip
 
@@ -58,7 +63,9 @@ def pieces(octets, cuts):
 async def connection(parts):
     """Everything written to a client, once it is gone; fails where the daemon would."""
     with tempfile.TemporaryDirectory() as directory:
-        wire = Wire(Path(directory), max_message_size=5000, max_rcpt_per_message=5)
+        wire = Wire(
+            Path(directory), max_message_size=5000, max_rcpt_per_message=5, allow_mailmerge=True
+        )
         await wire.say(*parts)
         is_open = not wire.transport.is_closing()
         # It still listens, unless it waits for content or closed.
