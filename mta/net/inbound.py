@@ -20,9 +20,7 @@ from mta.net.reception import Session, Underway
 from mta.net.refusals import STOPPING, TIMEOUT, crowded
 from mta.net.session_policy import SessionPolicy, server_of, session_of
 from mta.net.tls_server import note_tls, start_tls
-from mta.smtp.command import LINE_OCTETS_MAX
 from mta.smtp.reply_line import written
-from mta.smtp.sasl import RESPONSE_OCTETS_MAX
 from mta.smtp.server import Server, Step
 
 if TYPE_CHECKING:
@@ -226,7 +224,7 @@ class Inbound(SMTP):
             if step is Step.END:
                 await self._writer.drain()
                 return
-            if len(buffer) > (RESPONSE_OCTETS_MAX if server.is_in_exchange else LINE_OCTETS_MAX):
+            if len(buffer) > server.line_octets_max:
                 self._writer.write(b"500 5.5.2 the command line is too long\r\n")
                 return
 

@@ -13,6 +13,8 @@ from mta.model.reply import Reply
 
 LINE_OCTETS_MAX: Final = 4096
 """RFC 5321 §4.5.3.1.4 asks for 512, extensions for a little more (RFC 6531, RFC 3461)."""
+CHUNK_DIGITS_MAX: Final = 15
+"""A chunk of a petabyte is no mail; its size is not even counted."""
 
 _PATH = re.compile(r"<(?:@[^:<>\s]+:)?(?P<address>[^<>\x00-\x1f\x7f]*)>(?P<rest>.*)")
 _PARAMETER = re.compile(
@@ -152,6 +154,16 @@ def parse_rcpt(
         raise CommandError(501, _INVALID)
     _check_ascii(found, smtputf8=smtputf8)
     return RcptParameters(found, orcpt, notify)
+
+
+def parse_bdat(rest: str) -> tuple[int, bool]:
+    """The argument of BDAT: how many octets come, and whether they are the last (RFC 3030)."""
+    size, *more = rest.split() or [""]
+    is_size = size.isascii() and size.isdigit() and len(size) <= CHUNK_DIGITS_MAX
+    if not is_size or [word.upper() for word in more] not in ([], ["LAST"]):
+        # Nobody knows how much of what follows is content.
+        raise CommandError(501, "5.5.4 expected BDAT SIZE [LAST]; closing", closes=True)
+    return int(size), bool(more)
 
 
 def qualified(found: str, suffix: str) -> str:

@@ -15,6 +15,8 @@ from mta.smtp.command import CommandError, qualified
 
 PARTS_MAX: Final = 1000
 """Parts of a submission, and items of `*parts`."""
+DEFINITIONS_OCTETS_MAX: Final = 64 << 10
+"""Of a line: a value may be a paragraph of HTML."""
 ENVID_OCTETS_MAX: Final = 100
 """RFC 3461 §4.4."""
 SHOWN_MAX: Final = 40

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from mta.model.reply import Reply
 from mta.smtp import command, sasl
 from mta.smtp.command import CommandError, MailParameters, RcptParameters
+from mta.smtp.definitions import DEFINITIONS_OCTETS_MAX
 from mta.smtp.mailmerge import MailMerge
 from mta.units import UNLIMITED
 
@@ -35,8 +36,6 @@ ERRORS_MAX: Final = 20
 """Commands nobody understands before the connection is closed: it is no mail client."""
 UNANSWERED: Final = frozenset({b"RCPT", b"XDFN"})
 """After `XACK OFF`."""
-CHUNK_DIGITS_MAX: Final = 15
-"""A chunk of a petabyte is no mail; its size is not even counted."""
 
 
 class Step(enum.Enum):
@@ -139,6 +138,13 @@ class Server:
         """Whether the next line is no command but a response of an AUTH exchange."""
         return self._exchange is not None
 
+    @property
+    def line_octets_max(self) -> int:
+        """How long the next line may be."""
+        if self._exchange is not None:
+            return sasl.RESPONSE_OCTETS_MAX
+        return command.LINE_OCTETS_MAX if self.merge is None else DEFINITIONS_OCTETS_MAX
+
     def protocol(self, *, is_tls: bool) -> str:
         """The `with` clause of a Received field (RFC 3848)."""
         if not self.is_esmtp:
@@ -224,7 +230,9 @@ class Server:
         self._has_too_many_rcpts = False
 
     def _command(self, line: bytes) -> Reply | Step:
-        if len(line) > command.LINE_OCTETS_MAX:
+        if len(line) > command.LINE_OCTETS_MAX and (
+            len(line) > self.line_octets_max or line[:5].upper() != b"XDFN "
+        ):
             raise CommandError(500, "5.5.2 the command line is too long")
         verb, rest = command.split_command(line)
         known = self._commands.get(verb)
@@ -341,20 +349,12 @@ class Server:
         raise CommandError(refusal.code, refusal.lines[0])
 
     def _bdat(self, rest: str) -> Step:
-        size, *more = rest.split() or [""]
-        is_last = bool(more)
-        if (
-            not (size.isascii() and size.isdigit() and len(size) <= CHUNK_DIGITS_MAX)
-            or len(more) > 1
-            or (is_last and more[0].upper() != "LAST")
-        ):
-            # Nobody knows how much of what follows is content.
-            raise CommandError(501, "5.5.4 expected BDAT SIZE [LAST]; closing", closes=True)
+        octets, is_last = command.parse_bdat(rest)
         if not self._settings.allow_chunking:
             refusal: Reply | None = Reply(502, ("5.5.1 BDAT is not available",))
         else:
             refusal = self._content_refusal(_BY_DATA if self.merge else None)
-        self.chunk = Chunk(int(size), is_last, refusal)
+        self.chunk = Chunk(octets, is_last, refusal)
         return Step.CHUNK
 
     def _content_refusal(self, out_of_order: Reply | None) -> Reply | None:

@@ -292,7 +292,7 @@ async def test_it_is_for_ordinary_mail_too(tmp_path):
 
 
 @pytest.mark.parametrize("bad", [b"RCPT TO:<nobody>\r\n", b"XDFN *to=a\r\n", b"RCPT\r\n",
-                                 b"XDFN " + b"x" * 5000 + b"\r\n"])  # fmt: skip
+                                 b"XDFN a=" + b"x" * 70_000 + b"\r\n"])  # fmt: skip
 async def test_what_was_wrong_is_told_where_content_would_come_and_ends_all(tmp_path, bad):
     sent = b"XACK OFF\r\n" + XMRG + JIM + bad + TIM
     codes, taken = await merged(tmp_path, sent, PART[:13], PART[:13], XMRG, JIM, PART)
@@ -358,6 +358,18 @@ async def test_a_recipients_message_is_not_larger_than_any(tmp_path):
     codes, taken = await merged(tmp_path, XMRG, JIM, values, PART, max_message_size=900)
     assert codes == [250, 250, 250, 250, 250, 354, 552]
     assert taken == {}
+
+
+async def test_a_line_of_variables_may_be_long_and_others_not(tmp_path):
+    xdfn = b'XDFN FName="' + b"x" * 60_000 + b'"\r\n'
+    sent = XMRG + xdfn + b"RCPT TO:<a@d.example>\r\n"
+    codes, taken = await merged(tmp_path, *(sent[i : i + 999] for i in range(0, len(sent), 999)))
+    assert codes == [250, 250, 250]
+    codes, taken = await merged(tmp_path, sent, PART)
+    assert taken["a@d.example"].endswith(b"Hey " + b"x" * 60_000 + b".\r\n")
+    assert (await merged(tmp_path, XMRG, b"XDFN a=" + b"x" * 65_600))[0] == [250, 500]
+    assert (await merged(tmp_path, XMRG, b"XPRT " + b"1" * 5000 + b"\r\n"))[0] == [250, 500]
+    assert (await merged(tmp_path, xdfn))[0] == [500]
 
 
 async def test_a_part_is_not_larger_than_a_message(tmp_path):

@@ -133,6 +133,34 @@ async def test_mail_for_an_owner_that_is_down_is_accepted_and_goes_when_it_is_up
     assert len(pair.arrived) == 1
 
 
+async def test_messages_that_belong_together_go_when_they_are_released(pair):
+    messages = [pair.message(key) for key in (YOURS, MINE, YOURS)]
+    async with pair.owner() as owner:
+        await asyncio.gather(*(pair.handover.begin_together(*one) for one in messages))
+        assert await pair.sender.tally.counts() == (3, 3)
+        assert await numbers(owner) == []
+        pair.handover.release()
+        await until(lambda: len(pair.arrived) == 2)
+        assert len(await numbers(owner)) == 2
+        while (await pair.sender.tally.counts()).messages > 1:
+            await asyncio.sleep(0.005)
+        assert len(await numbers(pair.sender, MINE)) == 1
+
+
+async def test_messages_that_belong_together_are_forgotten_together(pair):
+    messages = [pair.message(key) for key in (YOURS, MINE, YOURS)]
+    async with pair.owner() as owner:
+        await asyncio.gather(*(pair.handover.begin_together(*one) for one in messages))
+        pair.handover.take_back([one for _, _, recipients, _ in messages for one in recipients])
+        pair.handover.release()
+        await pair.handover.accept(*pair.message(MINE, YOURS))
+        await until(lambda: pair.arrived)
+        assert len(await numbers(owner)) == len(pair.arrived) == 1
+        while (await pair.sender.tally.counts()).recipients > 1:
+            await asyncio.sleep(0.005)
+        assert (await pair.sender.parcels.staged(1, 10)).parcels == []
+
+
 async def test_staged_mail_goes_although_the_spool_could_not_be_read_once(pair, monkeypatch):
     monkeypatch.setattr("mta.daemon.handover.RETRY_S", 0.01)
     staged, failures = pair.sender.parcels.staged, []

@@ -8,7 +8,9 @@ import pytest
 from mta.sim.provider import Provider
 from tests.e2e.daemon import stays, until
 from tests.e2e.loopback import Loopback
+from tests.e2e.mailbox import Mailbox
 from tests.e2e.submission import client
+from tests.e2e.test_dkim_delivery import Signing
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 
@@ -255,3 +257,32 @@ async def test_each_recipient_may_have_times_of_its_own(loopback):
         assert await talk.say(b"XPRT 1 LAST\r\nA: b\r\n.\r\n", 2) == ["354", "554"]
         talk.close()
     assert [one.rcpt for one in loopback.provider.journal] == ["b@d.example"]
+
+
+async def test_each_message_is_signed_with_the_key_its_variables_say(tmp_path):
+    async with Mailbox() as mailbox:
+        signing = Signing(tmp_path, mailbox)
+        keys = "".join(
+            f"domain-key {name}, sender.example, {signing.new_key(name, 'sender.example')}\n"
+            for name in ("a", "b")
+        )
+        signing.configure(
+            top=f"{keys}<source 127/8>\nalways-allow-relaying yes\nallow-mailmerge yes\n"
+            "process-x-dkim-options yes\n</source>",
+            domain="dkim-sign yes",
+        )
+        async with signing.running():
+            talk = await Talk.opened(signing.address)
+            await talk.say(b"XACK OFF\r\nXMRG FROM:<news@sender.example>\r\n", 2)
+            for selector in (b"a", b"b"):
+                lines = b"XDFN s=%b\r\nRCPT TO:<%b@d.example>\r\n"
+                await talk.say(lines % (selector, selector), 0)
+            part = b"X-DKIM-Options: s=[s]\r\nFrom: news@sender.example\r\n\r\nHi [s]\r\n"
+            assert await talk.say(b"XPRT 1 LAST\r\n" + part + b".\r\n", 2) == ["354", "250"]
+            talk.close()
+            await until(lambda: len(mailbox.messages) == 2, 20, signing.told)
+        signed = {}
+        for message in mailbox.messages:
+            ((tags,), body) = signing.verified(message), message.partition(b"\r\n\r\n")[2]
+            signed[tags["s"]] = body
+        assert signed == {"a": b"Hi a\r\n", "b": b"Hi b\r\n"}
