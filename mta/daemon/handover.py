@@ -124,10 +124,26 @@ class Handover:
         owners = [partition.owner(r.queue, self._shards) for r in recipients]
         return self._begin_staged(envelope, content, recipients, records, owners)
 
-    def take_back(self, recipients: "Sequence[Recipient]") -> None:
-        """Forget what was stored, unless its owner has it already: others woke the link."""
-        self._spool.settle(recipients, (), ()).add_done_callback(_look_away)
-        self._spool.parcels.unstage(recipients).add_done_callback(_look_away)
+    async def let_go(
+        self, recipients: "Sequence[Recipient]", records: "Sequence[Record]"
+    ) -> "set[int]":
+        """As `Spool.let_go`; what others own goes to them."""
+        owned = [(one, partition.owner(one.queue, self._shards)) for one in recipients]
+        staged = [
+            (one.recipient_id, one.envelope.message_id, owner)
+            for one, owner in owned
+            if owner != self._shard
+        ]
+        for _, number, owner in staged:
+            self.links[owner].stage(number)
+        try:
+            return await self._spool.let_go(recipients, records, staged)
+        except SpoolError:
+            for _, number, owner in staged:
+                self.links[owner].give_up(number)
+            raise
+        finally:
+            self.release()  # Also where nobody waits any more: it may be on disk all the same.
 
     def release(self) -> None:
         """What was stored may go to its owners."""
@@ -467,11 +483,6 @@ def _staged(done: "asyncio.Future[None]", number: int, links: "list[Link]") -> N
         return
     for link in links:
         link.give_up(number)
-
-
-def _look_away(done: "asyncio.Future[None]") -> None:
-    """The next start looks for what could not be written."""
-    done.exception()
 
 
 def _raise(fate: Fate) -> None:

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     import asyncio
 
     from mta.config.configuration import Configuration
-    from mta.daemon.keeping import Begin, Inbox, Keep, Together
+    from mta.daemon.keeping import Begin, Inbox, Keep
     from mta.daemon.router import Router
+    from mta.daemon.together import Together
     from mta.model.record import Record
     from mta.net.reception import Session
     from mta.smtp.command import MailParameters, RcptParameters

@@ -1,10 +1,10 @@
 """What an intake asks of the disk and of the queues."""
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from mta.model.message import Content, Envelope, Recipient
     from mta.model.record import Record
@@ -38,14 +38,3 @@ class Inbox(Protocol):
     """Where committed recipients go: the scheduler of this shard."""
 
     def __call__(self, recipients: "Sequence[Recipient]", now: float) -> None: ...
-
-
-class Together(NamedTuple):
-    """What puts many messages on disk, all of them or none."""
-
-    begin: Begin
-    """Those begun in one turn of the loop are on disk together, also after a crash."""
-    take_back: "Callable[[Sequence[Recipient]], object]"
-    """Forget what was stored and is in no queue yet."""
-    release: "Callable[[], object]"
-    """What was stored may go to its queues."""

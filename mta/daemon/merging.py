@@ -1,12 +1,10 @@
 """Takes a mail merge: each recipient's message becomes one of its own, all of them or none.
 
 All messages are made, looked at and decided on before the first is written, so what is wrong
-with one of them refuses all. Those that are kept in memory for it are then written as one:
-they are on disk together, also after a crash. A submission larger than that is made a second
-time, a slice after the other, so that it takes no more memory; if the disk does not take a
-slice, those before it are forgotten. No message is in a queue before all are on disk.
-
-Only a crash between two slices leaves some of a submission, which the client has no 250 for.
+with one of them refuses all. Those that are kept in memory for it are then written as one. A
+submission larger than that is made a second time, a slice after the other, so that it takes no
+more memory; the slices are out of sight until one transaction has all messages count. So a
+crash, or a disk that does not take a slice, leaves all of a submission or nothing.
 """
 
 import asyncio
@@ -61,11 +59,14 @@ class _Merging:
             if refusal is not None:
                 return refusal
         try:
+            is_one_slice = len(self._contents) == len(self._taken)
             while len(self._stored) < len(self._taken):
-                await self._store_slice()
+                await self._store_slice(is_all=is_one_slice)
+            if not is_one_slice:
+                await self._let_go()
         except BaseException as error:
             # Also where nobody waits for it any more.
-            intake.together.take_back([r for one in self._stored for r in one.recipients])
+            intake.together.forget([r for one in self._stored for r in one.recipients])
             return intake.not_stored(error)
         finally:
             intake.together.release()
@@ -76,6 +77,15 @@ class _Merging:
         first = ids.printed(self._taken[0].envelope.message_id)
         count = len(self._taken)
         return Reply(250, (f"2.6.0 message received; {count} messages, the first has id {first}",))
+
+    async def _let_go(self) -> None:
+        """Have all that is stored count. What an operator deleted meanwhile is gone."""
+        recipients = [one for taken in self._taken for one in taken.recipients]
+        records = self._intake.receipts(recipients, self._now)
+        there = await self._intake.together.let_go(recipients, records)
+        if len(there) < len(recipients):
+            for taken in self._taken:
+                taken.recipients[:] = [r for r in taken.recipients if r.recipient_id in there]
 
     async def _decide(self, index: int) -> Reply | None:
         """Make a message and decide what becomes of it; a Reply refuses the submission."""
@@ -110,7 +120,7 @@ class _Merging:
         self._taken.append(taken)
         return None
 
-    async def _store_slice(self) -> None:
+    async def _store_slice(self, *, is_all: bool) -> None:
         """The next messages, in one turn of the loop; SpoolError if one of them is not stored."""
         start = len(self._stored)
         contents: list[Content] = [*self._contents]
@@ -127,12 +137,7 @@ class _Merging:
             contents.append(content)
         some = self._taken[start : start + len(contents)]
         begun = [
-            self._intake.together.begin(
-                one.envelope,
-                content,
-                one.recipients,
-                self._intake.receipts(one.recipients, self._now),
-            )
+            self._begin(one, content, is_all=is_all)
             for one, content in zip(some, contents, strict=True)
         ]
         await asyncio.wait(begun)
@@ -147,6 +152,13 @@ class _Merging:
                 self._intake.keep_at_hand(one, content)
         if errors:
             raise errors[0]
+
+    def _begin(self, one: "Taken", content: Content, *, is_all: bool) -> "asyncio.Future[None]":
+        together = self._intake.together
+        if not is_all:
+            return together.gather(one.envelope, content, one.recipients)
+        records = self._intake.receipts(one.recipients, self._now)
+        return together.begin(one.envelope, content, one.recipients, records)
 
     async def _again(self, index: int) -> Content:
         """The content of a message that was decided on, made once more as it is kept."""

@@ -28,7 +28,6 @@ from mta.daemon.handover import Handover
 from mta.daemon.heads import Heads
 from mta.daemon.hosts import HostFinder
 from mta.daemon.intake import Intake
-from mta.daemon.keeping import Inbox, Keep, Together
 from mta.daemon.local_mail import LocalMail
 from mta.daemon.machine import Machine
 from mta.daemon.notices import Notices
@@ -42,6 +41,7 @@ from mta.daemon.signing import Signer
 from mta.daemon.signing_threads import Threads
 from mta.daemon.suppression import Suppression, read_lists, read_now
 from mta.daemon.takeover import Takeover
+from mta.daemon.together import Together
 from mta.daemon.traces import Traces, trace
 from mta.net.listener import Door
 from mta.queues.scheduler import Scheduler
@@ -51,6 +51,7 @@ from mta.spool.store import Spool
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
+    from mta.daemon.keeping import Inbox, Keep
     from mta.daemon.log import LogLines
     from mta.model.message import Recipient
     from mta.model.queue_key import QueueKey
@@ -210,10 +211,8 @@ class Shard:
         spool = self.spool
         keep: Keep = spool.accept
         inbox: Inbox = self.delivery.arrive
-        together = Together(spool.begin_accept, self._take_back, lambda: None)
         if handover is not None:
             keep, inbox = handover.accept, self._arrive
-            together = Together(handover.begin_together, handover.take_back, handover.release)
         checks = SenderChecks(self.resolver)
         stack.callback(checks.close)
         self.intake = Intake(
@@ -223,7 +222,7 @@ class Shard:
             suppression=await read_lists(configuration.submitters.address_lists),
             keep=keep,
             begin=spool.begin_accept if handover is None else None,
-            together=together,
+            together=Together(spool, handover),
             inbox=inbox,
             router=self.router,
             wanted_kinds=self.wanted_kinds,
@@ -265,10 +264,6 @@ class Shard:
             shards=self.shards,
             log=self.log,
         )
-
-    def _take_back(self, recipients: "Sequence[Recipient]") -> None:
-        settled = self.spool.settle(recipients, (), ())
-        settled.add_done_callback(lambda done: done.exception())
 
     def _arrive(self, recipients: "Sequence[Recipient]", now: float) -> None:
         """Accepted here; what others own goes to them."""

@@ -12,6 +12,7 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 from zlib import crc32
@@ -23,7 +24,7 @@ from mta.model.message import Content, Envelope, FileContent, Recipient
 from mta.model.queue_key import QueueKey
 from mta.model.record import Record
 from mta.routing.cold import Count
-from mta.spool import moves, recovery, replay, schema
+from mta.spool import gathering, moves, recovery, replay, schema
 from mta.spool.ages import Ages
 from mta.spool.damage import file_sum
 from mta.spool.inbox import Inbox
@@ -184,6 +185,28 @@ class Spool:
         future: asyncio.Future[None] = self._loop.create_future()
         self._inbox.put(Accept(future, envelope, content, recipients, records, parcel, staged))
         return future
+
+    def begin_gathered(
+        self, envelope: Envelope, content: Content, recipients: Sequence[Recipient]
+    ) -> "asyncio.Future[None]":
+        """As `begin_accept`, for a message that counts when it is let go."""
+        hidden = [replace(recipient, queue=gathering.GATHERING) for recipient in recipients]
+        return self.begin_accept(envelope, content, hidden)
+
+    async def let_go(
+        self, recipients: Sequence[Recipient], records: Sequence[Record], staged: Sequence[Staged]
+    ) -> set[int]:
+        """What was gathered counts from now on, all at once; ids of those still there."""
+        found: set[int] = set()
+
+        def change(connection: sqlite3.Connection) -> None:
+            found.clear()  # What is rolled back is done again.
+            found.update(gathering.let_go(connection, recipients, staged))
+
+        changed = self._change(change)
+        self.settle((), (), records).add_done_callback(lambda done: done.exception())
+        await changed
+        return found
 
     def settle(
         self,
@@ -466,6 +489,7 @@ class Spool:
 
     def _recover(self, connection: sqlite3.Connection) -> None:
         """Remove files that belong to nothing: a crash came before their commit, or after."""
+        gathering.drop(connection)
         connection.execute("DELETE FROM staged WHERE recipient NOT IN (SELECT id FROM recipient)")
         for path in self.spill_directory.iterdir():
             path.unlink()

@@ -11,6 +11,7 @@ from mta.daemon import partition
 from mta.daemon.handover import Handover
 from mta.daemon.parcel_wire import ACK, Fate, Kind, frame, parcel_frame
 from mta.daemon.takeover import SOCKET_NAME, Takeover
+from mta.daemon.together import Together
 from mta.errors import SpoolError, SpoolFullError
 from mta.model.message import Envelope, FileContent, Recipient
 from mta.model.queue_key import QueueKey
@@ -147,18 +148,24 @@ async def test_messages_that_belong_together_go_when_they_are_released(pair):
         assert len(await numbers(pair.sender, MINE)) == 1
 
 
-async def test_messages_that_belong_together_are_forgotten_together(pair):
-    messages = [pair.message(key) for key in (YOURS, MINE, YOURS)]
+async def test_what_was_gathered_goes_when_all_is_let_go(pair):
+    together = Together(pair.sender, pair.handover)
+    messages = [pair.message(key) for key in (YOURS, MINE, YOURS, YOURS)]
+    recipients = [one for _, _, some, _ in messages for one in some]
     async with pair.owner() as owner:
-        await asyncio.gather(*(pair.handover.begin_together(*one) for one in messages))
-        pair.handover.take_back([one for _, _, recipients, _ in messages for one in recipients])
-        pair.handover.release()
-        await pair.handover.accept(*pair.message(MINE, YOURS))
+        await asyncio.gather(*(together.gather(*one[:3]) for one in messages))
+        await pair.handover.accept(*pair.message(MINE, YOURS))  # Others wake the link.
         await until(lambda: pair.arrived)
-        assert len(await numbers(owner)) == len(pair.arrived) == 1
-        while (await pair.sender.tally.counts()).recipients > 1:
+        assert await numbers(pair.sender) == []
+        assert len(await numbers(pair.sender, MINE)) == len(await numbers(owner)) == 1
+        together.forget(recipients[3:])
+        there = await together.let_go(recipients[:3], [Record("r", {"rcpt": "x"})])
+        assert there == {one.recipient_id for one in recipients[:3]}
+        await until(lambda: len(pair.arrived) == 3)
+        while (await pair.sender.tally.counts()).recipients > 2:
             await asyncio.sleep(0.005)
-        assert (await pair.sender.parcels.staged(1, 10)).parcels == []
+        assert len(await numbers(pair.sender, MINE)) == 2
+        assert await owner.content(messages[2][0]) == CONTENT
 
 
 async def test_staged_mail_goes_although_the_spool_could_not_be_read_once(pair, monkeypatch):

@@ -184,6 +184,19 @@ async def test_a_kill_around_the_commit_leaves_none_or_all(loopback, failpoint, 
     assert len(loopback.rows("r")) == count
 
 
+@pytest.mark.parametrize("failpoint", ["spool.after-commit", "move.before-commit"])
+async def test_a_kill_amid_a_large_submission_leaves_none(loopback, failpoint):
+    async with loopback.running(PETREL_FAILPOINT=failpoint):
+        talk = await Talk.opened(loopback.address)
+        assert await talk.say(submission(2100), 4) == ["250", "250", "354"]
+        await loopback.dies()
+        talk.close()
+    async with loopback.running() as daemon:
+        await stays(lambda: not loopback.rows(), 1)
+        assert "gathering" not in (await daemon.command("list")).text
+    assert loopback.provider.journal == []
+
+
 async def test_a_submission_that_breaks_off_leaves_nothing(loopback):
     async with loopback.running():
         talk = await Talk.opened(loopback.address)

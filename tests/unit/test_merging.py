@@ -7,18 +7,56 @@ import pytest
 
 from mta.daemon import merging
 from mta.daemon.intake import DISK_FULL, SPOOL_BROKEN, Taken
-from mta.daemon.keeping import Together
+from mta.daemon.together import Together
 from mta.errors import SpoolError, SpoolFullError
 from mta.model.message import Envelope, FileContent, Recipient
 from mta.model.queue_key import QueueKey
+from mta.model.record import Record
 from mta.model.reply import Reply
 from mta.smtp.command import MailParameters, RcptParameters
 from mta.smtp.mailmerge import Submission
 from mta.smtp.template import Part
-from mta.spool.query import RecipientQuery
 from mta.spool.store import Spool
 
-ALL = RecipientQuery()
+KEY = QueueKey("d.example", "v")
+
+
+class Disk(Together):
+    """Does not take the message of one number; knows how many came at once."""
+
+    def __init__(self, intake):
+        super().__init__(intake.spool, None)
+        self._intake = intake
+
+    def begin(self, envelope, content, recipients, records):
+        return self._noted(content) or super().begin(envelope, content, recipients, records)
+
+    def gather(self, envelope, content, recipients):
+        return self._noted(content) or super().gather(envelope, content, recipients)
+
+    async def let_go(self, recipients, records):
+        self._intake.said.append("let go")
+        assert await on_disk(self._intake) == {}, "nothing is in a queue before all is stored"
+        return await super().let_go(recipients, records)
+
+    def _noted(self, content):
+        intake = self._intake
+        if not intake.slices[-1]:
+            asyncio.get_running_loop().call_soon(intake.slices.append, 0)
+        intake.slices[-1] += 1
+        intake.kinds.append(type(content))
+        if sum(intake.slices) != intake.fails_at:
+            return None
+        failed = asyncio.get_running_loop().create_future()
+        failed.set_exception(intake.error)
+        return failed
+
+    def forget(self, recipients):
+        self._intake.said.append("forget")
+        super().forget(recipients)
+
+    def release(self):
+        self._intake.said.append("release")
 
 
 class Intake:
@@ -31,7 +69,7 @@ class Intake:
     def __init__(self, spool):
         self.spool = spool
         self.spill_directory = spool.spill_directory
-        self.together = Together(self.begin, self.take_back, lambda: self.said.append("release"))
+        self.together = Disk(self)
         self.fails_at = 0
         """The number of the message that the disk does not take."""
         self.error = SpoolFullError("full")
@@ -51,26 +89,10 @@ class Intake:
         envelope = Envelope(
             message_id=number, mail_from="", time_queued=now, size=len(content), head_size=len(head)
         )
-        key = QueueKey("d.example", "v")
-        return Taken(envelope, [Recipient(number << 16, envelope, rcpt.address, key, now)])
-
-    def begin(self, envelope, content, recipients, records):
-        if not self.slices[-1]:
-            asyncio.get_running_loop().call_soon(self.slices.append, 0)
-        self.slices[-1] += 1
-        self.kinds.append(type(content))
-        if sum(self.slices) == self.fails_at:
-            failed = asyncio.get_running_loop().create_future()
-            failed.set_exception(self.error)
-            return failed
-        return self.spool.begin_accept(envelope, content, recipients, records)
-
-    def take_back(self, recipients):
-        self.said.append("take back")
-        self.spool.settle(recipients, (), ())
+        return Taken(envelope, [Recipient(number << 16, envelope, rcpt.address, KEY, now)])
 
     def receipts(self, recipients, now):
-        return []
+        return [Record("r", {"rcpt": one.address}) for one in recipients]
 
     def keep_at_hand(self, taken, content):
         self.spool.keep(taken.envelope.message_id, content, 1)
@@ -113,7 +135,8 @@ async def take(intake, *args, **kwargs):
 
 
 async def on_disk(intake):
-    found = await intake.spool.find(ALL, 100)
+    """By recipient, what a queue may hold."""
+    found = (await intake.spool.due(KEY, 50, None, 100)).recipients
     intake.spool._cache.clear()
     contents = []
     for one in found:
@@ -133,7 +156,9 @@ async def test_each_slice_goes_at_once_and_then_all_are_in_their_queues(intake, 
     assert f"{count} messages" in reply.text
     assert [n for n in intake.slices if n] == slices
     assert len(intake.waiting) == count
-    assert intake.said == ["release"]
+    assert intake.said == (["release"] if count <= 10 else ["let go", "release"])
+    records = await intake.spool.outbox.pending()
+    assert sum(len(one) for _, one in records) == count
     found = await on_disk(intake)
     assert found["r@d.example"] == b"A: r@d.example\r\n\r\nvalue %d\r\n" % (count - 1)
     assert len(set(found.values())) == count
@@ -168,19 +193,39 @@ async def test_what_the_disk_does_not_take_takes_the_others_back(intake, fails_a
     reply = await take(intake, 35)
     assert reply == (DISK_FULL if error == "full" else SPOOL_BROKEN)
     assert intake.waiting == []
-    assert intake.said == ["take back", "release"]
+    assert intake.said == ["forget", "release"]
     assert await on_disk(intake) == {}
 
 
-async def test_files_that_are_not_stored_are_not_left(intake, monkeypatch):
-    def begin(*_):
-        failed = asyncio.get_running_loop().create_future()
-        failed.set_exception(SpoolFullError("full"))
-        return failed
-
-    intake.together = intake.together._replace(begin=begin)
+async def test_files_that_are_not_stored_are_not_left(intake):
+    intake.fails_at = 2
     assert await take(intake, 3, b"x" * 300_000 + b"\r\n") == DISK_FULL
     assert list(intake.spill_directory.iterdir()) == []
+    assert await intake.spool.tally.counts() == (0, 0)
+
+
+async def test_what_a_crash_left_gathered_was_never_accepted(intake, tmp_path):
+    await take(intake, 1)
+    merging_ = merging._Merging(intake, None, submission(25, b"x" * 300_000 + b"\r\n"))
+    for number in range(25):
+        await merging_._decide(number)
+    await merging_._store_slice(is_all=False)
+    assert await intake.spool.tally.counts() == (11, 11)
+    await intake.spool.close()
+    intake.spool = Spool.open(tmp_path)
+    assert await intake.spool.tally.counts() == (1, 1)
+    assert len(await on_disk(intake)) == 1
+    assert list((tmp_path / "content").glob("*/*")) == []
+
+
+async def test_what_an_operator_deleted_meanwhile_is_gone(intake):
+    async def let_go(recipients, records):
+        await intake.spool.settle(recipients[3:5], (), ())
+        return await Disk.let_go(intake.together, recipients, records)
+
+    intake.together.let_go = let_go
+    assert (await take(intake, 15)).code == 250
+    assert len(intake.waiting) == len(await on_disk(intake)) == 13
 
 
 async def test_a_defect_is_no_refusal(intake):
