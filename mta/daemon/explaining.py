@@ -42,7 +42,9 @@ def refusal(queue: "Queue", configuration: "Configuration", now: float) -> Refus
         return None
     if not queue.backlog.ready(now) and queue.backlog.is_complete:
         soonest = queue.backlog.soonest()
-        return None if soonest is None else not_due(soonest, queue, configuration)
+        if soonest is None:
+            return refused("retry-recipients-after", scope, None, queue, configuration)
+        return not_due(soonest, soonest.due, queue, configuration)
     if queue.blocked_by is None:
         return None
     until = queue.blocked_until
@@ -54,12 +56,16 @@ def refusal(queue: "Queue", configuration: "Configuration", now: float) -> Refus
     return refused(directive, scope, until, queue, configuration)
 
 
-def not_due(recipient: "Recipient", queue: "Queue", configuration: "Configuration") -> Refusal:
-    """Why a recipient is not due yet: its schedule, or a try that failed."""
-    scope, due = str(queue.key), recipient.due
-    for window in recipient.envelope.windows:
+def not_due(
+    recipient: "Recipient", due: float, queue: "Queue", configuration: "Configuration"
+) -> Refusal:
+    """Why a recipient is not due before a time: its schedule, or a try that failed."""
+    scope, windows = str(queue.key), recipient.envelope.windows
+    for window in windows:
         if window[0] == due:
             return Refusal(X_SCHEDULE, scope, due, f"window {x_schedule.printed((window,))}")
+    if windows and due >= windows[-1][1]:
+        return Refusal(X_SCHEDULE, scope, windows[-1][1], "no window is left")
     return refused("retry-recipients-after", scope, due, queue, configuration)
 
 

@@ -116,20 +116,21 @@ def _recipient(
 def refusal(queue: "Queue", recipient: "Recipient", shard: "Shard", now: float) -> "Refusal | None":
     """The directive that keeps one recipient waiting longest of those known now."""
     why = explaining.refusal(queue, shard.configuration, now)
-    if recipient.due <= now:
+    due = recipient.envelope.opens_at(max(now, recipient.due))
+    if due <= now:
         return why
-    if why is not None and (
-        why.directive in WITHOUT_END if why.until is None else why.until > recipient.due
-    ):
+    if why is not None and (why.directive in WITHOUT_END if why.until is None else why.until > due):
         return why
-    return explaining.not_due(recipient, queue, shard.configuration)
+    return explaining.not_due(recipient, due, queue, shard.configuration)
 
 
 def earliest(recipient: "Recipient", why: "Refusal | None", now: float) -> float | None:
-    """When it can be tried at the earliest; None if that depends on an event."""
-    if why is None:
-        return max(now, recipient.due)
-    return None if why.until is None else max(now, recipient.due, why.until)
+    """When it can be tried at the earliest; None if that depends on an event, or never."""
+    if why is not None and why.until is None:
+        return None
+    until = now if why is None or why.until is None else why.until
+    at = recipient.envelope.opens_at(max(now, recipient.due, until))
+    return at if at < float("inf") else None
 
 
 def pace_of(queue: "Queue", shard: "Shard", now: float) -> Pace:

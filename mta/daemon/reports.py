@@ -86,15 +86,22 @@ class Reports:
             try:
                 while owed := await self._spool.reports.pending(PAGE_REPORTS):
                     failpoints.reach("report.owed")
-                    for one in owed:
-                        await self._write_or_set_aside(one)
-                    await self._spool.reports.written([one.number for one in owed])
+                    await self._write_all(owed)
             except SpoolError as error:
                 self._log(f"notifications wait: {error}")
                 await asyncio.sleep(RETRY_S)
                 continue
             await self._owing.wait()
             self._owing.clear()
+
+    async def _write_all(self, owed: "Sequence[Owed]") -> None:
+        """All at once, so that they share commits. SpoolError after those that could be written."""
+        results = await asyncio.gather(*map(self._write_or_set_aside, owed), return_exceptions=True)
+        done = [one.number for one, result in zip(owed, results, strict=True) if result is None]
+        await self._spool.reports.written(done)
+        for result in results:
+            if result is not None:
+                raise result
 
     async def _write_or_set_aside(self, owed: "Owed") -> None:
         try:

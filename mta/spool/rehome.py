@@ -149,14 +149,14 @@ def _take_outbox(spool: _Spool, first: _Spool) -> None:
 
 def _take_reports(spool: _Spool, first: _Spool) -> None:
     """What a shard that will not run owes the first one tells; a crash between tells it twice."""
-    rows = spool.all("SELECT body, content FROM report ORDER BY id")
-    if not rows:
-        return
-    first.connection.execute("BEGIN IMMEDIATE")
-    first.connection.executemany("INSERT INTO report (body, content) VALUES (?, ?)", rows)
-    first.connection.execute("COMMIT")
-    failpoints.reach("rehome.reports-taken")
-    spool.connection.execute("DELETE FROM report")
+    # One by one: a copy that is owed has the whole message.
+    for (number,) in spool.all("SELECT id FROM report ORDER BY id"):
+        rows = spool.all("SELECT body, content FROM report WHERE id = ?", number)
+        first.connection.execute("BEGIN IMMEDIATE")
+        first.connection.executemany("INSERT INTO report (body, content) VALUES (?, ?)", rows)
+        first.connection.execute("COMMIT")
+        failpoints.reach("rehome.reports-taken")
+        spool.connection.execute("DELETE FROM report WHERE id = ?", (number,))
 
 
 def _move(source: _Spool, spools: list[_Spool], owner: Owner) -> int:

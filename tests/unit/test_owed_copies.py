@@ -5,13 +5,17 @@ from types import SimpleNamespace
 
 import pytest
 
+from mta.daemon import reports
 from mta.daemon.ledger import Ledger
 from mta.daemon.local_mail import LocalMail
+from mta.errors import SpoolError
 from mta.model.attempt import Attempt
 from mta.model.message import LOCAL, Envelope, Recipient
 from mta.model.outcome import Delivered
 from mta.model.queue_key import QueueKey
 from mta.settings.domain import DomainSettings
+from mta.spool.reports import Owed
+from tests.texts import configured
 
 OK = Delivered("2.0.0", "smtp;250 2.0.0 ok")
 
@@ -85,3 +89,44 @@ async def test_a_copy_is_a_message_of_its_own_that_tells_the_sender_nothing(tmp_
     assert (envelope.env_id, envelope.ret, envelope.is_verp) == ("", "", False)
     assert envelope.suppresses_dsn
     assert list(tmp_path.iterdir()) == []
+
+
+class FakeReports:
+    """Owes some at once, and takes note of what is written."""
+
+    def __init__(self, owed):
+        self.owed = owed
+        self.done = []
+
+    async def pending(self, limit):
+        return [one for one in self.owed if one.number not in self.done][:limit]
+
+    async def written(self, numbers):
+        self.done += numbers
+
+
+async def test_what_is_owed_is_written_together_and_a_full_disk_repeats_none_of_it(monkeypatch):
+    monkeypatch.setattr(reports, "RETRY_S", 0.0)
+    asked, together, finished = [], asyncio.Event(), asyncio.Event()
+    owed = [Owed(n, "", b"") for n in range(3)]
+    fake = FakeReports(owed)
+
+    async def write(one):
+        asked.append(one.number)
+        if len(asked) == 3:
+            together.set()
+        await together.wait()
+        if asked.count(1) == 1 and one.number == 1:
+            raise SpoolError("the disk is full")
+        if asked.count(1) == 2:
+            finished.set()
+
+    configuration = configured("")
+    own = reports.Reports(configuration, SimpleNamespace(reports=fake), None, lambda _: None)
+    monkeypatch.setattr(own, "_write", write)
+    running = asyncio.create_task(own.run())
+    async with asyncio.timeout(10):
+        await finished.wait()
+    running.cancel()
+    await asyncio.wait([running])
+    assert asked == [0, 1, 2, 1]

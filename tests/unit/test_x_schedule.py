@@ -193,3 +193,19 @@ def test_queue_and_message_say_which_window_they_wait_for():
     assert (of_queue.directive, of_queue.scope) == ("x-schedule", str(KEY))
     assert of_queue.until == NOW + 100
     assert of_queue.source == f"window {x_schedule.printed(WINDOWS[:1])}"
+
+
+def test_what_is_due_when_its_window_is_closed_says_so_too():
+    run, (recipient,) = waiting()
+    shard = SimpleNamespace(configuration=run.configuration, scheduler=run.scheduler)
+    for now, until, source in (
+        (NOW + 300, NOW + 1000, f"window {x_schedule.printed(WINDOWS[1:])}"),
+        (NOW + 3000, NOW + 2000, "no window is left"),
+    ):
+        found = message_explaining.refusal(run.queue, recipient, shard, now)
+        assert (found.directive, found.until, found.source) == ("x-schedule", until, source)
+    assert message_explaining.earliest(recipient, None, NOW + 300) == NOW + 1000
+    assert message_explaining.earliest(recipient, None, NOW + 3000) is None
+    run.scheduler.pause(run.queue, paused=True)
+    found = message_explaining.refusal(run.queue, recipient, shard, NOW + 300)
+    assert found.directive == "paused"
