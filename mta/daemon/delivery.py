@@ -272,7 +272,7 @@ class Delivery:
         self, connection: "Connection", host: "Host", trace: "Trace | None"
     ) -> "Dialogue":
         queue, source = connection.queue, connection.source
-        return await open_dialogue(
+        dialogue = await open_dialogue(
             host,
             source.ip,
             source.helo,
@@ -281,6 +281,8 @@ class Delivery:
             trace=trace,
             heeds=queue.heeds,
         )
+        connection.heed(*dialogue.limits)
+        return dialogue
 
     def _judge_host(self, connection: "Connection", host: str, error: ConnectFailed) -> bool:
         """What a host's refusal means; True if no other host is to be tried."""

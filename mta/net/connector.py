@@ -20,7 +20,7 @@ from mta.net.dialogue import Dialogue, DialogueSettings
 from mta.net.dump import DumpedTransport
 from mta.net.tls_client import TlsSettings, client_context
 from mta.net.told_smtp import ToldSMTP, Trace, tell_greeting, tell_reply, tell_tls
-from mta.smtp.extensions import Extensions, ExtensionSettings
+from mta.smtp.extensions import Extensions, ExtensionSettings, PeerLimits
 
 if TYPE_CHECKING:
     from aiosmtplib.response import SMTPResponse
@@ -248,6 +248,7 @@ def _hand_over(
         settings,
         trace,
         host=host,
+        limits=PeerLimits.of(smtp.esmtp_extensions.get("limits", "")),
         secured=secured,
         is_pix=is_pix,
     )

@@ -13,13 +13,14 @@ from mta.model.host import Host
 from mta.model.message import FileContent
 from mta.model.outcome import Stage
 from mta.smtp.client import Client, Next, Transaction, TransactionResult, stuffed
-from mta.smtp.extensions import Extensions
+from mta.smtp.extensions import Extensions, PeerLimits
 from mta.smtp.reply_parser import ReplyParser
 
 if TYPE_CHECKING:
     from io import BufferedReader
     from ssl import SSLObject
 
+NO_LIMITS: Final = PeerLimits()
 CHUNK_OCTETS: Final = 256 << 10
 """How much of a large message is in memory at once."""
 FLUSH_POLL_S: Final = 0.01
@@ -52,11 +53,13 @@ class Dialogue(asyncio.Protocol):
         trace: Callable[[str], None] | None = None,
         *,
         host: Host,
+        limits: PeerLimits = NO_LIMITS,
         secured: "SSLObject | None" = None,
         is_pix: bool = False,
     ) -> None:
         self.attempt = attempt
         self.host = host
+        self.limits = limits
         self.secured = secured
         """The TLS it goes over, if it does."""
         self.usable = True

@@ -4,6 +4,8 @@ import enum
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
+from mta.units import UNLIMITED
+
 if TYPE_CHECKING:
     from mta.model.message import Recipient
     from mta.queues.limits import RateLimit, Slots
@@ -36,9 +38,9 @@ class Connection:
 
     __slots__ = (
         "batch", "crowded_by", "has_ticket", "host", "host_slots", "idle_until", "interrupted",
-        "is_going", "limits", "messages", "messages_delivered", "number", "opened_at",
-        "pending", "priority", "queue", "recipients_delivered", "recipients_failed", "reserved",
-        "reserved_octets", "slots", "source", "state",
+        "is_going", "limits", "mails_max", "messages", "messages_delivered", "number", "opened_at",
+        "pending", "priority", "queue", "rcpts_max", "recipients_delivered", "recipients_failed",
+        "reserved", "reserved_octets", "slots", "source", "state",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +63,10 @@ class Connection:
         self.messages_delivered = 0
         self.recipients_delivered = 0
         self.recipients_failed = 0
+        self.mails_max = UNLIMITED
+        """Messages that its host takes over one connection, as that says (RFC 9422)."""
+        self.rcpts_max = UNLIMITED
+        """Recipients of one message, likewise."""
         self.idle_until = 0.0
         self.host = ""
         """The name of the MX or route host it goes to, once known."""
@@ -83,6 +89,12 @@ class Connection:
         """Whether it is about to end, so that its slots come back."""
         self.interrupted = ""
         """Why it has to end for a queue of higher priority, if it has to."""
+
+    def heed(self, mails_max: int, rcpts_max: int) -> None:
+        """What the host it goes to now says it takes: it has had nothing yet."""
+        had = self.messages - bool(self.batch)
+        self.mails_max = min(had + mails_max, UNLIMITED)
+        self.rcpts_max = rcpts_max
 
     def carry(self, batch: "list[Recipient]") -> None:
         """These go in its next transaction."""

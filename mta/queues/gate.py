@@ -67,7 +67,7 @@ class Gate:
     def permitted(self, connection: Connection, size: int, now: float) -> int:
         """How many recipients of a message may be tried now; 0 with the refusal noted."""
         queue = connection.queue
-        most = queue.settings.max_rcpt_per_message
+        most = min(queue.settings.max_rcpt_per_message, connection.rcpts_max)
         errors_left = queue.settings.max_errors_per_connection - connection.recipients_failed
         if errors_left < most:
             most = max(errors_left, 1)

@@ -360,6 +360,8 @@ class Queue:
             return "bounce-queue"
         if connection.messages >= self.settings.max_msg_per_connection:
             return "max-msg-per-connection"
+        if connection.messages >= connection.mails_max:
+            return "the remote host takes no more over one connection (MAILMAX)"
         if connection.recipients_failed >= max(self.settings.max_errors_per_connection, 1):
             return "max-errors-per-connection"
         if connection.interrupted:

@@ -5,6 +5,8 @@ Profiles stand in a small TOML file, one table for each:
 
     ["gmail.example"]
     messages_per_connection = 20       # then 421
+    rcpts_per_message = 100            # more are answered 452
+    tells_limits = true                # say these two in EHLO (LIMITS)
     connections_per_ip = 10            # more are answered 421
     messages_per_second = 15           # per source address; more are answered 421
     greylist_tries = 1                 # so many tries of a recipient are answered 450
@@ -39,6 +41,8 @@ class Profile:
     """One provider. Zero is no limit."""
 
     messages_per_connection: int = 0
+    rcpts_per_message: int = 0
+    tells_limits: bool = False
     connections_per_ip: int = 0
     messages_per_second: int = 0
     greylist_tries: int = 0

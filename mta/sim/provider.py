@@ -232,6 +232,13 @@ class _Connection(asyncio.Protocol):
             lines.append("STARTTLS")
         if self._memory.profiles["*"].requiretls and is_tls:
             lines.append("REQUIRETLS")
+        profile = self._memory.profiles["*"]
+        if profile.tells_limits:
+            most = (
+                f"MAILMAX={profile.messages_per_connection}",
+                f"RCPTMAX={profile.rcpts_per_message}",
+            )
+            lines.append(" ".join(["LIMITS", *(one for one in most if not one.endswith("=0"))]))
         return "\r\n".join([*(f"250-{line}" for line in lines[:-1]), f"250 {lines[-1]}"])
 
     def _on_starttls(self, text: str) -> str | None:
@@ -281,6 +288,10 @@ class _Connection(asyncio.Protocol):
         self._profile = self._memory.profile(address.rpartition("@")[2].lower())
         if self._memory.drops(self._profile, "rcpt"):
             return None
+        most = self._profile.rcpts_per_message
+        if most and len(self._rcpts) >= most:
+            self._provider.refused += 1
+            return "452 4.5.3 too many recipients"
         reply = self._memory.rcpt(self._ip, self._mail, address, clock.now())
         if reply.startswith("250"):
             self._rcpts.append(address)

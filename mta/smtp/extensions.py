@@ -1,7 +1,32 @@
 """What a server offers (RFC 5321 §4.1.1.1)."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
+
+from mta.units import UNLIMITED
+
+LIMIT_DIGITS_MAX: Final = 6
+"""RFC 9422 §3: a limit has so many digits at most."""
+
+
+class PeerLimits(NamedTuple):
+    """What a server says it takes (RFC 9422): fewer commands that it would refuse anyway."""
+
+    mails: int = UNLIMITED
+    """Messages over one connection."""
+    rcpts: int = UNLIMITED
+    """Recipients of one message."""
+
+    @classmethod
+    def of(cls, text: str) -> "PeerLimits":
+        """From what follows LIMITS in an EHLO reply; what is not understood limits nothing."""
+        found = {"MAILMAX": UNLIMITED, "RCPTMAX": UNLIMITED}
+        for word in text.upper().split():
+            name, _, value = word.partition("=")
+            is_number = value.isascii() and value.isdigit() and len(value) <= LIMIT_DIGITS_MAX
+            if name in found and is_number and int(value):
+                found[name] = int(value)
+        return cls(found["MAILMAX"], found["RCPTMAX"])
 
 
 class ExtensionSettings(Protocol):

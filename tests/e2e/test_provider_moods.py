@@ -8,7 +8,7 @@ from mta.sim.profile import Profile
 from mta.sim.provider import Provider
 from tests.e2e.daemon import stays, until
 from tests.e2e.loopback import Loopback
-from tests.e2e.submission import letters
+from tests.e2e.submission import SENDER, Letter, client, letters
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 
@@ -122,3 +122,21 @@ async def test_a_reply_puts_the_queue_into_backoff_and_an_operator_takes_it_out(
             back = await daemon.command("set", "queue", "--mode=normal", "example.com/{default}")
             assert back.code == 0, back.text
             await until(lambda: "set by an operator" in loopback.told(), DELIVERY_S, loopback.told)
+
+
+async def test_a_provider_that_tells_its_limits_has_nothing_to_refuse(tmp_path):
+    """RFC 9422: as many messages over a connection, and recipients of one, as it says."""
+    moods = {"*": Profile(messages_per_connection=2, rcpts_per_message=3, tells_limits=True)}
+    async with Provider(moods) as provider:
+        loopback = Loopback(tmp_path, provider.port)
+        loopback.configure(domain="max-smtp-out 1")
+        async with loopback.running():
+            async with client(loopback.address) as smtp:
+                rcpts = [f"r{number}@example.com" for number in range(18)]
+                await smtp.sendmail(SENDER, rcpts, Letter(rcpts[0]).content)
+            await until(lambda: len(loopback.rows("d")) == 18, DELIVERY_S, loopback.told)
+            await until(lambda: len(loopback.rows("c")) == 3, DELIVERY_S, loopback.told)
+    delivered_once(provider, 18)
+    assert provider.refused == 0
+    assert loopback.rows("t") == []
+    assert all("MAILMAX" in row["closeReason"] for row in loopback.rows("c"))
