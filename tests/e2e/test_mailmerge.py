@@ -138,6 +138,26 @@ async def test_thousands_of_recipients_in_several_slices(loopback):
     assert len(loopback.rows("r")) == len(loopback.rows("d")) == 2500
 
 
+async def test_submissions_to_one_long_queue_go_out_once(loopback):
+    """Pages of the queue are read while slices are written."""
+
+    async def submit(first):
+        talk = await Talk.opened(loopback.address)
+        lines = b"".join(b"RCPT TO:<r%d@d.example>\r\n" % (first + n) for n in range(2500))
+        sent = b"XACK OFF\r\nXMRG FROM:<news@sender.example>\r\n" + lines
+        assert await talk.say(sent + b"XPRT 1 LAST\r\nA: [*to]\r\n.\r\n", 4) == [
+            "250", "250", "354", "250",
+        ]  # fmt: skip
+        talk.close()
+
+    async with loopback.running():
+        await asyncio.gather(*(submit(first) for first in (0, 2500)))
+        await until(lambda: len(loopback.rows("d")) >= 5000, 90, loopback.told)
+        await stays(lambda: len(loopback.rows("d")) == 5000, 1)
+    received = [one.rcpt for one in loopback.provider.journal]
+    assert sorted(received) == sorted(f"r{n}@d.example" for n in range(5000))
+
+
 async def test_what_is_wrong_with_one_refuses_all(loopback):
     async with loopback.running():
         talk = await Talk.opened(loopback.address)
