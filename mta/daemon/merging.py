@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mta.smtp.mailmerge import Submission
 
 SLICE_OCTETS_MAX: Final = 16 << 20
-"""Content written at once, about: what the mail of others waits for meanwhile."""
+"""Content written at once, about, in files or not: the mail of others waits meanwhile."""
 SLICE_MESSAGES_MAX: Final = 1000
 TURN_MESSAGES: Final = 10
 """Messages made before others have their turn: some milliseconds."""
@@ -133,7 +133,7 @@ class _Merging:
             and octets < SLICE_OCTETS_MAX
         ):
             content = await self._again(start + len(contents))
-            octets += 0 if isinstance(content, FileContent) else len(content)
+            octets += content.size if isinstance(content, FileContent) else len(content)
             contents.append(content)
         some = self._taken[start : start + len(contents)]
         begun = [

@@ -171,6 +171,12 @@ async def test_a_slice_has_so_many_octets_about(intake, monkeypatch):
     assert len(await on_disk(intake)) == 9
 
 
+async def test_files_are_counted_too(intake, monkeypatch):
+    monkeypatch.setattr(merging, "SLICE_OCTETS_MAX", 500_000)
+    await take(intake, 5, b"x" * 300_000 + b"\r\n")
+    assert [n for n in intake.slices if n] == [2, 2, 1]
+
+
 async def test_large_content_is_a_file(intake, tmp_path):
     large = b"x" * 70_000 + b"\r\n"
     await take(intake, 3, large * 4)
