@@ -3,8 +3,9 @@
 The simulator brings a machine of its own. Everything else of a shard is the same there.
 """
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mta.net.bind import Bind, bound
 from mta.net.connector import Connect, connect_over_tcp
@@ -22,5 +23,7 @@ class Machine:
     bind: Bind = bound
     resolver: Callable[[tuple[str, ...]], Resolver] = Resolver
     take_up: TakeUp = WriterThread
+    cores: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """For processes that sign; with none, signing is work of threads."""
     sample_s: float = 1.0
     """How often traffic is counted for the periods of `show status`."""

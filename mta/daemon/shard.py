@@ -116,7 +116,7 @@ class Shard:
         self.handover: Handover | None = None
         self.resolver = self.machine.resolver(configuration.root.name_server)
         self.own_spf = OwnSpf(self.resolver)
-        self._threads = Threads()
+        self._threads = Threads(self.log, -(-self.machine.cores // shards))
         self._follow(header_files.read_now(configuration))
 
     def _follow(self, included: Mapping[str, bytes]) -> None:

@@ -2,9 +2,9 @@
 
 What a queue asks is worked out once for each configuration, and so are its keys. The signature
 is made of the octets that will be sent: the header block as rendered, the body as stored. RSA
-operations run on threads, as they take as long as all else that happens to a message, and leave
-the interpreter to the event loop meanwhile. All else is done on the loop, as to hand over the
-interpreter costs more than the work takes; only large bodies are hashed on threads too.
+operations are made in processes, as they take as long as all else that happens to a message. All
+else is done on the loop, as to hand over the interpreter costs more than the work takes; only
+large bodies are hashed on threads.
 """
 
 import asyncio
@@ -15,7 +15,8 @@ from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 
 from mta import clock, ids
 from mta.daemon.signatories import Plan, Signatories
-from mta.daemon.signing_threads import Operation, Threads
+from mta.daemon.signing_processes import Operation
+from mta.daemon.signing_threads import Threads
 from mta.model.message import Content, FileContent
 from mta.signing.canonical import fields
 from mta.signing.signature import (

@@ -81,6 +81,7 @@ class Node:
             bind=network.bind,
             resolver=lambda _: Resolver(configured=lambda _: zone),
             take_up=self._take_up,
+            cores=0,
             sample_s=SAMPLE_S,
         )
         self._stopping = asyncio.Event()

@@ -46,7 +46,7 @@ class Site:
         self.diagnostics = loaded.diagnostics
         self.configuration = loaded.configuration
         assert self.configuration, loaded.diagnostics
-        self.threads = Threads()
+        self.threads = Threads(self.logged.append, 0)
         self.signer = Signer(self.configuration, self.threads, self.logged.append)
 
     async def signed(self, content=MESSAGE, vmta="v1", *, added=b"", number=64, **envelope):
@@ -89,7 +89,7 @@ def record(name, timeout=5):
 
 
 @pytest.fixture
-def site(tmp_path):
+async def site(tmp_path):
     opened = []
 
     def open_site(text, domain=""):
@@ -101,6 +101,7 @@ def site(tmp_path):
     yield open_site
     for one in opened:
         one.threads.close()
+    await asyncio.sleep(0)  # what is closed is closed at the end of this turn
 
 
 GLOBAL = "domain-key rsa, sender.example, rsa.pem"
@@ -476,9 +477,9 @@ async def test_what_cannot_be_signed_is_sent_unsigned_and_logged(site, monkeypat
     opened = site(GLOBAL)
     await opened.signed()
 
-    def refuse(*_):
+    async def refuse(*_):
         raise UnsupportedAlgorithm("this hash is not allowed here")
 
-    monkeypatch.setattr(keys.PrivateKey, "sign", refuse)
+    monkeypatch.setattr(opened.threads, "sign", refuse)
     assert await opened.signed() == MESSAGE
     assert opened.logged == ["message 0000000020 is sent unsigned: this hash is not allowed here"]
