@@ -8,6 +8,7 @@ import resource
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -62,7 +63,7 @@ def facts() -> dict[str, str]:
         "disk": _disk(),
         "system": _system(),
         "kernel": platform.release(),
-        "python": platform.python_version(),
+        "python": platform.python_version() + ", the system's" * (sys.base_prefix == "/usr"),
     }
 
 
