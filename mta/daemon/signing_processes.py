@@ -154,17 +154,27 @@ class _Process(asyncio.Protocol):
         self._is_closed = False
 
     def add(self, order: _Order) -> None:
+        try:
+            frames = self._frames(order)
+        except BaseException:
+            self._numbers.clear()  # what was numbered here is not told
+            raise
+        # Not before all can be asked: only their order tells the answers apart.
         self.orders.append(order)
-        out, numbers = self._out, self._numbers
+        self._out += frames
+
+    def _frames(self, order: _Order) -> list[bytes]:
+        frames, numbers = [], self._numbers
         for one in order.operations:
             number = numbers.get(one.key)
             if number is None:
                 if len(numbers) >= KEYS_MAX:
                     numbers.clear()
-                    out.append(signing_process.forget_frame())
+                    frames.append(signing_process.forget_frame())
                 number = numbers[one.key] = len(numbers)
-                out.append(signing_process.key_frame(number, one.key))
-            out.append(signing_process.sign_frame(number, one.algorithm, one.octets))
+                frames.append(signing_process.key_frame(number, one.key))
+            frames.append(signing_process.sign_frame(number, one.algorithm, one.octets))
+        return frames
 
     def pass_on(self) -> None:
         """Send what was added; start it first if it does not run."""
@@ -188,7 +198,11 @@ class _Process(asyncio.Protocol):
             self._running.wait(ENDS_S)
 
     def _start(self) -> None:
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            self._lose(str(error))
+            return
         ours.setblocking(False)  # noqa: FBT003
         try:
             with theirs:

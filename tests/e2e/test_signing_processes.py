@@ -1,6 +1,7 @@
 """What is asked of the processes that sign is done once, for who asked, whatever else happens."""
 
 import asyncio
+import errno
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -126,6 +127,25 @@ async def test_where_no_process_can_sign_a_thread_does(opened, monkeypatch, comm
             assert await order(processes, b"x") == [KEY.sign("rsa-sha256", b"x")]
     assert len(processes.log) == 1
     assert "on threads" in processes.log[0]
+
+
+async def test_without_a_descriptor_left_a_thread_signs(opened, monkeypatch):
+    def refused(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(signing_processes.socket, "socketpair", refused)
+    processes = opened()
+    async with asyncio.timeout(WITHIN_S):
+        assert await order(processes, b"x") == [KEY.sign("rsa-sha256", b"x")]
+    assert "Too many open files" in processes.log[0]
+
+
+async def test_what_cannot_be_asked_leaves_no_answer_to_another(opened):
+    processes = opened()
+    async with asyncio.timeout(WITHIN_S):
+        with pytest.raises(ValueError, match="not in tuple"):
+            await order(processes, b"x", algorithm="rsa-md5")
+        assert await order(processes, b"y") == [KEY.sign("rsa-sha256", b"y")]
 
 
 async def test_the_end_leaves_no_process(opened):
