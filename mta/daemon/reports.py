@@ -6,6 +6,7 @@ is kept in `damaged/` of the spool, and the log says whom it was for.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from mta.spool.reports import Owed
     from mta.spool.store import Spool
 
+STOP_WITHIN_S: Final = 5.0
 RETRY_S: Final = 1.0
 """When a notification that the disk did not take is tried again, as an outcome is."""
 PAGE_REPORTS: Final = 50
@@ -51,6 +53,8 @@ class Reports:
         self._mail = mail
         self._log = log
         self._owing = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self._is_stopping = False
         self.follow(configuration)
 
     def follow(self, configuration: "Configuration") -> None:
@@ -84,9 +88,9 @@ class Reports:
         """Write what is owed, first what an earlier life left, until cancelled."""
         while True:
             try:
-                while owed := await self._spool.reports.pending(PAGE_REPORTS):
-                    failpoints.reach("report.owed")
-                    await self._write_all(owed)
+                async with self._writing:
+                    while not self._is_stopping and await self._write_page():
+                        pass
             except SpoolError as error:
                 self._log(f"notifications wait: {error}")
                 await asyncio.sleep(RETRY_S)
@@ -94,14 +98,36 @@ class Reports:
             await self._owing.wait()
             self._owing.clear()
 
-    async def _write_all(self, owed: "Sequence[Owed]") -> None:
-        """All at once, so that they share commits. SpoolError after those that could be written."""
-        results = await asyncio.gather(*map(self._write_or_set_aside, owed), return_exceptions=True)
-        done = [one.number for one, result in zip(owed, results, strict=True) if result is None]
-        await self._spool.reports.written(done)
+    async def stop(self) -> None:
+        """Begin nothing more; returns when what was begun is written, or that takes too long.
+
+        Between a notification and the note that it is written nothing is to be cancelled: it
+        would be written again.
+        """
+        self._is_stopping = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_WITHIN_S), self._writing:
+                pass
+
+    async def _write_page(self) -> bool:
+        """All at once, so that they share commits; False if nothing is owed.
+
+        SpoolError after those that could be written.
+        """
+        owed = await self._spool.reports.pending(PAGE_REPORTS)
+        if not owed:
+            return False
+        failpoints.reach("report.owed")
+        results = await asyncio.gather(*map(self._write_one, owed), return_exceptions=True)
         for result in results:
             if result is not None:
                 raise result
+        return True
+
+    async def _write_one(self, owed: "Owed") -> None:
+        await self._write_or_set_aside(owed)
+        # Not with the others of its page: one of them may wait for long.
+        await self._spool.reports.written([owed.number])
 
     async def _write_or_set_aside(self, owed: "Owed") -> None:
         try:

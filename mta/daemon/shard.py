@@ -330,6 +330,7 @@ class Shard:
         async with asyncio.TaskGroup() as closing:
             closing.create_task(self.door.close(STOP_WITHIN_S))
             closing.create_task(self.delivery.stop(STOP_WITHIN_S))
+            closing.create_task(self.reports.stop())
         self.intake.refused.close()
         for task in (self._sampling, *self._reporting):
             if task is not None:

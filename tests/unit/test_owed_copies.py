@@ -130,3 +130,46 @@ async def test_what_is_owed_is_written_together_and_a_full_disk_repeats_none_of_
     running.cancel()
     await asyncio.wait([running])
     assert asked == [0, 1, 2, 1]
+
+
+@pytest.fixture
+def begun(monkeypatch):
+    """What is owed, and a run that writes it: each when its event is set."""
+    events = [asyncio.Event() for _ in range(2)]
+    fake = FakeReports([Owed(n, "", b"") for n in range(2)])
+    own = reports.Reports(configured(""), SimpleNamespace(reports=fake), None, lambda _: None)
+
+    async def write(one):
+        await events[one.number].wait()
+
+    monkeypatch.setattr(own, "_write", write)
+    return own, fake, events
+
+
+async def test_what_is_written_counts_although_another_waits(begun):
+    own, fake, events = begun
+    running = asyncio.create_task(own.run())
+    events[1].set()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert fake.done == [1]
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_a_stop_waits_for_what_is_being_written_and_begins_nothing(begun):
+    own, fake, events = begun
+    running = asyncio.create_task(own.run())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    stopping = asyncio.create_task(own.stop())
+    await asyncio.sleep(0)
+    assert not stopping.done()
+    fake.owed.append(Owed(2, "", b""))
+    for event in events:
+        event.set()
+    async with asyncio.timeout(10):
+        await stopping
+    assert sorted(fake.done) == [0, 1]
+    running.cancel()
+    await asyncio.wait([running])
