@@ -35,7 +35,8 @@ def move(
         "UPDATE recipient SET queue = (SELECT id FROM queue WHERE domain = ? AND vmta = ?),"
         " pool = CASE WHEN ? = '' THEN pool ELSE ? END"
         " WHERE id IN (SELECT value FROM json_each(?))"
-        " AND queue = (SELECT id FROM queue WHERE domain = ? AND vmta = ?) RETURNING id,"
+        # With `+` each is looked up; else SQLite walks over all that source has.
+        " AND +queue = (SELECT id FROM queue WHERE domain = ? AND vmta = ?) RETURNING id,"
         " due, attempts, last_reply",
         (*target, pool, pool, json.dumps(list(numbers)), *source),
     )
