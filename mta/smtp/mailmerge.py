@@ -164,6 +164,7 @@ class MailMerge:
         self._verp_default = verp_default
         self._next: dict[str, str] = {}
         """What the next recipient gets."""
+        self._next_octets = 0
         self._is_next_refused = False
         self._variables: list[Variables] = []
         self._octets = 0
@@ -183,8 +184,8 @@ class MailMerge:
         self.check_open()
         try:
             found = parse_definitions(rest, smtputf8=self._mail.smtputf8, suffix=self._suffix)
-            octets = self._octets + _cost(self._next) + _cost(found)
-            if octets > VARIABLES_OCTETS_MAX:
+            next_octets = self._next_octets + _cost(found)
+            if self._octets + next_octets > VARIABLES_OCTETS_MAX:
                 raise CommandError(
                     452,
                     f"4.5.3 the variables of all recipients have more than {VARIABLES_OCTETS_MAX}"
@@ -193,12 +194,14 @@ class MailMerge:
         except CommandError:
             self._is_next_refused = True
             raise
+        # Not what all of them cost: of many lines each would take longer than the one before.
         self._next.update(found)
+        self._next_octets = next_octets
 
     def spend(self) -> Variables:
         """The variables of a recipient who is named now; whoever comes next has none of them."""
         self.check_open()
-        spent, self._next = self._next, {}
+        spent, self._next, self._next_octets = self._next, {}, 0
         is_refused, self._is_next_refused = self._is_next_refused, False
         if is_refused:
             raise CommandError(503, "5.5.1 a variable of this recipient was refused")
@@ -277,10 +280,20 @@ def _refusal(content: bytes, rcpt: RcptParameters) -> Reply | None:
     """What is refused of any message."""
     if header_block.head_size(content) > header_block.HEAD_OCTETS_MAX:
         return Reply(552, (f"5.3.4 the header block of <{rcpt.address}> is too large",))
-    if len(content) > LINE_OCTETS_MAX and max(map(len, content.split(b"\n"))) > LINE_OCTETS_MAX:
+    if _has_long_line(content):
         text = f"5.6.0 the message to <{rcpt.address}> has a line of more than a million octets"
         return Reply(554, (text,))
     return None
+
+
+def _has_long_line(content: bytes) -> bool:
+    """Whether a line is too long; it looks from one line to a line a million octets on."""
+    at = 0
+    while len(content) - at > LINE_OCTETS_MAX:
+        at = content.rfind(b"\n", at, at + LINE_OCTETS_MAX + 1) + 1
+        if not at:
+            return True
+    return False
 
 
 PART_OK: Final = Reply(250, ("2.6.0 part ok",))

@@ -1,0 +1,56 @@
+"""What a mail merge costs while it comes in."""
+
+import tracemalloc
+
+from mta.smtp import mailmerge
+from mta.smtp.command import MailParameters, RcptParameters
+from mta.smtp.framing import LINE_OCTETS_MAX
+from mta.smtp.mailmerge import MailMerge
+
+
+def begun():
+    return MailMerge(MailParameters("a@b.example"), suffix="", size_max=1 << 30, verp_default=False)
+
+
+def message(part):
+    merge = begun()
+    merge.add(merge.spend())
+    merge.begin_part("1 LAST")
+    submission = merge.take(part, [RcptParameters("r@d.example")])
+    return submission.message(0, "date", expands=True)
+
+
+def test_a_variable_is_counted_once_however_many_a_recipient_has(monkeypatch):
+    counted = []
+    cost = mailmerge._cost
+    monkeypatch.setattr(mailmerge, "_cost", lambda some: counted.append(len(some)) or cost(some))
+    merge = begun()
+    for number in range(100):
+        merge.define(f"v{number}=x")
+    assert sum(counted) == 100
+
+
+def test_what_a_recipient_was_refused_counts_for_nobody(monkeypatch):
+    monkeypatch.setattr(mailmerge, "VARIABLES_OCTETS_MAX", 250)
+    merge = begun()
+    for _ in range(10):
+        merge.define("a=x b=y")
+        merge.spend()
+
+
+def test_many_short_lines_take_no_memory_of_their_own():
+    part = b"A: b\r\n\r\n" + b"y\r\n" * LINE_OCTETS_MAX
+    tracemalloc.start()
+    made = message(part)
+    _, top = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(made.content) == len(part)
+    assert top < 5 * len(part)
+
+
+def test_a_line_has_a_million_octets_at_most():
+    for before in (b"", b"\r\n", b"y\r\n" * LINE_OCTETS_MAX):
+        start = b"A: b\r\n\r\n" + before
+        line = b"x" * (LINE_OCTETS_MAX - 1)
+        assert message(start + line + b"\r\nend\r\n").content.endswith(b"end\r\n")
+        assert message(start + line + b"x\r\nend\r\n").code == 554
