@@ -124,9 +124,7 @@ class Handover:
         owners = [partition.owner(r.queue, self._shards) for r in recipients]
         return self._begin_staged(envelope, content, recipients, records, owners)
 
-    async def let_go(
-        self, recipients: "Sequence[Recipient]", records: "Sequence[Record]"
-    ) -> "set[int]":
+    async def let_go(self, recipients: "Sequence[Recipient]") -> "set[int]":
         """As `Spool.let_go`; what others own goes to them."""
         owned = [(one, partition.owner(one.queue, self._shards)) for one in recipients]
         staged = [
@@ -137,7 +135,7 @@ class Handover:
         for _, number, owner in staged:
             self.links[owner].stage(number)
         try:
-            return await self._spool.let_go(recipients, records, staged)
+            return await self._spool.let_go(recipients, staged)
         except SpoolError:
             for _, number, owner in staged:
                 self.links[owner].give_up(number)

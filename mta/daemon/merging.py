@@ -8,11 +8,12 @@ crash, or a disk that does not take a slice, leaves all of a submission or nothi
 """
 
 import asyncio
+import contextlib
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
 from mta import clock, ids
-from mta.errors import SpoolFullError
+from mta.errors import SpoolError, SpoolFullError
 from mta.model.message import Content, FileContent
 from mta.model.reply import Reply
 from mta.net.spill import MEMORY_OCTETS_MAX, Spill
@@ -74,18 +75,31 @@ class _Merging:
                 spill.discard()
         for one in self._taken:
             intake.arrived(one)
+        if not is_one_slice:
+            await self._note_receipts()
         first = ids.printed(self._taken[0].envelope.message_id)
         count = len(self._taken)
         return Reply(250, (f"2.6.0 message received; {count} messages, the first has id {first}",))
 
     async def _let_go(self) -> None:
-        """Have all that is stored count. What an operator deleted meanwhile is gone."""
+        """Have all that is stored count. What is not there any more is gone."""
         recipients = [one for taken in self._taken for one in taken.recipients]
-        records = self._intake.receipts(recipients, self._now)
-        there = await self._intake.together.let_go(recipients, records)
+        there = await self._intake.together.let_go(recipients)
         if len(there) < len(recipients):
             for taken in self._taken:
                 taken.recipients[:] = [r for r in taken.recipients if r.recipient_id in there]
+
+    async def _note_receipts(self) -> None:
+        """After what counts, and before the answer: what 250 answers is in the books.
+
+        No more at once than of a slice: they go to the accounting files as one.
+        """
+        for start in range(0, len(self._taken), SLICE_MESSAGES_MAX):
+            some = self._taken[start : start + SLICE_MESSAGES_MAX]
+            records = self._intake.receipts([r for one in some for r in one.recipients], self._now)
+            if records:
+                with contextlib.suppress(SpoolError):  # The messages are there all the same.
+                    await self._intake.together.note(records)
 
     async def _decide(self, index: int) -> Reply | None:
         """Make a message and decide what becomes of it; a Reply refuses the submission."""

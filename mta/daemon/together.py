@@ -37,13 +37,15 @@ class Together:
         """Store a message out of sight; it counts when it is let go, and a crash forgets it."""
         return self._spool.begin_gathered(envelope, content, recipients)
 
-    async def let_go(
-        self, recipients: "Sequence[Recipient]", records: "Sequence[Record]"
-    ) -> "Collection[int]":
-        """What was gathered counts from now on; ids of those that nobody deleted meanwhile."""
+    async def let_go(self, recipients: "Sequence[Recipient]") -> "Collection[int]":
+        """What was gathered counts from now on; ids of those that were there still."""
         if self._handover is None:
-            return await self._spool.let_go(recipients, records, ())
-        return await self._handover.let_go(recipients, records)
+            return await self._spool.let_go(recipients, ())
+        return await self._handover.let_go(recipients)
+
+    def note(self, records: "Sequence[Record]") -> "asyncio.Future[None]":
+        """Records of what was let go; on disk when the future is done."""
+        return self._spool.settle((), (), records)
 
     def forget(self, recipients: "Sequence[Recipient]") -> None:
         """What was gathered or begun, and is in no queue yet, does not count."""

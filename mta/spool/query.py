@@ -8,6 +8,7 @@ from typing import Any
 from mta.model.message import Recipient
 from mta.model.queue_key import QueueKey
 from mta.spool import schema
+from mta.spool.gathering import GATHERING
 from mta.spool.operations import QueueState
 
 
@@ -51,8 +52,8 @@ def find_rows(connection: sqlite3.Connection, query: RecipientQuery, limit: int)
     That is the order of an index, which is walked only until there are enough. The tables are
     joined in the order written: to look at a message costs most, as its content lies with it.
     """
-    conditions = ["1"]
-    values: list[str | float] = []
+    conditions = ["recipient.queue IS NOT (SELECT id FROM queue WHERE domain = ? AND vmta = ?)"]
+    values: list[str | float] = [*GATHERING]  # Nobody was told that these are taken.
 
     def matches(column: str, pattern: str, within: str = "{}") -> None:
         if pattern and pattern != "*":

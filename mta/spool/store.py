@@ -193,9 +193,7 @@ class Spool:
         hidden = [replace(recipient, queue=gathering.GATHERING) for recipient in recipients]
         return self.begin_accept(envelope, content, hidden)
 
-    async def let_go(
-        self, recipients: Sequence[Recipient], records: Sequence[Record], staged: Sequence[Staged]
-    ) -> set[int]:
+    async def let_go(self, recipients: Sequence[Recipient], staged: Sequence[Staged]) -> set[int]:
         """What was gathered counts from now on, all at once; ids of those still there."""
         found: set[int] = set()
 
@@ -203,9 +201,7 @@ class Spool:
             found.clear()  # What is rolled back is done again.
             found.update(gathering.let_go(connection, recipients, staged))
 
-        changed = self._change(change)
-        self.settle((), (), records).add_done_callback(lambda done: done.exception())
-        await changed
+        await self._change(change)
         return found
 
     def settle(
@@ -366,8 +362,9 @@ class Spool:
                 f"SELECT {schema.RECIPIENT_COLUMNS} FROM recipient"  # noqa: S608 - a constant
                 " JOIN queue ON queue.id = recipient.queue"
                 " JOIN message ON message.id = recipient.id >> 16"
-                " WHERE recipient.id BETWEEN ? AND ? ORDER BY recipient.id",
-                (first, last),
+                " WHERE recipient.id BETWEEN ? AND ? AND (domain, vmta) != (?, ?)"
+                " ORDER BY recipient.id",
+                (first, last, *gathering.GATHERING),
             )
 
         recipients = schema.recipients_of(await self._ask(question)).recipients

@@ -159,7 +159,7 @@ async def test_what_was_gathered_goes_when_all_is_let_go(pair):
         assert await numbers(pair.sender) == []
         assert len(await numbers(pair.sender, MINE)) == len(await numbers(owner)) == 1
         together.forget(recipients[3:])
-        there = await together.let_go(recipients[:3], [Record("r", {"rcpt": "x"})])
+        there = await together.let_go(recipients[:3])
         assert there == {one.recipient_id for one in recipients[:3]}
         await until(lambda: len(pair.arrived) == 3)
         while (await pair.sender.tally.counts()).recipients > 2:

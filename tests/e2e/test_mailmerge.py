@@ -319,3 +319,19 @@ async def test_each_message_is_signed_with_the_key_its_variables_say(tmp_path):
             ((tags,), body) = signing.verified(message), message.partition(b"\r\n\r\n")[2]
             signed[tags["s"]] = body
         assert signed == {"a": b"Hi a\r\n", "b": b"Hi b\r\n"}
+
+
+async def test_operators_see_and_change_nothing_that_is_not_taken_yet(loopback):
+    count = 4000
+    async with loopback.running() as daemon:
+        talk = await Talk.opened(loopback.address)
+        taken = asyncio.ensure_future(talk.say(submission(count), 4))
+        while not taken.done():
+            await daemon.command("set", "priority", "60", "--rcpt=r*")
+            assert "gathering" not in (await daemon.command("list")).text
+        assert (await taken)[-1] == "250"
+        talk.close()
+        await until(lambda: len(loopback.rows("d")) >= count, 60, loopback.told)
+        await stays(lambda: len(loopback.rows("d")) == count, 1)
+    assert loopback.rows("b") == []
+    assert len(loopback.provider.journal) == count

@@ -16,6 +16,7 @@ from mta.model.reply import Reply
 from mta.smtp.command import MailParameters, RcptParameters
 from mta.smtp.mailmerge import Submission
 from mta.smtp.template import Part
+from mta.spool.query import RecipientQuery
 from mta.spool.store import Spool
 
 KEY = QueueKey("d.example", "v")
@@ -34,10 +35,10 @@ class Disk(Together):
     def gather(self, envelope, content, recipients):
         return self._noted(content) or super().gather(envelope, content, recipients)
 
-    async def let_go(self, recipients, records):
+    async def let_go(self, recipients):
         self._intake.said.append("let go")
         assert await on_disk(self._intake) == {}, "nothing is in a queue before all is stored"
-        return await super().let_go(recipients, records)
+        return await super().let_go(recipients)
 
     def _noted(self, content):
         intake = self._intake
@@ -217,6 +218,9 @@ async def test_what_a_crash_left_gathered_was_never_accepted(intake, tmp_path):
         await merging_._decide(number)
     await merging_._store_slice(is_all=False)
     assert await intake.spool.tally.counts() == (11, 11)
+    (seen,) = await intake.spool.find(RecipientQuery(), 100)
+    assert seen.queue == KEY, "operators see and change what is taken only"
+    assert await intake.spool.message(merging_._stored[0].envelope.message_id) is None
     await intake.spool.close()
     intake.spool = Spool.open(tmp_path)
     assert await intake.spool.tally.counts() == (1, 1)
@@ -224,10 +228,10 @@ async def test_what_a_crash_left_gathered_was_never_accepted(intake, tmp_path):
     assert list((tmp_path / "content").glob("*/*")) == []
 
 
-async def test_what_an_operator_deleted_meanwhile_is_gone(intake):
-    async def let_go(recipients, records):
+async def test_what_is_not_there_any_more_is_gone(intake):
+    async def let_go(recipients):
         await intake.spool.settle(recipients[3:5], (), ())
-        return await Disk.let_go(intake.together, recipients, records)
+        return await Disk.let_go(intake.together, recipients)
 
     intake.together.let_go = let_go
     assert (await take(intake, 15)).code == 250
@@ -239,3 +243,22 @@ async def test_a_defect_is_no_refusal(intake):
     with pytest.raises(ZeroDivisionError):
         await take(intake, 15)
     assert await on_disk(intake) == {}
+
+
+async def test_250_waits_for_the_receipts_of_what_was_let_go(intake, monkeypatch):
+    noted = []
+
+    def settle(done, deferred, records):
+        noted.append((asyncio.get_running_loop().create_future(), len(records)))
+        return noted[-1][0]
+
+    monkeypatch.setattr(intake.spool, "settle", settle)
+    taken = asyncio.ensure_future(take(intake, 25))
+    for count, records in enumerate([10, 10, 5], 1):
+        while len(noted) < count:
+            await asyncio.sleep(0)
+        assert not taken.done()
+        assert noted[-1][1] == records, "the row of an outbox is not without bounds"
+        assert len(intake.waiting) == 25, "the scheduler knows at once"
+        noted[-1][0].set_result(None)
+    assert (await taken).code == 250
