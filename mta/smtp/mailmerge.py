@@ -23,7 +23,7 @@ from mta.smtp.command import CommandError, MailParameters, RcptParameters
 from mta.smtp.definitions import PARTS_MAX, Range, parse_definitions, parse_parts
 from mta.smtp.framing import LINE_OCTETS_MAX
 from mta.smtp.rewriting import verp
-from mta.smtp.template import Part, merged
+from mta.smtp.template import Part, merged, references
 from mta.units import UNLIMITED
 
 VARIABLES_OCTETS_MAX: Final = 32 << 20
@@ -35,7 +35,7 @@ VARIABLE_COST: Final = 100
 PARTS_OCTETS_MAX: Final = 32 << 20
 """Of one submission; parts are held in memory, as each recipient's message is made of them."""
 REFERENCES_MAX: Final = 10_000
-"""Variables in the parts of a submission: a recipient's message takes milliseconds at most."""
+"""Variables, and `[[`, of a submission: a recipient's message takes milliseconds at most."""
 MESSAGE_OCTETS_MAX: Final = 64 << 20
 """Of one recipient's message, which is in memory while it is made."""
 
@@ -245,12 +245,12 @@ class MailMerge:
 
         Recipients are those that were added.
         """
-        part = Part(octets)
         self._parts_octets += len(octets)
-        self._references += part.references
+        # Before the part is taken to pieces: each takes a hundred times its octets.
+        self._references += references(octets, REFERENCES_MAX)
         if self._references > REFERENCES_MAX:
             return Reply(552, (f"5.3.4 the parts have more than {REFERENCES_MAX} variables",))
-        self._parts[self._coming] = part
+        self._parts[self._coming] = Part(octets)
         if not self.is_last:
             return PART_OK
         assert len(rcpts) == len(self._variables), "each recipient has variables"

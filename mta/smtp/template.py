@@ -7,6 +7,7 @@ decide alone; and an empty value does not end a header block, see `merged`.
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 Values = Mapping[bytes, bytes]
@@ -19,14 +20,17 @@ _LONE: Final = re.compile(rb"^[ \t]*(?:\[\*?[A-Za-z][A-Za-z0-9_]*\][ \t]*)+\r$",
 class Template:
     """Text with variables."""
 
-    __slots__ = ("_octets", "_pieces", "_slots")
+    __slots__ = ("_octets", "_pieces", "_slots", "references")
 
     def __init__(self, octets: bytes) -> None:
+        self.references = 0
+        """How many variables and `[[` stand in it."""
         self._pieces: list[bytes] = []
         self._slots: list[tuple[int, bytes]] = []
         """Which of the pieces stand for values, and their names."""
         at = 0
         for match in _REFERENCE.finditer(octets):
+            self.references += 1
             if match[1] is None:
                 self._pieces.append(octets[at : match.start() + 1])
             else:
@@ -36,11 +40,6 @@ class Template:
         self._pieces.append(octets[at:])
         references = sum(len(self._pieces[place]) for place, _ in self._slots)
         self._octets = sum(map(len, self._pieces)) - references
-
-    @property
-    def references(self) -> int:
-        """How many variables stand in it."""
-        return len(self._slots)
 
     def size(self, values: Values) -> int:
         """How many octets it has with these values, at most."""
@@ -79,7 +78,7 @@ class Part:
 
     @property
     def references(self) -> int:
-        """How many variables stand in it."""
+        """How many variables and `[[` stand in it."""
         return self._whole.references
 
     def size(self, values: Values) -> int:
@@ -93,6 +92,11 @@ class Part:
         lines = [(field, field.filled(values, expands=expands)) for field in self._fields]
         kept = [line for field, line in lines if line.strip() or not field.references]
         return b"".join([*kept, self._rest.filled(values, expands=expands)])
+
+
+def references(octets: bytes, most: int) -> int:
+    """How many variables and `[[` stand in text; one above `most` if there are more."""
+    return sum(1 for _ in islice(_REFERENCE.finditer(octets), most + 1))
 
 
 def merged(parts: Sequence[Part], values: Values, *, expands: bool) -> bytes:

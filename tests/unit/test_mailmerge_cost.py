@@ -2,10 +2,12 @@
 
 import tracemalloc
 
+import pytest
+
 from mta.smtp import mailmerge
 from mta.smtp.command import MailParameters, RcptParameters
 from mta.smtp.framing import LINE_OCTETS_MAX
-from mta.smtp.mailmerge import MailMerge
+from mta.smtp.mailmerge import REFERENCES_MAX, MailMerge
 
 
 def begun():
@@ -54,3 +56,21 @@ def test_a_line_has_a_million_octets_at_most():
         line = b"x" * (LINE_OCTETS_MAX - 1)
         assert message(start + line + b"\r\nend\r\n").content.endswith(b"end\r\n")
         assert message(start + line + b"x\r\nend\r\n").code == 554
+
+
+@pytest.mark.parametrize("bracket", [b"[a]", b"a[["])
+def test_a_part_of_too_many_brackets_is_refused_before_it_is_taken_to_pieces(bracket):
+    merge = begun()
+    merge.add(merge.spend())
+    merge.begin_part("1 LAST")
+    part = b"A: b\r\n\r\n" + (bracket * 20 + b"\r\n") * (REFERENCES_MAX // 20)
+    rcpts = [RcptParameters("r@d.example")]
+    merge.take(part, rcpts).message(0, "date", expands=True)
+    merge.begin_part("2 LAST")
+    part = bracket * 100_000
+    tracemalloc.start()
+    refusal = merge.take(part, rcpts)
+    _, top = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert refusal.code == 552
+    assert top < 10_000
