@@ -379,11 +379,11 @@ class Delivery:
         if batch[0].envelope.requires_tls and dialogue.usable:
             outcome = await self._roads.outcome(line, batch, self._context.hosts)
             dialogue = line.dialogue
+            dialogue.on_lost = lambda: self._lost_idle(line)
             if outcome is not None:
                 concluded = replies.Concluded((outcome,) * len(batch), NO_VERDICT, None, "")
                 self._conclude(connection, dialogue, batch, concluded)
                 return ("", "") if dialogue.usable else ("no host with REQUIRETLS", "")
-            dialogue.on_lost = lambda: self._lost_idle(line)
         refused: Bounced | Deferred | None = None
         try:
             transaction = await self._transaction(queue, batch)

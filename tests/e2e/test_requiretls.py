@@ -41,13 +41,13 @@ def trusting(authority):
 class Host(Loopback):
     """A loopback daemon whose listener has a certificate."""
 
-    def begin(self, *, top="", domain="", told=False):
+    def begin(self, *, top="", domain="", told=False, acct="records d,b,t"):
         self.certificate = self_signed("mta.sender.example").tls_certificate
         self.configure(
             top=f"{SOURCE}\n{top}",
             listener=f"tls-certificate {self.certificate}",
             domain=domain,
-            acct="records d,b,t",
+            acct=acct,
             is_sender_told=told,
         )
         return self
@@ -217,6 +217,26 @@ async def test_a_host_that_lacked_something_is_not_asked_for_every_message(
     for row in host.rows("b"):
         assert ": REQUIRETLS is not offered" in row["dsnDiag"]
         assert "[127.0.0.2] (127.0.0.2)" in row["dsnDiag"]
+
+
+async def test_a_host_that_closes_an_idle_connection_holds_no_slot(tmp_path, authority, trusting):
+    """Also where the message that led to it bounced."""
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(
+            Provider({"*": PLAIN}, certificate=authority.issue(ADDRESS))
+        )
+        other = Provider({"*": PLAIN}, host=OTHER, port=first.port)
+        idle = "max-smtp-out 1\nconnection-idle-timeout 5m"
+        host = Host(tmp_path, first.port).begin(
+            top=both(first.port).replace("max-smtp-out 1", idle), acct="records b,connection"
+        )
+        async with other, host.running(**trusting):
+            await host.send(Letter("b@example.com"), "REQUIRETLS")
+            await host.row("b")
+            await first.__aexit__()
+            await other.__aexit__()
+            row = await host.row("c")
+    assert row["closeReason"] == "closed by the remote host"
 
 
 async def test_it_waits_for_a_host_that_is_down_and_may_promise_it(tmp_path, authority, trusting):
