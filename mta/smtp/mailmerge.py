@@ -98,7 +98,12 @@ class Submission:
         values[b"*date"] = date.encode()
         values[b"*envid"] = env_id.encode()
         values[b"*from"] = self._sender(own, rcpt).encode()
-        parts = [self.parts[number] for number in self._order(variables)]
+        order = self._order(variables)
+        for number in order:
+            if number not in self.parts:
+                text = f"5.5.1 part {number} is in *parts of <{rcpt.address}>, and did not come"
+                return Reply(554, (text,))
+        parts = [self.parts[number] for number in order]
         if sum(part.references for part in parts) > REFERENCES_MAX:
             text = f"5.3.4 the message to <{rcpt.address}> has more than {REFERENCES_MAX} variables"
             return Reply(552, (text,))
@@ -124,14 +129,6 @@ class Submission:
                 has_own_sender=own is not None,
             ),
         )
-
-    def missing_part(self) -> int | None:
-        """A part that a recipient is to get and that did not come."""
-        for wanted in {one.get("*parts") for one in self.variables} - {None}:
-            for number in _numbers(parse_parts(wanted or "")):
-                if number not in self.parts:
-                    return number
-        return None
 
     def _order(self, variables: Variables) -> list[int]:
         wanted = variables.get("*parts")
@@ -254,7 +251,7 @@ class MailMerge:
         if not self.is_last:
             return PART_OK
         assert len(rcpts) == len(self._variables), "each recipient has variables"
-        submission = Submission(
+        return Submission(
             mail=self._mail,
             rcpts=tuple(rcpts),
             variables=tuple(self._variables),
@@ -262,10 +259,6 @@ class MailMerge:
             size_max=self._size_max,
             verp_default=self._verp_default,
         )
-        missing = submission.missing_part()
-        if missing is None:
-            return submission
-        return Reply(554, (f"5.5.1 part {missing} is in *parts of a recipient, and did not come",))
 
 
 def _cost(variables: Variables) -> int:

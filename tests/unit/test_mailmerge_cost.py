@@ -6,6 +6,7 @@ import pytest
 
 from mta.smtp import mailmerge
 from mta.smtp.command import MailParameters, RcptParameters
+from mta.smtp.definitions import parse_parts as parse
 from mta.smtp.framing import LINE_OCTETS_MAX
 from mta.smtp.mailmerge import REFERENCES_MAX, MailMerge
 
@@ -74,3 +75,20 @@ def test_a_part_of_too_many_brackets_is_refused_before_it_is_taken_to_pieces(bra
     tracemalloc.stop()
     assert refusal.code == 552
     assert top < 10_000
+
+
+def test_which_parts_a_recipient_gets_is_looked_at_when_its_message_is_made(monkeypatch):
+    merge = begun()
+    for parts in ("1,1", "1-2"):
+        merge.define(f"*parts={parts}")
+        merge.add(merge.spend())
+    merge.begin_part("1 LAST")
+    read = []
+    monkeypatch.setattr(mailmerge, "parse_parts", lambda text: read.append(text) or parse(text))
+    rcpts = [RcptParameters("a@d.example"), RcptParameters("b@d.example")]
+    submission = merge.take(b"A: b\r\n", rcpts)
+    assert read == [], "all of them at once would hold up the loop"
+    assert submission.message(0, "date", expands=True).content == b"A: b\r\n" * 2
+    refusal = submission.message(1, "date", expands=True)
+    assert refusal.code == 554
+    assert "part 2 is in *parts of <b@d.example>" in refusal.text
