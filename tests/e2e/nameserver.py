@@ -21,6 +21,7 @@ import dns.zone
 _UDP_OCTETS_PLAIN: Final = 512  # RFC 1035 §2.3.4: without EDNS no more
 _TCP_WAIT_S: Final = 2.0
 _CHAIN_MAX: Final = 8  # CNAMEs followed
+PORTS_TRIED: Final = 20
 
 
 Lie = Callable[[dns.message.Message, str], bytes]
@@ -49,12 +50,10 @@ class Nameserver:
         self.transports: list[str] = []
         """`udp` or `tcp` for each of the queries."""
         self.replace(zone)
-        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._udp.bind((address, port))
+        self._udp, self._tcp = _bound(address, port)
         self.address, self.port = self._udp.getsockname()
         self._other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._other.bind((address, 0))
-        self._tcp = socket.create_server((address, self.port))
         self._wake, self._stop = socket.socketpair()
         self._thread = threading.Thread(target=self._serve, name="nameserver")
 
@@ -154,3 +153,17 @@ class Nameserver:
 
 def _covers(names: set[str], asked: dns.name.Name) -> bool:
     return any(asked.is_subdomain(dns.name.from_text(name)) for name in names)
+
+
+def _bound(address: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """For UDP and TCP on the same port; any that is free for both, if it is 0."""
+    for _ in range(PORTS_TRIED):
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            udp.bind((address, port))
+            return udp, socket.create_server(udp.getsockname())
+        except OSError:
+            udp.close()
+            if port:
+                raise
+    raise OSError(f"no port of {address} is free for both UDP and TCP")
