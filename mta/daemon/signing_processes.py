@@ -28,6 +28,8 @@ PROCESSES_MAX: Final = 8
 """With RSA-4096, 1.7 ms each, more than a loop can send."""
 KEYS_MAX: Final = 4096
 """Keys one process knows; past that it forgets them all and is told anew of those in use."""
+HANGS_S: Final = 20.0
+"""A process that answered nothing for so long is killed; a start on a busy machine takes some."""
 ENDS_S: Final = 5.0
 """A process that is killed is gone after that."""
 
@@ -144,6 +146,7 @@ class _Process(asyncio.Protocol):
         self.orders: deque[_Order] = deque()
         """What it has not answered yet."""
         self._processes = processes
+        self._later = asyncio.get_running_loop().call_later
         self._running: subprocess.Popen[bytes] | None = None
         self._transport: asyncio.Transport | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -151,6 +154,8 @@ class _Process(asyncio.Protocol):
         self._answers = bytearray()
         self._numbers: dict[PrivateKey, int] = {}
         self._has_signed = False
+        self._answered = 0
+        self._watch: asyncio.TimerHandle | None = None
         self._is_closed = False
 
     def add(self, order: _Order) -> None:
@@ -185,9 +190,22 @@ class _Process(asyncio.Protocol):
             self._out.clear()
         elif self._opening is None and not self._is_closed:
             self._start()
+        if self._watch is None and self.orders:
+            self._watch = self._later(HANGS_S, self._end_if_it_hangs, self._answered)
+
+    def _end_if_it_hangs(self, answered: int) -> None:
+        """If nothing came since so many answers, though it was asked."""
+        self._watch = None
+        if not self.orders or self._is_closed:
+            return
+        if self._answered == answered and self._running is not None:
+            self._running.kill()
+        self._watch = self._later(HANGS_S, self._end_if_it_hangs, self._answered)
 
     def close(self) -> None:
         self._is_closed = True
+        if self._watch is not None:
+            self._watch.cancel()
         self.orders.clear()
         if self._opening is not None:
             self._opening.cancel()
@@ -237,6 +255,7 @@ class _Process(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._has_signed = True
+        self._answered += 1
         self._answers += data
         orders = self.orders
         for answer in signing_process.answers(self._answers):

@@ -118,6 +118,18 @@ async def test_what_a_process_that_is_killed_had_to_sign_is_signed(opened):
     assert len(processes.log) == 1
 
 
+async def test_what_a_process_that_hangs_had_to_sign_is_signed(opened, monkeypatch):
+    processes = opened()
+    async with asyncio.timeout(WITHIN_S):
+        await order(processes, b"x")
+        (victim,) = running(processes)
+        os.kill(victim.pid, signal.SIGSTOP)
+        monkeypatch.setattr(signing_processes, "HANGS_S", 0.05)
+        processes._all[0]._end_if_it_hangs(0)
+        assert await order(processes, b"y") == [KEY.sign("rsa-sha256", b"y")]
+    assert "is started again" in processes.log[0]
+
+
 @pytest.mark.parametrize("command", ["/bin/true", "/nonexistent"])
 async def test_where_no_process_can_sign_a_thread_does(opened, monkeypatch, command):
     monkeypatch.setattr(signing_processes.sys, "executable", command)
