@@ -167,7 +167,7 @@ class Handover:
             raise
         finally:
             link.wake()  # Also where nobody waits any more: it may be on disk all the same.
-        gone = {recipient >> ids.RECIPIENT_BITS for recipient in moved}
+        gone = {ids.message_of(recipient) for recipient in moved}
         for message_id, number in numbers.items():
             if message_id not in gone:
                 link.give_up(number)

@@ -48,13 +48,21 @@ class Operation(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class _Order:
-    """The operations of a message, who waits for them, and what is made of them."""
+    """The operations of a message, who waits for them, and what a process has made of them."""
 
     operations: Sequence[Operation]
     future: "asyncio.Future[list[bytes]]"
-    made: list[bytes] = field(default_factory=list)
-    error: Exception | None = None
-    answers: int = 0
+    answers: list[bytes | ValueError] = field(default_factory=list)
+
+    def answered(self, answer: bytes | ValueError) -> bool:
+        """Whether that was the last one; who waits is told, then."""
+        self.answers.append(answer)
+        if len(self.answers) < len(self.operations):
+            return False
+        made = [one for one in self.answers if isinstance(one, bytes)]
+        refused = [one for one in self.answers if isinstance(one, ValueError)]
+        self.finish(refused[-1] if refused else made)
+        return True
 
     def signed(self) -> list[bytes]:
         """All signatures, made here."""
@@ -153,8 +161,8 @@ class _Process(asyncio.Protocol):
         self._out: list[bytes] = []
         self._answers = bytearray()
         self._numbers: dict[PrivateKey, int] = {}
-        self._has_signed = False
-        self._answered = 0
+        self._heard = 0
+        """How often it answered."""
         self._watch: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -191,16 +199,16 @@ class _Process(asyncio.Protocol):
         elif self._opening is None and not self._is_closed:
             self._start()
         if self._watch is None and self.orders:
-            self._watch = self._later(HANGS_S, self._end_if_it_hangs, self._answered)
+            self._watch = self._later(HANGS_S, self._end_if_it_hangs, self._heard)
 
-    def _end_if_it_hangs(self, answered: int) -> None:
-        """If nothing came since so many answers, though it was asked."""
+    def _end_if_it_hangs(self, heard: int) -> None:
+        """If it answered no more often than that, though it was asked."""
         self._watch = None
         if not self.orders or self._is_closed:
             return
-        if self._answered == answered and self._running is not None:
+        if self._heard == heard and self._running is not None:
             self._running.kill()
-        self._watch = self._later(HANGS_S, self._end_if_it_hangs, self._answered)
+        self._watch = self._later(HANGS_S, self._end_if_it_hangs, self._heard)
 
     def close(self) -> None:
         self._is_closed = True
@@ -254,20 +262,12 @@ class _Process(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        self._has_signed = True
-        self._answered += 1
+        self._heard += 1
         self._answers += data
         orders = self.orders
         for answer in signing_process.answers(self._answers):
-            order = orders[0]
-            if isinstance(answer, bytes):
-                order.made.append(answer)
-            else:
-                order.error = answer
-            order.answers += 1
-            if order.answers == len(order.operations):
+            if orders[0].answered(answer):
                 del orders[0]
-                order.finish(order.error or order.made)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._is_closed:
@@ -279,10 +279,13 @@ class _Process(asyncio.Protocol):
         self._lose(str(exc or "it has ended"))
 
     def _lose(self, why: str) -> None:
-        orders, has_signed = list(self.orders), self._has_signed
+        orders, has_signed = list(self.orders), self._heard > 0
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         self.orders.clear()
         self._out.clear()
         self._answers.clear()
         self._numbers.clear()
-        self._has_signed = False
+        self._heard = 0
         self._processes.lost(orders, why, has_signed=has_signed)

@@ -9,6 +9,7 @@ import time
 from itertools import pairwise
 from typing import Final
 
+from mta.admin.tree import printed_time
 from mta.model.message import Window
 
 WINDOWS_MAX: Final = 100
@@ -37,7 +38,7 @@ def parse(text: str) -> tuple[Window, ...]:
 
 def printed(windows: tuple[Window, ...]) -> str:
     """As the field would say it."""
-    return ", ".join(f"{_printed(start)} / {_printed(end)}" for start, end in windows)
+    return ", ".join(f"{printed_time(start)} / {printed_time(end)}" for start, end in windows)
 
 
 def _window(text: str) -> Window:
@@ -56,7 +57,3 @@ def _window(text: str) -> Window:
 
 def _moment(text: str) -> int:
     return int(time.mktime(time.strptime(" ".join(text.split()), _FORMAT)))
-
-
-def _printed(moment: int) -> str:
-    return time.strftime(_FORMAT, time.localtime(moment))

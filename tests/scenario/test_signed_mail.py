@@ -7,24 +7,7 @@ from mta.sim.policy import LISTENER, Policy, QueueRules, VmtaRules
 from mta.sim.profile import Profile
 from mta.sim.provider import Provider
 from mta.sim.submitter import Letter, submit
-from tests.scenario.small_world import IP, small_world
-
-
-class Overheard:
-    """What the daemon said to the provider."""
-
-    def __init__(self):
-        self.said = b""
-
-    def dialled(self, link): ...
-
-    def hung_up(self, link): ...
-
-    def sent(self, link, octets):
-        if link.server[0] == IP:
-            self.said += octets
-
-    def heard(self, link, octets): ...
+from tests.scenario.small_world import IP, Overheard, small_world
 
 
 async def test_mail_is_signed_with_rsa(tmp_path):
