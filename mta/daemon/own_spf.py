@@ -7,12 +7,13 @@ never comes here. Guide: check-spf-outbound.
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from mta import clock
 from mta.address import ascii_domain
 from mta.model.outcome import Bounced, Deferred
 from mta.net import spf
+from mta.net.lasting import Lasting
 from mta.net.spf import Checked, Dns
 from mta.queues.connection import Source
 
@@ -29,24 +30,18 @@ VOID_LOOKUPS_MAX: Final = 2
 _Key = tuple[str, str, str]
 
 
-class _Known(NamedTuple):
-    checked: Checked
-    until: float
-
-
 class OwnSpf:
     """What is known in one shard."""
 
     def __init__(self, dns: Dns, now: Callable[[], float] = clock.now) -> None:
         self._dns = dns
         self._now = now
-        self._known: dict[_Key, _Known] = {}
+        self._known: Lasting[_Key, Checked] = Lasting(KNOWN_MAX)
 
     def clear(self, domain: str) -> None:
         """Forget a domain, or everything for `*`."""
         name = domain.lower()
-        kept = {key: one for key, one in self._known.items() if domain != "*" and key[2] != name}
-        self._known = kept
+        self._known.forget(lambda key: domain == "*" or key[2] == name)
 
     async def outcome(self, source: Source, mail_from: str) -> Deferred | Bounced | None:
         """What becomes of mail with that sender; None if it may go."""
@@ -54,10 +49,8 @@ class OwnSpf:
         sender = mail_from or f"postmaster@{source.helo}"
         domain = ascii_domain(sender.rpartition("@")[2])
         key = source.ip, source.helo, domain
-        known = self._known.get(key)
-        if known is not None and known.until > self._now():
-            checked = known.checked
-        else:
+        checked = self._known.find(key, self._now())
+        if checked is None:
             checked = await self._checked(source, sender, domain)
             if not checked.is_of_sender:
                 self._remember(key, checked)
@@ -84,8 +77,5 @@ class OwnSpf:
             return Checked("temperror", "it took too long")
 
     def _remember(self, key: _Key, checked: Checked) -> None:
-        while len(self._known) >= KNOWN_MAX:
-            del self._known[next(iter(self._known))]
-        self._known.pop(key, None)
         holds = KNOWN_TEMPERROR_S if checked.result == "temperror" else KNOWN_S
-        self._known[key] = _Known(checked, self._now() + holds)
+        self._known.keep(key, checked, self._now() + holds)

@@ -20,6 +20,7 @@ from mta.errors import ResolveError
 from mta.model.outcome import Bounced, Deferred
 from mta.net import certificates
 from mta.net.connector import ConnectFailed
+from mta.net.lasting import Lasting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -51,11 +52,6 @@ class Lack(NamedTuple):
     is_temporary: bool = False
 
 
-class _Known(NamedTuple):
-    lack: Lack
-    until: float
-
-
 _NO_TLS: Final = "7.10"
 _NOT_SUPPORTED: Final = "7.30"
 
@@ -66,7 +62,7 @@ class ProtectedRoads:
     def __init__(self, scheduler: "Scheduler", open_dialogue: "Open") -> None:
         self._scheduler = scheduler
         self._open = open_dialogue
-        self._known: dict[tuple[QueueKey, Host, bool], _Known] = {}
+        self._known: Lasting[tuple[QueueKey, Host, bool], Lack] = Lasting(KNOWN_MAX)
 
     async def outcome(
         self, line: "Line", batch: "Sequence[Recipient]", finder: "HostFinder"
@@ -77,7 +73,9 @@ class ProtectedRoads:
             return None
         queue, source = line.connection.queue, line.connection.source
         first = line.dialogue.host
-        self._note((queue.key, first, not batch[0].envelope.mail_from), lack)
+        self._known.keep(
+            (queue.key, first, not batch[0].envelope.mail_from), lack, clock.now() + KNOWN_S
+        )
         lacks = [_told(str(first), lack)]
         seen = {(first.ip, first.port)}
         try:
@@ -100,12 +98,11 @@ class ProtectedRoads:
     ) -> Lack | None:
         """None if the line goes to that host now, and that will do."""
         connection = line.connection
-        now = clock.now()
         # A notification needs less of a host.
         key = connection.queue.key, host, not batch[0].envelope.mail_from
-        known = self._known.get(key)
-        if known is not None and known.until > now:
-            return known.lack
+        known = self._known.find(key, clock.now())
+        if known is not None:
+            return known
         await line.dialogue.quit()  # RFC 8689 §4.2.1; the slot is for one connection at a time
         if not self._scheduler.connecting(connection, host.name, host.ip, clock.now()):
             return Lack(_NO_TLS, "has no room for a connection now", is_temporary=True)
@@ -117,13 +114,8 @@ class ProtectedRoads:
             connection.host = host.name
             lack = await _lack(line.dialogue, connection.queue, batch, finder)
         if lack is not None:
-            self._note(key, lack)
+            self._known.keep(key, lack, clock.now() + KNOWN_S)
         return lack
-
-    def _note(self, key: "tuple[QueueKey, Host, bool]", lack: Lack) -> None:
-        if len(self._known) >= KNOWN_MAX:
-            self._known.clear()
-        self._known[key] = _Known(lack, clock.now() + KNOWN_S)
 
 
 async def _lack(

@@ -6,15 +6,15 @@ before it delivers, and passes on what it has.
 """
 
 import contextlib
-from collections import OrderedDict
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from mta import clock
 from mta.errors import ResolveError
 from mta.model.queue_key import QueueKey
 from mta.model.rollup_rule import SUFFIX, RollupRule
 from mta.model.route import RouteHost
+from mta.net.lasting import Lasting
 from mta.routing import hosts
 from mta.routing.redirect import QUEUE_TO, Redirects
 from mta.routing.rollup import DOMAINS_MAX, RollupList, lowest
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
 
 ASKED_AGAIN_S = 5
 """How long a DNS that failed somebody who asked for an explanation counts as "none"."""
-
-
-class _Known(NamedTuple):
-    rollup: str
-    until: float
 
 
 class Rollups:
@@ -46,19 +41,18 @@ class Rollups:
         by_ip = {rule.queue for rule in given if rule.by_ip} if shards > 1 else ()
         self.list = RollupList(rule for rule in given if rule.queue not in by_ip)
         self._resolver = resolver
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._known: Lasting[str, str] = Lasting(DOMAINS_MAX)
 
     def known(self, domain: str) -> str | None:
         """The rollup queue of a domain; empty for none, None if that is not known now."""
-        known = self._known.get(domain)
-        return known.rollup if known is not None and known.until > clock.now() else None
+        return self._known.find(domain, clock.now())
 
     async def look_up(self, domain: str, *, again_after: float) -> None:
         """Make it known; a DNS that fails counts as "none" for `again_after` seconds."""
         try:
             answer = await self._resolver.mx(domain)
         except ResolveError:
-            self._learn(domain, "", clock.now() + again_after)
+            self._known.keep(domain, "", clock.now() + again_after)
             return
         names = lowest(answer)
         addresses = await self._addresses(names) if self.list.needs_addresses else frozenset()
@@ -66,7 +60,7 @@ class Rollups:
         until = self._resolver.mx_known_until(domain)
         if until <= now:
             until = now + again_after  # No server answered; this is what one said before.
-        self._learn(domain, self.list.match(domain, names, addresses), until)
+        self._known.keep(domain, self.list.match(domain, names, addresses), until)
 
     async def find_out(self, key: QueueKey, redirects: Redirects) -> None:
         """Make known what the way of new mail for a queue depends on."""
@@ -103,9 +97,3 @@ class Rollups:
             with contextlib.suppress(ResolveError):
                 found.update(await self._resolver.addresses(name))
         return frozenset(found)
-
-    def _learn(self, domain: str, rollup: str, until: float) -> None:
-        self._known.pop(domain, None)
-        while len(self._known) >= DOMAINS_MAX:
-            self._known.popitem(last=False)
-        self._known[domain] = _Known(rollup, until)

@@ -7,9 +7,8 @@ answers, what was known an hour ago is better than nothing (RFC 8767).
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import dns.asyncresolver
 import dns.exception
@@ -25,6 +24,7 @@ from dns.rdtypes.txtbase import TXTBase
 from mta import clock
 from mta.errors import ResolveError
 from mta.model.dns_answer import MxAnswer
+from mta.net.lasting import Lasting
 
 T = TypeVar("T")
 
@@ -36,12 +36,6 @@ STALE_S: Final = 3600
 NAMES_MAX: Final = 50_000
 LIFETIME_S: Final = 15.0
 """How long one question may take, all servers tried."""
-
-
-@dataclass(slots=True)
-class _Known(Generic[T]):
-    value: T
-    until: float
 
 
 class Asker(Protocol):
@@ -66,7 +60,7 @@ class Resolver:
         self._configured = configured or asker_of
         self._dns: Asker | None = None
         self._servers = servers
-        self._known: dict[tuple[str, str], _Known[object]] = {}
+        self._known: Lasting[tuple[str, str], object] = Lasting(NAMES_MAX)
         self._asking: dict[tuple[str, str], asyncio.Task[object]] = {}
 
     @property
@@ -80,9 +74,7 @@ class Resolver:
     def clear(self, domain: str) -> None:
         """Forget a domain, or everything for `*`."""
         name = domain.lower().removesuffix(".")
-        self._known = {
-            key: known for key, known in self._known.items() if domain != "*" and key[0] != name
-        }
+        self._known.forget(lambda key: domain == "*" or key[0] == name)
 
     async def mx(self, domain: str) -> MxAnswer:
         """The MX records of a domain; ResolveError if no server answers."""
@@ -92,8 +84,7 @@ class Resolver:
 
     def mx_known_until(self, domain: str) -> float:
         """Until when the answer of `mx` may be relied on, epoch seconds; 0 if there is none."""
-        known = self._known.get((domain.lower().removesuffix("."), "MX"))
-        return 0.0 if known is None else known.until
+        return self._known.until((domain.lower().removesuffix("."), "MX")) or 0.0
 
     async def addresses(self, host: str) -> tuple[str, ...]:
         """The addresses of a host, IPv4 first.
@@ -126,9 +117,10 @@ class Resolver:
         self, name: str, kind: str, ask: Callable[[str], Awaitable[tuple[object, float]]]
     ) -> object:
         key = (name.lower().removesuffix("."), kind)
-        known = self._known.get(key)
-        if known is not None and known.until > self._now():
-            return known.value
+        known = self._known.find(key, self._now())
+        if known is not None:
+            return known
+        stale = self._known.find(key, self._now() - STALE_S)
         task = self._asking.get(key)
         if task is None:
             task = asyncio.get_running_loop().create_task(self._ask(key, ask))
@@ -137,18 +129,15 @@ class Resolver:
         try:
             return await asyncio.shield(task)
         except ResolveError:
-            if known is not None and known.until + STALE_S > self._now():
-                return known.value
+            if stale is not None:
+                return stale
             raise
 
     async def _ask(
         self, key: tuple[str, str], ask: Callable[[str], Awaitable[tuple[object, float]]]
     ) -> object:
         value, until = await ask(key[0])
-        while len(self._known) >= NAMES_MAX:
-            del self._known[next(iter(self._known))]
-        self._known.pop(key, None)
-        self._known[key] = _Known(value, until)
+        self._known.keep(key, value, until)
         return value
 
     async def _ask_mx(self, domain: str) -> tuple[MxAnswer, float]:
