@@ -12,11 +12,10 @@ EMPTY_LINES_AT_ONCE: Final = 16 << 10
 """How many empty lines are written together when text follows them after all."""
 
 # What an expression begins with decides its speed: two octets are looked for in one pass, one
-# octet by memchr, which is faster where it is rare: CR is, a blank is not.
+# octet by memchr, which is slower where it is as common as a blank.
 _TWO = re.compile(rb"  ")
 _THREE = re.compile(rb"   ")
 _RUN = re.compile(rb"   *")
-_AT_END = re.compile(rb"\r(?<= \r)")
 _FIELD = re.compile(rb"([\x21-\x39\x3b-\x7e]+)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*")
 
 
@@ -60,19 +59,16 @@ def collapsed(octets: bytes) -> bytes:
 def relaxed_text(octets: bytes) -> bytes:
     """Lines in their relaxed form (§3.4.4). White space at the end of the last one stays.
 
-    Passes over the octets are what a body costs beside its hash, and a regular expression finds
-    two blanks in half the time that `in` and `find` take. So most text is looked at once: with
-    a blank in place of each CR, blanks before the end of a line are a run like any other.
+    Passes over the octets are what a body costs beside its hash. A regular expression looks for
+    two blanks in half the time that `in` and `find` take, which look for what ends in a rarer
+    octet in half the time that an expression takes.
     """
     if b"\t" in octets:
         octets = octets.replace(b"\t", b" ")
-    if _TWO.search(octets.replace(b"\r", b" ")) is None:
-        return octets
-    runs = _TWO if _THREE.search(octets) is None else _RUN
-    octets = b" ".join(runs.split(octets))
-    if _AT_END.search(octets) is None:
-        return octets
-    return b"\r\n".join(octets.split(b" \r\n"))
+    if _TWO.search(octets) is not None:
+        runs = _TWO if _THREE.search(octets) is None else _RUN
+        octets = b" ".join(runs.split(octets))
+    return octets.replace(b" \r\n", b"\r\n")
 
 
 class SimpleBody:
