@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final, NamedTuple, cast
 
 from mta.signing import signing_process
@@ -30,6 +31,8 @@ KEYS_MAX: Final = 4096
 """Keys one process knows; past that it forgets them all and is told anew of those in use."""
 HANGS_S: Final = 20.0
 """A process that answered nothing for so long is killed; a start on a busy machine takes some."""
+TRIED_AGAIN_S: Final = 60.0
+"""Where no process can sign, threads do for so long before one is started again."""
 ENDS_S: Final = 5.0
 """A process that is killed is gone after that."""
 
@@ -93,13 +96,16 @@ class Processes:
         self._loop = asyncio.get_running_loop()
         self._all = [_Process(self) for _ in range(min(count_max, PROCESSES_MAX))]
         self._is_passing_on = False
-        self._is_without = not self._all
+        self._without_until = 0.0 if self._all else inf
+        """On the clock of the loop: threads sign."""
+        self.are_lacking = False
+        """Whether that was said, and not yet that they sign again."""
 
     async def sign(self, operations: Sequence[Operation]) -> list[bytes]:
         """The signatures of one message; raises as `PrivateKey.sign` does."""
         future: asyncio.Future[list[bytes]] = self._loop.create_future()
         order = _Order(operations, future)
-        if self._is_without:
+        if self._loop.time() < self._without_until:
             self._sign_on_thread(order)
             return await future
         self._free().add(order)
@@ -110,7 +116,7 @@ class Processes:
 
     def close(self) -> None:
         """End all processes. Who still waits for a signature is not answered."""
-        self._is_without = True
+        self._without_until = inf
         for one in self._all:
             one.close()
 
@@ -130,12 +136,23 @@ class Processes:
     def lost(self, orders: Sequence[_Order], why: str, *, has_signed: bool) -> None:
         """A process is gone: what it had not signed is signed on threads."""
         if not has_signed:
-            self._is_without = True
-            self._log(f"DKIM signatures are made on threads: no process can sign: {why}")
+            self._without_until = self._loop.time() + TRIED_AGAIN_S
+            if not self.are_lacking:
+                self.are_lacking = True
+                self._log(
+                    f"DKIM signatures are made on threads: no process can sign: {why}; "
+                    f"one is tried every {TRIED_AGAIN_S:.0f} s"
+                )
         else:
             self._log(f"a process that makes DKIM signatures is started again: {why}")
         for order in orders:
             self._sign_on_thread(order)
+
+    def answered(self) -> None:
+        """A process has signed; if threads did before, say that it is over."""
+        if self._loop.time() >= self._without_until:
+            self.are_lacking = False
+            self._log("DKIM signatures are made in processes again")
 
     def _sign_on_thread(self, order: _Order) -> None:
         made = self._loop.run_in_executor(self._threads, order.signed)
@@ -263,6 +280,8 @@ class _Process(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard += 1
+        if self._processes.are_lacking:
+            self._processes.answered()
         self._answers += data
         orders = self.orders
         for answer in signing_process.answers(self._answers):

@@ -141,6 +141,22 @@ async def test_where_no_process_can_sign_a_thread_does(opened, monkeypatch, comm
     assert "on threads" in processes.log[0]
 
 
+async def test_processes_sign_again_once_they_can_be_started(opened, monkeypatch):
+    monkeypatch.setattr(signing_processes, "TRIED_AGAIN_S", 0)
+    processes = opened()
+    async with asyncio.timeout(WITHIN_S):
+        with monkeypatch.context() as broken:
+            broken.setattr(signing_processes.sys, "executable", "/nonexistent")
+            await order(processes, b"x")
+            await order(processes, b"y")
+        assert await order(processes, b"z") == [KEY.sign("rsa-sha256", b"z")]
+    assert len(running(processes)) == 1
+    assert [line.partition(":")[0] for line in processes.log] == [
+        "DKIM signatures are made on threads",
+        "DKIM signatures are made in processes again",
+    ]
+
+
 async def test_without_a_descriptor_left_a_thread_signs(opened, monkeypatch):
     def refused(*_):
         raise OSError(errno.EMFILE, "Too many open files")
