@@ -16,3 +16,8 @@ def raise_to(connection: sqlite3.Connection, name: str, to: int) -> None:
         " DO UPDATE SET value = MAX(value, excluded.value)",
         (name, to),
     )
+
+
+def put(connection: sqlite3.Connection, name: str, to: int) -> None:
+    """Set a counter."""
+    connection.execute("INSERT OR REPLACE INTO counter VALUES (?, ?)", (name, to))

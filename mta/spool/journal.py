@@ -11,9 +11,11 @@ milliseconds, so most of it never comes to the database at all.
              in the text, and the text by one in the head
 
 The file is written over and over: frames of one *generation* follow each other from its start,
-numbered from 0. Once all of them are in the database, which notes the generation with the same
-transaction (`counter` `journal`), the next one begins at the start again. A crash leaves frames
-of the last generation, and behind them what an older one wrote, which its number tells apart.
+numbered from 0. Once all of them are in the database, which notes the generation and how many they
+were with the same transaction (`counter` `journal`, `journal-frames`), the next one begins at the
+start again. A crash leaves frames of the last generation, and behind them what an older one wrote,
+which its number tells apart. Where that transaction fails the generation goes on; the disk may
+have it all the same, and a crash brings it back: the frames after those it counted come then.
 
 Where a frame is damaged the next is looked for by the mark, which nobody who sends mail can know:
 content cannot pass for a frame. The database has the mark, too (`counter` `journal-mark`).
@@ -50,8 +52,16 @@ class Frame(NamedTuple):
     contents: bytes
 
 
+class Applied(NamedTuple):
+    """What of a journal is in the database."""
+
+    generation: int
+    frames: int
+    """Of that generation; of those before it all."""
+
+
 class Found(NamedTuple):
-    """What a journal holds of the generation that is not in the database."""
+    """What a journal holds that is not in the database, all of it of one generation."""
 
     generation: int
     """0 if it holds nothing that is whole."""
@@ -80,7 +90,8 @@ class Journal:
         """All of the generation before is in the database: write over it."""
         self.generation = generation
         self.octets = LABEL.size
-        self._number = 0
+        self.frames = 0
+        """Of this generation, so far."""
 
     @property
     def is_long(self) -> bool:
@@ -93,7 +104,7 @@ class Journal:
         OSError if it is not: the next frame takes its place.
         """
         length = sum(map(len, contents))
-        head = _head(self._mark, self.generation, self._number, text, length)
+        head = _head(self._mark, self.generation, self.frames, text, length)
         try:
             self._write([head, text, *contents], self.octets)
             if is_synced:
@@ -101,8 +112,12 @@ class Journal:
         except OSError:
             self._blot_out()
             raise
-        self._number += 1
+        self.frames += 1
         self.octets += HEAD.size + len(text) + length
+
+    def sync(self) -> None:
+        """Return when all frames are on disk. OSError."""
+        os.fdatasync(self._file)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -135,16 +150,16 @@ def mark_of(path: Path) -> int | None:
     return None
 
 
-def read(path: Path, mark: int, applied: int) -> Found:
-    """What a journal holds of generations after the one last `applied`. OSError."""
+def read(path: Path, mark: int, applied: Applied) -> Found:
+    """What a journal holds that comes after what is `applied`. OSError."""
     octets = path.read_bytes() if path.exists() else b""
-    generation = expected = at = missing = 0
+    next_frame: tuple[int, int] = applied
+    generation = at = missing = 0
     frames: list[Frame] = []
     is_cut = False
     for start in _places(octets, mark):
         _, of, number, text, contents, _ = HEAD.unpack_from(octets, start)
-        is_expected = of > applied and of == (generation or of) and number >= expected
-        if start < at or not is_expected:
+        if start < at or (of, number) < next_frame or of != (generation or of):
             continue
         end = start + HEAD.size + text + contents
         begin = start + HEAD.size
@@ -154,8 +169,8 @@ def read(path: Path, mark: int, applied: int) -> Found:
         if is_cut:
             continue
         frames.append(frame)
-        missing += number - expected
-        generation, expected, at = of, number + 1, end
+        missing += number - (next_frame[1] if of == next_frame[0] else 0)
+        generation, next_frame, at = of, (of, number + 1), end
     return Found(generation, frames, missing, is_cut)
 
 

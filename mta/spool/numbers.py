@@ -56,7 +56,9 @@ class MessageNumbers:
     def _ask(self) -> None:
         self._asked = upto = self._asked + BLOCK
         asked = self._change(
-            lambda connection: counters.raise_to(connection, _COUNTER, upto), about=()
+            lambda connection: counters.raise_to(connection, _COUNTER, upto),
+            about=(),
+            is_synced=True,
         )
         asked.add_done_callback(lambda done: self._note(upto, done))
 

@@ -43,6 +43,7 @@ class Change(Protocol):
         *,
         about: Collection[int] | None = None,
         accounted: int = -1,
+        is_synced: bool = False,
     ) -> "asyncio.Future[None]": ...
 
 
@@ -114,6 +115,8 @@ class Execute:
     """Ids of the messages it looks at, which have to be in the database; None: any."""
     accounted: int = -1
     """The outbox row up to which it says that records are in their files."""
+    is_synced: bool = False
+    """Whether it has to outlive the machine whatever `sync-msg-update` says."""
 
 
 @dataclass(slots=True, eq=False)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 JOURNAL: Final = "journal"
 """The counter of the last generation of the journal that is in the database."""
+JOURNAL_FRAMES: Final = "journal-frames"
+"""The counter of how many frames of that generation are."""
 ACCOUNTED: Final = "accounted"
 """The counter of the last outbox row whose records are in the accounting files."""
 

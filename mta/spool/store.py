@@ -378,9 +378,10 @@ class Spool:
         *,
         about: Collection[int] | None = None,
         accounted: int = -1,
+        is_synced: bool = False,
     ) -> "asyncio.Future[None]":
         future = self._loop.create_future()
-        self._inbox.put(Execute(future, change, about, accounted))
+        self._inbox.put(Execute(future, change, about, accounted, is_synced))
         return future
 
     async def _ask(

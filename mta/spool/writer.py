@@ -16,6 +16,7 @@ stored as it is, that alone is refused, and the rest of its batch goes on withou
 
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -30,6 +31,7 @@ from mta.spool.journal import Journal
 from mta.spool.operations import Accept, ContentPath, Execute, Operation, Read, Settle
 from mta.spool.pending import (
     JOURNAL,
+    JOURNAL_FRAMES,
     AcceptLine,
     Line,
     Pending,
@@ -210,6 +212,10 @@ class Writer:
         if records:
             self._record_id = row
             self._pending.record(row, outbox)
+        if gone and not is_synced:
+            # What says that nobody needs them is to outlive them.
+            with suppress(OSError):
+                self._journal.sync()
         self._remove_files(gone)
         self._post([(one.future, None, None) for one, _ in lines], [], row, records)
 
@@ -229,7 +235,10 @@ class Writer:
         """Move content that is a file into the spool, and sync it and its directory."""
         kept = self._content_path(message_id)
         if not kept.exists():
-            kept.parent.mkdir(exist_ok=True)
+            if not kept.parent.exists():
+                kept.parent.mkdir()
+                if self._sync_create:
+                    sync(kept.parent.parent)
             path.rename(kept)
         if self._sync_create:
             sync(kept)
@@ -237,8 +246,10 @@ class Writer:
         failpoints.reach("spool.content-written")
 
     def _remove_files(self, messages: Sequence[int]) -> None:
+        """What cannot be removed the next start removes."""
         for message_id in messages:
-            self._content_path(message_id).unlink(missing_ok=True)
+            with suppress(OSError):
+                self._content_path(message_id).unlink()
 
     # Changes: the database
 
@@ -284,7 +295,8 @@ class Writer:
         if not changes and not self._pending:
             return
         try:
-            self._choose_sync(is_all=about is None)
+            is_synced = any(one.is_synced for one in changes)
+            self._choose_sync(is_all=about is None, is_asked=is_synced)
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 gone = self._write_pending(about)
@@ -315,6 +327,7 @@ class Writer:
             return []
         gone = self._pending.write(self._tables)
         counters.raise_to(self._connection, JOURNAL, self._journal.generation)
+        counters.put(self._connection, JOURNAL_FRAMES, self._journal.frames)
         return gone
 
     def _drop_unfit(self, error: sqlite3.Error) -> None:
@@ -337,9 +350,9 @@ class Writer:
                 raise
             raise _ChangeError from error
 
-    def _choose_sync(self, *, is_all: bool) -> None:
+    def _choose_sync(self, *, is_all: bool, is_asked: bool) -> None:
         """What makes the journal be written over is synced if anything is."""
-        is_synced = self._sync_update or (is_all and self._sync_create)
+        is_synced = self._sync_update or is_asked or (is_all and self._sync_create)
         wanted = "FULL" if is_synced else "NORMAL"
         if wanted != self._synchronous:
             self._connection.execute(f"PRAGMA synchronous={wanted}")
@@ -369,8 +382,7 @@ class Writer:
             if isinstance(operation, Accept):
                 results.append((operation.future, None, error))
                 if isinstance(operation.content, FileContent) and not operation.parcel:
-                    path = self._content_path(operation.envelope.message_id)
-                    path.unlink(missing_ok=True)
+                    self._remove_files([operation.envelope.message_id])
         if results:
             self._post(results, [], self._record_id, [])
         return [operation for operation in operations if not isinstance(operation, Accept)]
