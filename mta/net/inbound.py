@@ -20,6 +20,7 @@ from mta.net.reception import Session, Underway
 from mta.net.refusals import STOPPING, TIMEOUT, crowded
 from mta.net.session_policy import SessionPolicy, server_of, session_of
 from mta.net.tls_server import note_tls, start_tls
+from mta.net.unlisted import Unlisted
 from mta.smtp.reply_line import written
 from mta.smtp.server import Server, Step
 
@@ -38,7 +39,7 @@ UNREAD_OCTETS_MAX: Final = 1 << 20
 PRODUCT: Final = "Petrel"
 
 
-class Inbound(SMTP):
+class Inbound(Unlisted, SMTP):
     """One client."""
 
     line_length_limit = READ_OCTETS
@@ -47,7 +48,7 @@ class Inbound(SMTP):
         self, door: "Door", listener: "ListenerSettings", context: ssl.SSLContext | None
     ) -> None:
         super().__init__(
-            handler=None,
+            handler=Unlisted(),
             hostname=door.configuration.root.host_name,
             loop=asyncio.get_running_loop(),
         )
