@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -85,10 +86,15 @@ class CsvFile:
         self._is_rotation_due = self.octets > len(self._header) or self._is_rotation_due
 
     def close_piece(self) -> None:
-        """The current piece is complete; it is moved if that is asked for."""
+        """The current piece is complete; it is moved if that is asked for.
+
+        Nobody comes back to cut off what is not good, so it is done here.
+        """
         if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+            if os.fstat(self._descriptor).st_size > self.octets:
+                os.ftruncate(self._descriptor, self.octets)
+                os.fsync(self._descriptor)
+            self.close()
         if self.piece is not None and self.settings.move_to:
             target = Path(self.settings.move_to) / self.piece.name
             try:
@@ -114,12 +120,20 @@ class CsvFile:
         path = self._directory / f"{self._stem}-{self._day}-{number:04d}{self._suffix}"
         mode = 0o644 if self.settings.world_readable else 0o640
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, mode)
+        self.piece, self.octets = path, 0
         os.fchmod(self._descriptor, mode)
         _sync_directory(self._directory)
-        self.piece, self.octets = path, 0
         self._begun = now
         self._is_rotation_due = False
         self.append(self._header)
+
+    def abandon_piece(self) -> None:
+        """The piece just begun does not count; another has to begin before the next row."""
+        self.close()
+        if self.piece is not None:
+            with suppress(OSError):
+                self.piece.unlink()
+        self.piece, self.octets = None, 0
 
     def append(self, lines: bytes) -> None:
         """Write lines at the end; after an error the piece is as it was."""

@@ -146,12 +146,14 @@ class AccountingWriter:
         records: Sequence["Record"],
         written: Callable[[int], None],
     ) -> None:
-        """A row of another shard's outbox; rows come in order, and again after a break."""
+        """A row of another shard's outbox; rows come in order, and again after a break.
+
+        Numbers may be missing: of a row that cannot be read, and where a salvage went on.
+        """
         self._tell[shard] = written
         if row <= self._elsewhere.get(shard, 0):
             written(row)
         elif row > self._come.get(shard, 0):
-            assert self._come.get(shard) in (None, row - 1), "rows of an outbox have no gaps"
             self._come[shard] = row
             self._rows.append(_Row(row, records, shard))
             self._arrived.set()
@@ -204,15 +206,16 @@ class AccountingWriter:
         """One round; False if a disk did not take it and it has to be done again."""
         now = self._now()
         records = [record for row in rows for record in row.records]
-        before = {file.name: file.csv.octets for file in self._files}
+        made = [(file, *file.layout.lines(records)) for file in self._files]
+        wanted = [(file, lines) for file, lines, count in made if count]
+        good: dict[str, int] = {}
         try:
-            for file in self._files:
-                lines, count = file.layout.lines(records)
-                if not count:
-                    continue
+            # All of them before the first row: what is noted then must not count rows.
+            for file, _ in wanted:
                 if file.csv.is_due(now):
                     await self._begin_piece(file, now)
-                    before[file.name] = file.csv.octets
+            good = {file.name: file.csv.octets for file in self._files}
+            for file, lines in wanted:
                 failpoints.reach("accounting.before-append")
                 await asyncio.to_thread(file.csv.append, lines)
                 failpoints.reach("accounting.after-append")
@@ -228,15 +231,21 @@ class AccountingWriter:
         except (OSError, SpoolError) as error:
             self._log(f"accounting cannot be written, its records wait in the spool: {error}")
             for file in self._files:
-                file.csv.octets = min(file.csv.octets, before.get(file.name, 0))
+                # The same rows go to the same place again, so whoever reads them there may go on.
+                file.csv.octets = good.get(file.name, file.csv.octets)
             return False
         return True
 
     async def _begin_piece(self, file: _File, now: float) -> None:
+        """A piece that is not noted has no rows: a start would not know where to cut it off."""
         await asyncio.to_thread(file.csv.close_piece)
-        await asyncio.to_thread(file.csv.begin_piece, now)
-        await asyncio.to_thread(file.csv.sync)
-        await self._outbox.save_positions(-1, self._positions())
+        try:
+            await asyncio.to_thread(file.csv.begin_piece, now)
+            await asyncio.to_thread(file.csv.sync)
+            await self._outbox.save_positions(-1, self._positions())
+        except (OSError, SpoolError):
+            await asyncio.to_thread(file.csv.abandon_piece)
+            raise
 
     def _positions(self) -> dict[str, tuple[str, int]]:
         return {

@@ -1,7 +1,7 @@
 """Accounting records that are on disk and not yet in their files.
 
-A row holds the records of one commit. Rows are numbered without gaps, and no number is used
-twice, so "up to this row" says all there is to say about what is in the files.
+A row holds the records of one commit. Numbers go up, and none is used twice, so "up to this
+row" says all there is to say about what is in the files. After damage some are missing.
 """
 
 import sqlite3

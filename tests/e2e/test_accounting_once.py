@@ -1,13 +1,20 @@
 """Accounting: each record is in the files exactly once, whatever happens in between."""
 
 import asyncio
+import errno
 import os
 from dataclasses import dataclass, field
 
 import pytest
 
+from mta.accounting.csv_file import CsvFile
 from mta.accounting.writer import AccountingWriter
+from mta.daemon.handover import Handover
+from mta.daemon.records import RecordForwarder
+from mta.daemon.takeover import Takeover
+from mta.errors import SpoolError
 from mta.model.record import Record
+from mta.spool.shards import shard_directory
 from mta.spool.store import Spool
 from mta.units import UNLIMITED
 
@@ -31,9 +38,9 @@ class Settings:
     log: list = field(default_factory=list)
 
 
-def rows(directory):
+def rows(directory, name="acct"):
     found = []
-    for path in sorted(directory.glob("acct-*.csv")):
+    for path in sorted(directory.glob(f"{name}-*.csv")):
         lines = path.read_text().splitlines()
         if not lines:
             continue  # A piece is there a moment before its header is.
@@ -51,16 +58,18 @@ async def until(condition):
 class Place:
     """A spool and its accounting, that can be broken off and begun again."""
 
-    def __init__(self, directory, now=lambda: 1_000_000.0, **settings):
+    def __init__(self, directory, *others, now=lambda: 1_000_000.0, **settings):
         self.directory = directory
-        self.settings = Settings(str(directory / "acct.csv"), **settings)
+        self.settings = [
+            Settings(str(directory / f"{name}.csv"), **settings) for name in ("acct", *others)
+        ]
         self.now = now
         self.log = []
 
     async def __aenter__(self):
         self.spool = Spool.open(self.directory / "spool")
         self.writer = AccountingWriter(
-            self.spool.outbox, [self.settings], log=self.log.append, now=self.now
+            self.spool.outbox, self.settings, log=self.log.append, now=self.now
         )
         await self.writer.start()
         return self
@@ -166,3 +175,110 @@ async def test_files_are_readable_by_others_only_if_asked(tmp_path, readable):
         await place.record("a")
     (path,) = tmp_path.glob("acct-*.csv")
     assert bool(path.stat().st_mode & 0o004) == readable
+
+
+async def test_rows_of_another_worker_with_numbers_missing_are_written_once_and_the_link_stays(
+    tmp_path,
+):
+    """A salvage leaves a gap, and so does a row that cannot be read."""
+    connected = []
+    async with Place(tmp_path) as place:
+        root = place.spool.directory
+        takeover = Takeover(
+            place.spool,
+            inbox=lambda *_: None,
+            records_inbox=place.writer.take_from,
+            shards=2,
+            log=place.log.append,
+        )
+        other = Spool.open(shard_directory(root, 1), shard=1)
+        for name in "abc":
+            await other.settle((), (), [Record("d", {"rcpt": name})])
+        await other._change(lambda c: c.execute("DELETE FROM record WHERE id = 2"))
+        handover = Handover(other, root, shard=1, shards=2, log=place.log.append)
+        forwarder = RecordForwarder(other.outbox, handover.links[0])
+        await forwarder.start()
+        begin = handover.links[0].on_connected
+        handover.links[0].on_connected = lambda: connected.append(begin())
+        async with takeover, handover:
+            await until(lambda: rows(tmp_path) == ["a", "c"])
+            other._writer._writer._record_id += 100_000
+            await other.settle((), (), [Record("d", {"rcpt": "d"})])
+            await until(lambda: rows(tmp_path) == ["a", "c", "d"])
+            while await other.outbox.pending():
+                await asyncio.sleep(0.02)
+            await forwarder.stop()
+        await other.close()
+    assert len(connected) == 1
+    assert rows(tmp_path) == ["a", "c", "d"]
+
+
+def full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+async def killed(*_):
+    """The next start finds the spool as it was before this would have been noted."""
+    raise SpoolError("killed")
+
+
+async def test_rows_of_a_round_that_failed_are_not_left_in_a_piece_that_is_closed(
+    tmp_path, monkeypatch
+):
+    """One file took them, the other has no room; meanwhile the day ends."""
+    monkeypatch.setattr("mta.accounting.writer.RETRY_S", 0.05)
+    now = [1_000_000.0]
+    async with Place(tmp_path, "other", now=lambda: now[0]) as place:
+        await place.record("a")
+        await until(lambda: rows(tmp_path) == rows(tmp_path, "other") == ["a"])
+        await place.round_over()
+        append = place.writer._files[1].csv.append
+        monkeypatch.setattr(place.writer._files[1].csv, "append", full)
+        await place.record("b")
+        await until(lambda: place.log)
+        now[0] += DAY
+        monkeypatch.setattr(place.writer._files[1].csv, "append", append)
+        await until(lambda: rows(tmp_path, "other") == ["a", "b"])
+    assert rows(tmp_path) == rows(tmp_path, "other") == ["a", "b"]
+    assert len(list(tmp_path.glob("acct-*"))) == 2
+
+
+@pytest.mark.parametrize("step", ["append", "sync"])
+async def test_a_piece_that_could_not_be_begun_gets_no_rows(tmp_path, monkeypatch, step):
+    """It is not noted, so after a kill nobody would cut it off."""
+    monkeypatch.setattr("mta.accounting.writer.RETRY_S", 0.05)
+    async with Place(tmp_path) as place:
+        await place.record("a")
+        await until(lambda: rows(tmp_path) == ["a"])
+        await place.round_over()
+        place.writer.rotate()
+        with monkeypatch.context() as patch:
+            patch.setattr(CsvFile, step, full)
+            await place.record("b")
+            await until(lambda: len(place.log) > 1)
+        save, saved = place.spool.outbox.save_positions, []
+
+        def save_pieces(upto, *more):
+            saved.append(upto)
+            return save(upto, *more) if upto < 0 else killed()
+
+        place.spool.outbox.save_positions = save_pieces
+        await until(lambda: rows(tmp_path) == ["a", "b"] and 2 in saved)
+    async with Place(tmp_path):
+        pass
+    assert rows(tmp_path) == ["a", "b"]
+    assert len(list(tmp_path.glob("acct-*"))) == 2
+
+
+async def test_where_several_pieces_begin_in_one_round_no_row_counts_before_its_end(
+    tmp_path, monkeypatch
+):
+    async with Place(tmp_path, "other") as place:
+        save = place.spool.outbox.save_positions
+        place.spool.outbox.save_positions = lambda upto, *more: (
+            save(upto, *more) if upto < 0 else killed()
+        )
+        await place.record("a")
+    async with Place(tmp_path, "other"):
+        pass
+    assert rows(tmp_path) == rows(tmp_path, "other") == ["a"]
