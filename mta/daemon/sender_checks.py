@@ -5,11 +5,11 @@ threads of its own. The results go into an Authentication-Results field of ours.
 """
 
 import asyncio
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
+from zlib import crc32
 
 import dkim
 
@@ -19,6 +19,7 @@ from mta.model.reply import Reply
 from mta.net import spf
 from mta.smtp import auth_results
 from mta.smtp.auth_results import Finding
+from mta.spool.damage import READ_OCTETS
 
 if TYPE_CHECKING:
     from mta.net.reception import Session
@@ -79,7 +80,7 @@ class SenderChecks:
             findings += await self._signatures(content, wants_trace=wants_trace)
         clean = auth_results.without_forged(head, host_name)
         if len(clean) != len(head):
-            content = await _with_head(content, len(head), clean)
+            content = await _with_head(content, head, clean)
         return content, clean, auth_results.field(host_name, findings)
 
     async def _spf(self, session: "Session", mail_from: str) -> Finding:
@@ -154,21 +155,31 @@ class SenderChecks:
         )
 
 
-async def _with_head(content: Content, head_size: int, head: bytes) -> Content:
+async def _with_head(content: Content, old: bytes, head: bytes) -> Content:
     """Content with another header block. It happens to forgeries only, and copies."""
     if isinstance(content, bytes):
-        return head + content[head_size:]
-    await asyncio.to_thread(_rewrite, content.path, head_size, head)
-    return FileContent(content.path, content.size - head_size + len(head))
+        return head + content[len(old) :]
+    change = await asyncio.to_thread(_rewrite, content.path, old, head)
+    crc = None if content.crc is None else content.crc ^ change
+    return FileContent(content.path, content.size - len(old) + len(head), crc)
 
 
-def _rewrite(path: Path, head_size: int, head: bytes) -> None:
+def _rewrite(path: Path, old: bytes, head: bytes) -> int:
+    """Put another header block before the rest of a file; what that changes in the CRC-32.
+
+    Before any other rest of that length it would change the same, so damage in what is read
+    here is not vouched for.
+    """
+    was, becomes = crc32(old), crc32(head)
     new = path.with_name(f"{path.name}.new")
     with path.open("rb") as before, new.open("wb") as after:
         after.write(head)
-        before.seek(head_size)
-        shutil.copyfileobj(before, after)
+        before.seek(len(old))
+        while octets := before.read(READ_OCTETS):
+            after.write(octets)
+            was, becomes = crc32(octets, was), crc32(octets, becomes)
     new.replace(path)
+    return was ^ becomes
 
 
 def _spf_refusal(source: "SourceSettings", finding: Finding) -> Reply | None:

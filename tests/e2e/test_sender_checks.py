@@ -2,12 +2,16 @@
 
 import base64
 import re
+from types import SimpleNamespace
+from zlib import crc32
 
 import dkim
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from mta.daemon.sender_checks import SenderChecks
+from mta.model.message import FileContent
 from mta.sim.provider import Provider
 from tests.e2e.daemon import until
 from tests.e2e.loopback import Loopback
@@ -87,6 +91,21 @@ async def test_results_are_added_and_forged_ones_removed(loopback, is_large):
     assert iprev == "iprev=pass (client.sender.example) policy.iprev=127.0.0.1"
     assert signed.startswith("dkim=pass header.d=good.example header.s=s1 header.b=")
     assert head.index("Received:") < head.index("Authentication-Results: mta")
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+async def test_the_checksum_of_large_content_is_still_that_of_what_came(tmp_path, is_damaged):
+    """Forged results are removed from the file; damage it has by then is not vouched for."""
+    forged = b"Authentication-Results: mta.sender.example; dkim=pass\r\n"
+    head, body = forged + b"Subject: x\r\n\r\n", b"line\r\n" * 500_000
+    path = tmp_path / "large"
+    path.write_bytes(head + (b"lime\r\n" + body[6:] if is_damaged else body))
+    came = FileContent(path, len(head + body), crc32(head + body))
+    session = SimpleNamespace(findings=(), source=SimpleNamespace(check_dkim_inbound=False))
+    content, clean, _ = await SenderChecks(None).results(session, came, head, "mta.sender.example")
+    assert content.size == len(clean + body)
+    assert content.crc == crc32(clean + body)
+    assert (content.crc != crc32(content.path.read_bytes())) == is_damaged
 
 
 async def test_a_signature_that_does_not_fit_is_told(loopback):
