@@ -8,7 +8,8 @@ for as long as it takes. So a message is accepted whole or not at all, whoever i
 
 After a connection broke or a wait was given up the sender cannot know whether the owner
 has the parcel. It hands it over again under the same number, which the owner remembers
-(`spool.parcels`). Numbers are forgotten only when nothing below them is unresolved.
+(`spool.parcels`), and with the same receipts, so that they are written with it or were.
+Numbers are forgotten only when nothing below them is unresolved.
 
 What is staged and turns out to be damaged bounces here, as it would with its owner.
 """
@@ -23,9 +24,9 @@ from typing import TYPE_CHECKING, Final
 from mta import failpoints, ids
 from mta.admin.socket_path import reachable
 from mta.daemon import partition
-from mta.daemon.parcel_wire import ACK, Fate, Kind, frame, parcel_frame
+from mta.daemon.parcel_wire import ACK, Fate, Kind, frame, parcel_frame, raise_refusal
 from mta.daemon.takeover import SOCKET_NAME
-from mta.errors import SpoolDamagedError, SpoolError, SpoolFullError
+from mta.errors import SpoolDamagedError, SpoolError
 from mta.spool.shards import shard_directory
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ FORGET_EVERY: Final = 1000
 UNSENT_OCTETS_MAX: Final = 16 << 20
 """Octets an owner has not read yet; beyond that, too, parcels are staged."""
 
-
+Log = Callable[[str], None]
 GiveUp = Callable[["Sequence[Recipient]", str], None]
 """Has staged recipients bounce that are damaged, and why."""
 
@@ -60,9 +61,7 @@ GiveUp = Callable[["Sequence[Recipient]", str], None]
 class Handover:
     """What one shard hands to all others."""
 
-    def __init__(
-        self, spool: "Spool", root: Path, *, shard: int, shards: int, log: Callable[[str], None]
-    ) -> None:
+    def __init__(self, spool: "Spool", root: Path, *, shard: int, shards: int, log: Log) -> None:
         self._spool = spool
         self._running: list[asyncio.Task[None]] = []
         self._shard = shard
@@ -97,6 +96,7 @@ class Handover:
     ) -> None:
         """As `Spool.accept`; it is on the disk of one shard or of several when this returns."""
         owners = [partition.owner(r.queue, self._shards) for r in recipients]
+        receipts: Sequence[Record] = ()
         first = owners[0]
         if all(owner == first for owner in owners):
             if first == self._shard:
@@ -107,9 +107,11 @@ class Handover:
                 link = self.links[first]
                 fate = await link.hand_over(envelope, content, recipients, records)
                 if fate is not None:
-                    _raise(fate)
+                    raise_refusal(fate)
                     return
-        await self._stage(envelope, content, recipients, records, owners)
+                if link.is_unresolved(envelope.message_id):
+                    records, receipts = (), records
+        await self._stage(envelope, content, recipients, records, receipts, owners)
 
     # Many messages, all of them or none
 
@@ -122,7 +124,7 @@ class Handover:
     ) -> "asyncio.Future[None]":
         """As `Spool.begin_accept`: on this disk; it goes to its owners when `release` is called."""
         owners = [partition.owner(r.queue, self._shards) for r in recipients]
-        return self._begin_staged(envelope, content, recipients, records, owners)
+        return self._begin_staged(envelope, content, recipients, records, (), owners)
 
     async def let_go(self, recipients: "Sequence[Recipient]") -> "set[int]":
         """As `Spool.let_go`; what others own goes to them."""
@@ -179,9 +181,10 @@ class Handover:
         content: "Content",
         recipients: "Sequence[Recipient]",
         records: "Sequence[Record]",
+        receipts: "Sequence[Record]",
         owners: list[int],
     ) -> None:
-        accepted = self._begin_staged(envelope, content, recipients, records, owners)
+        accepted = self._begin_staged(envelope, content, recipients, records, receipts, owners)
         accepted.add_done_callback(lambda _: self._wake(owners))
         await asyncio.shield(accepted)  # It goes to its owners, whoever waits for it here or not.
         if isinstance(content, bytes):
@@ -193,6 +196,7 @@ class Handover:
         content: "Content",
         recipients: "Sequence[Recipient]",
         records: "Sequence[Record]",
+        receipts: "Sequence[Record]",
         owners: list[int],
     ) -> "asyncio.Future[None]":
         number = envelope.message_id
@@ -204,7 +208,9 @@ class Handover:
             for recipient, owner in zip(recipients, owners, strict=True)
             if owner != self._shard
         ]
-        accepted = self._spool.begin_accept(envelope, content, recipients, records, staged=staged)
+        accepted = self._spool.begin_accept(
+            envelope, content, recipients, records, staged=staged, receipts=receipts
+        )
         links = [self.links[owner] for owner in elsewhere]
         accepted.add_done_callback(lambda done: _staged(done, number, links))
         return accepted
@@ -218,14 +224,7 @@ class Link:
     """The connection to one owner, made again whenever it breaks."""
 
     def __init__(
-        self,
-        spool: "Spool",
-        root: Path,
-        *,
-        shard: int,
-        owner: int,
-        shards: int,
-        log: Callable[[str], None],
+        self, spool: "Spool", root: Path, *, shard: int, owner: int, shards: int, log: Log
     ) -> None:
         self._spool = spool
         self._log = log
@@ -256,6 +255,10 @@ class Link:
     def has_staged(self) -> bool:
         """Whether mail for the owner waits here."""
         return self._has_staged
+
+    def is_unresolved(self, number: int) -> bool:
+        """Whether the owner may have a parcel: whose receipts would then be there, too."""
+        return number in self._unresolved
 
     # Straight to the owner
 
@@ -437,13 +440,15 @@ class Link:
         try:
             content = await self._spool.content(parcel.envelope)
         except SpoolDamagedError as error:
-            await self._bounce(parcel.recipients, str(error), give_up)
+            await self._bounce(parcel.recipients, str(error), give_up, parcel.receipts)
             self._resolved_staged(number)
             return True
         except SpoolError as error:
             self._complain(number, str(error))
             return False
-        octets = parcel_frame(number, parcel.envelope, content, parcel.recipients, [])
+        octets = parcel_frame(
+            number, parcel.envelope, content, parcel.recipients, list(parcel.receipts)
+        )
         fate = await self._put(number, octets)
         if fate is not Fate.TAKEN:
             self._unresolved.add(number)
@@ -458,9 +463,16 @@ class Link:
         self._resolved_staged(number)
         return True
 
-    async def _bounce(self, recipients: "Sequence[Recipient]", why: str, give_up: GiveUp) -> None:
+    async def _bounce(
+        self,
+        recipients: "Sequence[Recipient]",
+        why: str,
+        give_up: GiveUp,
+        receipts: "Sequence[Record]" = (),
+    ) -> None:
         give_up(recipients, why)  # On disk before what follows.
-        await self._spool.parcels.unstage(recipients)
+        settled = self._spool.settle((), (), receipts)
+        await asyncio.gather(settled, self._spool.parcels.unstage(recipients))
 
     def _complain(self, number: int, why: str) -> None:
         """Once for each parcel: it is tried again every second."""
@@ -481,11 +493,3 @@ def _staged(done: "asyncio.Future[None]", number: int, links: "list[Link]") -> N
         return
     for link in links:
         link.give_up(number)
-
-
-def _raise(fate: Fate) -> None:
-    """A fate that is a refusal, as the spool would have raised it."""
-    if fate is Fate.FULL:
-        raise SpoolFullError("the disk of the worker that owns the queue is full")
-    if fate is not Fate.TAKEN:
-        raise SpoolError("the worker that owns the queue could not store the message")

@@ -18,6 +18,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from mta.errors import SpoolError, SpoolFullError
 from mta.model.message import Content, Envelope, FileContent, Recipient
 from mta.model.queue_key import QueueKey
 from mta.model.record import Record
@@ -52,6 +53,24 @@ class Fate(enum.IntEnum):
     """The receiver could not store it; the parcel is not there."""
     WRITTEN = 3
     """Outbox rows up to this one are in the accounting files."""
+
+
+def fate_of(done: "asyncio.Future[None]") -> Fate:
+    """What became of a parcel that the receiver's spool was given."""
+    if done.cancelled():
+        return Fate.BROKEN
+    error = done.exception()
+    if error is None:
+        return Fate.TAKEN
+    return Fate.FULL if isinstance(error, SpoolFullError) else Fate.BROKEN
+
+
+def raise_refusal(fate: Fate) -> None:
+    """A fate that is a refusal, as the spool would have raised it."""
+    if fate is Fate.FULL:
+        raise SpoolFullError("the disk of the worker that owns the queue is full")
+    if fate is not Fate.TAKEN:
+        raise SpoolError("the worker that owns the queue could not store the message")
 
 
 class Frame(NamedTuple):
@@ -93,7 +112,7 @@ def parcel_frame(
     recipients: list[Recipient],
     records: list[Record],
 ) -> bytes:
-    """A PARCEL. Content that is a file stays where it is, and its path goes."""
+    """A PARCEL. Content that is a file stays where it is; its path goes, and its checksum."""
     document: dict[str, Any] = {
         "envelope": schema.envelope_text(envelope),
         "recipients": [_values(recipient) for recipient in recipients],
@@ -103,6 +122,7 @@ def parcel_frame(
     octets = b""
     if isinstance(content, FileContent):
         document["file"] = str(content.path)
+        document["crc"] = content.crc
     else:
         octets = content
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
@@ -116,7 +136,7 @@ def parcel_of(one: Frame) -> Delivered:
     recipients = [_recipient(values, envelope) for values in document["recipients"]]
     content: Content = one.content
     if "file" in document:
-        content = FileContent(Path(document["file"]), envelope.size)
+        content = FileContent(Path(document["file"]), envelope.size, document["crc"])
     records = [Record(kind, values) for kind, values in document.get("records", ())]
     return Delivered(envelope, content, recipients, records)
 

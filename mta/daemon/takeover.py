@@ -10,14 +10,23 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from mta import clock, failpoints, ids
 from mta.admin.socket_path import reachable
-from mta.daemon.parcel_wire import ACK, Delivered, Fate, Frame, Kind, parcel_of, read_frame
-from mta.errors import SpoolFullError
+from mta.daemon.parcel_wire import (
+    ACK,
+    Delivered,
+    Fate,
+    Frame,
+    Kind,
+    fate_of,
+    parcel_of,
+    read_frame,
+)
 from mta.model.message import FileContent
 from mta.spool import schema
 
@@ -128,7 +137,7 @@ class Takeover:
         if number in self._coming:
             # It came before, over a connection that broke or that waited too long.
             self._coming[number].add_done_callback(
-                lambda done: _acknowledge(writer, _fate(done), number)
+                lambda done: _acknowledge(writer, fate_of(done), number)
             )
             return
         parcel = parcel_of(one)
@@ -140,7 +149,7 @@ class Takeover:
                 self._log(f"cannot take {parcel.content.path}: {error.strerror}")
                 _acknowledge(writer, Fate.BROKEN, number)
                 return
-            parcel = parcel._replace(content=FileContent(linked, parcel.content.size))
+            parcel = parcel._replace(content=replace(parcel.content, path=linked))
         future = self._coming[number] = self._spool.begin_accept(
             parcel.envelope, parcel.content, parcel.recipients, parcel.records, parcel=number
         )
@@ -155,7 +164,7 @@ class Takeover:
         done: "asyncio.Future[None]",
     ) -> None:
         del self._coming[number]
-        fate = _fate(done)
+        fate = fate_of(done)
         if fate is Fate.TAKEN:
             self._taken.add(number)
             if isinstance(parcel.content, bytes):
@@ -177,15 +186,6 @@ class Takeover:
 def _acknowledge(writer: asyncio.StreamWriter, fate: Fate, number: int) -> None:
     if not writer.is_closing():
         writer.write(ACK.pack(fate, number))
-
-
-def _fate(done: "asyncio.Future[None]") -> Fate:
-    if done.cancelled():
-        return Fate.BROKEN
-    error = done.exception()
-    if error is None:
-        return Fate.TAKEN
-    return Fate.FULL if isinstance(error, SpoolFullError) else Fate.BROKEN
 
 
 def _link(path: Path, directory: Path) -> Path:

@@ -66,6 +66,8 @@ class Accept:
     """If another shard hands it over: what that shard calls it."""
     staged: "Sequence[Staged]" = ()
     """Those of the recipients that another shard owns."""
+    receipts: "Sequence[Record]" = ()
+    """Of what is staged, all of it for one owner: it may have message and receipts already."""
 
 
 @dataclass(slots=True, eq=False)

@@ -3,7 +3,8 @@
 A *parcel* is a message with those of its recipients that one shard owns. Its number is
 unique for ever and made by the sender. Until the owner has it the recipients are *staged*
 with the sender; what the owner has committed it remembers as *taken* until the sender no
-longer asks, so a parcel that is handed over twice is taken once.
+longer asks, so a parcel that is handed over twice is taken once. Where the owner may have
+taken it before it was staged, its receipts wait with it, and are taken with it or not at all.
 """
 
 import json
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mta import ids
 from mta.model.message import Envelope, Recipient
-from mta.spool import schema
+from mta.model.record import Record
+from mta.spool import counters, schema
 from mta.spool.query import fetched
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class Parcel(NamedTuple):
     number: int
     envelope: Envelope
     recipients: list[Recipient]
+    receipts: Sequence[Record] = ()
 
 
 class StagedPage(NamedTuple):
@@ -52,8 +55,10 @@ class Parcels:
     async def staged(self, owner: int, limit: int, after: int = 0) -> StagedPage:
         """The oldest parcels numbered above `after`, at most limit, that a shard has not taken."""
 
-        def question(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-            return fetched(
+        def question(
+            connection: sqlite3.Connection,
+        ) -> tuple[list[tuple[Any, ...]], dict[int, str]]:
+            rows = fetched(
                 connection,
                 f"SELECT parcel, {schema.RECIPIENT_COLUMNS} FROM staged"  # noqa: S608 - a constant
                 " JOIN recipient ON recipient.id = staged.recipient"
@@ -63,15 +68,23 @@ class Parcels:
                 " WHERE owner = ?1 AND parcel > ?3 ORDER BY parcel LIMIT ?2) ORDER BY parcel",
                 (owner, limit, after),
             )
+            receipts = fetched(
+                connection,
+                "SELECT parcel, body FROM receipt WHERE owner = ? AND parcel BETWEEN ? AND ?",
+                (owner, after, rows[-1][0] if rows else 0),
+            )
+            return rows, dict(receipts)
 
-        rows = await self._ask(question)
+        rows, receipts = await self._ask(question)
         found = schema.recipients_of(row[1:] for row in rows)
         numbers = {row[1]: row[0] for row in rows}
         parcels: dict[int, Parcel] = {}
         for recipient in found.recipients:
             number = numbers[recipient.recipient_id]
-            parcel = parcels.setdefault(number, Parcel(number, recipient.envelope, []))
-            parcel.recipients.append(recipient)
+            if number not in parcels:
+                records = schema.records_of(receipts.get(number, "[]"))
+                parcels[number] = Parcel(number, recipient.envelope, [], records)
+            parcels[number].recipients.append(recipient)
         return StagedPage(list(parcels.values()), found.damaged, rows[-1][0] if rows else 0)
 
     def unstage(self, recipients: Sequence[Recipient]) -> "asyncio.Future[None]":
@@ -83,6 +96,7 @@ class Parcels:
                 "DELETE FROM staged WHERE recipient IN (SELECT value FROM json_each(?))",
                 (numbers,),
             )
+            _forget_receipts(connection)
 
         return self._change(change)
 
@@ -106,3 +120,28 @@ class Parcels:
             )
 
         return self._change(change)
+
+
+def forget_strays(connection: sqlite3.Connection) -> None:
+    """A crash came after staged recipients were settled, before they were unstaged."""
+    connection.execute("DELETE FROM staged WHERE recipient NOT IN (SELECT id FROM recipient)")
+    _forget_receipts(connection)
+
+
+def take_receipts(connection: sqlite3.Connection, taken: set[tuple[int, int]]) -> None:
+    """Have receipts in the outbox but for those of parcels, by owner and number, taken."""
+    rows = connection.execute("SELECT owner, parcel, body FROM receipt ORDER BY parcel").fetchall()
+    connection.execute("BEGIN IMMEDIATE")
+    ((last,),) = connection.execute("SELECT COALESCE(MAX(id), 0) FROM record").fetchall()
+    last = max(last, counters.value(connection, "record"))
+    bodies = [body for *parcel, body in rows if tuple(parcel) not in taken]
+    connection.executemany(
+        "INSERT INTO record VALUES (?, ?)",
+        [(last + place, body) for place, body in enumerate(bodies, 1)],
+    )
+    connection.execute("DELETE FROM receipt")
+    connection.execute("COMMIT")
+
+
+def _forget_receipts(connection: sqlite3.Connection) -> None:
+    connection.execute("DELETE FROM receipt WHERE parcel NOT IN (SELECT parcel FROM staged)")

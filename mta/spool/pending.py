@@ -4,7 +4,8 @@ The writer keeps it in memory as it writes frames; a start makes it again from t
 finds. Then it goes into the database in one transaction. A line of a frame is one of
 
     ["a", message, parcel, octets, recipients, staged]   accepted; octets of the content in
-          the frame, null where it is a file. The next line is the envelope as it is stored
+          the frame, null where it is a file. The next line is the envelope as it is stored.
+          If there are receipts of what is staged, they stand behind it
     ["s", done, deferred, tries, tried]                            settled
     ["r", row, records]                                 of all of them, for the accounting outbox
 
@@ -49,7 +50,7 @@ class Line:
 class AcceptLine(Line):
     """A message with its recipients."""
 
-    __slots__ = ("content", "message", "parcel", "rows", "staged", "text")
+    __slots__ = ("content", "message", "parcel", "receipts", "rows", "staged", "text")
 
     def __init__(self, accept: "Accept") -> None:
         envelope, content = accept.envelope, accept.content
@@ -66,10 +67,12 @@ class AcceptLine(Line):
             for r in accept.recipients
         ]  # fmt: skip
         self.staged = accept.staged
+        self.receipts = accept.receipts
         size = None if self.content is None else len(self.content)
-        super().__init__(
-            ["a", self.message, self.parcel, size, self.rows, self.staged], accept.records
-        )
+        values = ["a", self.message, self.parcel, size, self.rows, self.staged]
+        if self.receipts:
+            values.append(self.receipts)
+        super().__init__(values, accept.records)
         self.octets += b"\n" + self.text.encode()
 
 
@@ -91,13 +94,14 @@ def records_line(row: int, records: bytes) -> bytes:
 class _Message:
     """One that waits."""
 
-    __slots__ = ("content", "rows", "staged", "text")
+    __slots__ = ("content", "receipts", "rows", "staged", "text")
 
     def __init__(self, text: str, content: bytes | None) -> None:
         self.text = text
         self.content = content
         self.rows: dict[int, RecipientRow] = {}
         self.staged: list[Staged] = []
+        self.receipts: Sequence[Record] = ()
 
 
 class Unfit(NamedTuple):
@@ -139,11 +143,21 @@ class Pending:
         """Whether a message of that id is here."""
         return message_id in self._messages
 
+    def knows_one_of(self, recipients: Sequence[int], tables: Tables) -> bool:
+        """Whether one of these was here before, and is not gone from journal and database."""
+        for number in recipients:
+            message = self._messages.get(number >> ids.RECIPIENT_BITS)
+            if (message is not None and number in message.rows) or number in self._done:
+                return True
+        return tables.has_one_of(recipients)
+
     # What the journal has
 
     def accept(self, line: AcceptLine) -> None:
         """A message waits."""
         self._accept(line.message, line.parcel, line.text, line.content, line.rows, line.staged)
+        if line.receipts:
+            self._messages[line.message].receipts = line.receipts
 
     def _accept(
         self,
@@ -294,6 +308,13 @@ class Pending:
         staged = [row for _, one in found for row in one.staged if row[0] in one.rows]
         if staged:
             tables.insert(f"{self._conflict} INTO staged", 3, staged)
+        receipts = [
+            (*one.staged[0][1:], schema.records_text(list(one.receipts)))
+            for _, one in found
+            if one.receipts
+        ]
+        if receipts:
+            tables.insert(f"{self._conflict} INTO receipt", 3, receipts)
 
     # From the journal
 
@@ -304,9 +325,11 @@ class Pending:
         for frame in frames:
             for kind, values, text, content in _lines(frame):
                 if kind == "a":
-                    number, parcel, _, rows, staged = values
+                    number, parcel, _, rows, staged, *receipts = values
                     recipients = [RecipientRow(*row) for row in rows]
                     pending._accept(number, parcel, text, content, recipients, staged)
+                    if receipts:
+                        (pending._messages[number].receipts,) = receipts
                 elif kind == "s":
                     pending._settle(*values)
                 elif kind == "r":

@@ -21,6 +21,7 @@ from mta.errors import SpoolError
 from mta.model.queue_key import QueueKey
 from mta.spool import recovery
 from mta.spool.lock import take_lock
+from mta.spool.parcels import take_receipts
 from mta.spool.shards import content_path, shard_directory, shards_of
 
 PAGE_RECIPIENTS: Final = 1000
@@ -111,6 +112,7 @@ def _resolve_parcels(spools: list[_Spool]) -> None:
         for (number,) in spool.all("SELECT parcel FROM taken")
     }
     for spool in spools:
+        take_receipts(spool.connection, taken)
         staged = spool.all("SELECT recipient, owner, parcel FROM staged")
         _delete(spool, [recipient for recipient, *parcel in staged if tuple(parcel) in taken])
     for spool in spools:

@@ -16,6 +16,7 @@ counter     the next block of message ids; the last outbox row that was ever wri
 Where several shards share the work (docs/design/0008-workers.md):
 
 staged      recipients of queues that another shard owns, which has not taken them yet
+receipt     records of staged parcels that go with them: the owner may have both already
 taken       parcels of other shards that are here, until their senders have heard of it
 written     how far the outboxes of other shards are in the accounting files
 """
@@ -83,6 +84,9 @@ CREATE TABLE IF NOT EXISTS staged (
     recipient INTEGER PRIMARY KEY, parcel INTEGER NOT NULL, owner INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS staged_owner ON staged (owner, parcel);
+CREATE TABLE IF NOT EXISTS receipt (
+    parcel INTEGER PRIMARY KEY, owner INTEGER NOT NULL, body TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS taken (parcel INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS written (shard INTEGER PRIMARY KEY, upto INTEGER NOT NULL);
 """

@@ -24,7 +24,7 @@ from mta.model.message import Content, Envelope, FileContent, Recipient
 from mta.model.queue_key import QueueKey
 from mta.model.record import Record
 from mta.routing.cold import Count
-from mta.spool import gathering, moves, recovery, replay, schema
+from mta.spool import gathering, moves, parcels, recovery, replay, schema
 from mta.spool.ages import Ages
 from mta.spool.damage import file_sum
 from mta.spool.inbox import Inbox
@@ -180,10 +180,12 @@ class Spool:
         *,
         parcel: int = 0,
         staged: Sequence[Staged] = (),
+        receipts: Sequence[Record] = (),
     ) -> "asyncio.Future[None]":
-        """As `accept`, done when the future is. See `Accept` for parcel and staged."""
+        """As `accept`, done when the future is. See `Accept` for what comes after records."""
         future: asyncio.Future[None] = self._loop.create_future()
-        self._inbox.put(Accept(future, envelope, content, recipients, records, parcel, staged))
+        asked = Accept(future, envelope, content, recipients, records, parcel, staged, receipts)
+        self._inbox.put(asked)
         return future
 
     def begin_gathered(
@@ -488,7 +490,7 @@ class Spool:
     def _recover(self, connection: sqlite3.Connection) -> None:
         """Remove files that belong to nothing: a crash came before their commit, or after."""
         gathering.drop(connection)
-        connection.execute("DELETE FROM staged WHERE recipient NOT IN (SELECT id FROM recipient)")
+        parcels.forget_strays(connection)
         for path in self.spill_directory.iterdir():
             path.unlink()
         for path in self._content_directory.glob("*/*"):

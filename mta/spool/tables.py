@@ -98,6 +98,14 @@ class Tables:
         )
         return [number for number, is_file in cursor.fetchall() if is_file]
 
+    def has_one_of(self, recipients: Sequence[int]) -> bool:
+        """Whether one of these recipients is there."""
+        found = self.connection.execute(
+            "SELECT 1 FROM recipient WHERE id IN (SELECT value FROM json_each(?)) LIMIT 1",
+            (json.dumps(recipients),),
+        )
+        return found.fetchone() is not None
+
     def absent(self, messages: Sequence[int]) -> list[int]:
         """Which of these messages are not there."""
         cursor = self.connection.execute(

@@ -44,6 +44,8 @@ from mta.spool.tables import Tables
 if TYPE_CHECKING:
     import asyncio
 
+    from mta.model.message import Recipient
+
 RETRY_S: Final = 1.0
 """How often outcomes are tried again on a disk that does not take them."""
 PENDING_MAX: Final = 500
@@ -226,10 +228,23 @@ class Writer:
         message_id = one.envelope.message_id
         if not one.parcel and self._pending.holds(message_id):
             raise ValueError(f"there is a message {message_id} already")
+        if one.parcel not in (0, message_id) and self._knows_one_of(one.recipients):
+            raise ValueError("a recipient is on its way out of here")
         line = AcceptLine(one)
         if isinstance(one.content, FileContent):
             self._keep_file(one.content.path, message_id)
         return line
+
+    def _knows_one_of(self, recipients: "Sequence[Recipient]") -> bool:
+        """Of a message that was moved between shards a recipient may come back too early.
+
+        It was handed over under one number and comes under another, before the outcome of the
+        first is here: it is refused for now, and offered again.
+        """
+        try:
+            return self._pending.knows_one_of([r.recipient_id for r in recipients], self._tables)
+        except sqlite3.Error as error:
+            raise ValueError(str(self._spool_error(error))) from error
 
     def _keep_file(self, path: Path, message_id: int) -> None:
         """Move content that is a file into the spool, and sync it and its directory."""

@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import json
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from zlib import crc32
 
 import pytest
 
@@ -12,7 +15,7 @@ from mta.daemon.handover import Handover
 from mta.daemon.parcel_wire import ACK, Fate, Kind, frame, parcel_frame
 from mta.daemon.takeover import SOCKET_NAME, Takeover
 from mta.daemon.together import Together
-from mta.errors import SpoolError, SpoolFullError
+from mta.errors import SpoolDamagedError, SpoolError, SpoolFullError
 from mta.model.message import Envelope, FileContent, Recipient
 from mta.model.queue_key import QueueKey
 from mta.model.record import Record
@@ -248,16 +251,21 @@ async def test_large_content_gets_a_second_name_and_no_second_copy(pair):
         inode = path.stat().st_ino
         async with pair.owner() as owner:
             pair.arrived.clear()
-            content = FileContent(path, path.stat().st_size)
+            content = FileContent(path, path.stat().st_size, crc32(path.read_bytes()))
             envelope, _, recipients, _ = pair.message(*queues, content=content)
             await pair.handover.accept(envelope, content, recipients, [])
             await until(lambda: pair.arrived)
             path.unlink(missing_ok=True)
             kept = await owner.content(envelope)
+            assert kept.crc == content.crc
             assert kept.path.is_relative_to(owner.directory)
             assert kept.path.stat().st_ino == inode
             assert kept.path.read_bytes() == CONTENT * 1000
             assert list(owner.spill_directory.iterdir()) == []
+            with kept.path.open("r+b") as file:
+                file.write(b"s")
+            with pytest.raises(SpoolDamagedError):
+                await owner.content(envelope)
             await owner.settle(pair.arrived, (), ())
 
 
@@ -389,3 +397,83 @@ async def test_who_accepts_for_several_owners_hears_of_it_before_who_reads_the_q
 
     await asyncio.gather(accept(), read())
     assert order == ["accepted", 1]
+
+
+async def ask(spool, shard, *frames):
+    """What a shard's spool acknowledges to another shard."""
+    reader, writer = await asyncio.open_unix_connection(str(spool.directory / SOCKET_NAME))
+    writer.write(frame(Kind.HELLO, 0, json.dumps({"shard": shard, "shards": 2}).encode()))
+    writer.write(b"".join(frames))
+    said = [ACK.unpack(await reader.readexactly(ACK.size)) for _ in frames]
+    writer.close()
+    return [Fate(fate) for fate, _ in said]
+
+
+async def test_a_recipient_that_comes_back_waits_until_its_sender_has_heard_that_it_went(pair):
+    """Where the owner of one queue moves it to another's, that may be who accepted it."""
+    back = []
+    takeover = Takeover(
+        pair.sender,
+        inbox=lambda recipients, _: back.extend(recipients),
+        records_inbox=None,
+        shards=2,
+        log=print,
+    )
+    envelope, content, recipients, _ = pair.message(MINE, YOURS)
+    await pair.handover.accept(envelope, content, recipients, [])
+    async with takeover:
+        moved = replace(recipients[1], queue=MINE)
+        again = parcel_frame(envelope.message_id + 1, envelope, content, [moved], [])
+        assert await ask(pair.sender, 1, again) == [Fate.BROKEN]
+        assert await numbers(pair.sender) == [moved.recipient_id]
+        assert await ask(pair.sender, 1, again) == [Fate.BROKEN]
+        async with pair.owner():
+            while await numbers(pair.sender):
+                await asyncio.sleep(0.005)
+        assert await ask(pair.sender, 1, again) == [Fate.TAKEN]
+        assert [one.recipient_id for one in back] == [moved.recipient_id]
+        assert len(await numbers(pair.sender, MINE)) == 2
+        assert (await pair.sender.parcels.staged(1, 10)).last == 0
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+@pytest.mark.parametrize("is_restarted", [True, False])
+async def test_receipts_go_once_where_nobody_knows_whether_the_owner_has_the_message(
+    tmp_path, monkeypatch, is_taken, is_restarted
+):
+    monkeypatch.setattr("mta.daemon.handover.WAIT_S", 0.01)
+    pair = Pair(tmp_path)
+    envelope, content, recipients, records = pair.message(YOURS)
+    if is_taken:
+        monkeypatch.setattr("mta.daemon.takeover._acknowledge", lambda *_: None)
+    else:
+        monkeypatch.setattr(Takeover, "_take", lambda *_: None)
+    async with pair.handover, pair.owner():
+        await pair.handover.accept(envelope, content, recipients, records)
+        if is_taken:
+            await until(lambda: pair.arrived)
+    assert await numbers(pair.sender) == [recipients[0].recipient_id]
+    monkeypatch.undo()
+    if is_restarted:
+        await pair.sender.close()
+        pair = Pair(tmp_path)
+    assert await pair.sender.outbox.pending() == []
+    async with pair.handover, pair.owner() as owner:
+        while await numbers(pair.sender):
+            await asyncio.sleep(0.005)
+        assert [rows for _, rows in await owner.outbox.pending()] == [records]
+        assert await pair.sender.outbox.pending() == []
+        assert await numbers(owner) == [recipients[0].recipient_id]
+    await pair.sender.close()
+
+
+async def test_receipts_of_a_message_that_bounces_before_its_owner_has_it_are_written_here(pair):
+    envelope, content, recipients, records = pair.message(YOURS)
+    staged = [(recipients[0].recipient_id, envelope.message_id, 1)]
+    await pair.sender.begin_accept(envelope, content, recipients, staged=staged, receipts=records)
+    await damaged(pair, "its content", envelope)
+    async with pair.owner():
+        await until(lambda: pair.given_up)
+        while (await pair.sender.parcels.staged(1, 1)).last:
+            await asyncio.sleep(0.005)
+    assert [some for _, some in await pair.sender.outbox.pending()] == [records]

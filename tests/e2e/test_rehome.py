@@ -36,7 +36,9 @@ class Mail:
         self.contents: dict[int, bytes] = {}
         self.queues: dict[int, QueueKey] = {}
 
-    async def put(self, shard, keys, *, large=False, staged=(), records=()) -> list[Recipient]:
+    async def put(
+        self, shard, keys, *, large=False, staged=(), records=(), receipts=()
+    ) -> list[Recipient]:
         spool = Spool.open(shard_directory(self.root, shard), shard=shard)
         number = spool.next_message_id()
         octets = f"Subject: {number}\r\n\r\n{number}\r\n".encode()
@@ -51,7 +53,7 @@ class Mail:
             Recipient(number << 16 | i, envelope, "a@b", key, 1.0) for i, key in enumerate(keys)
         ]
         rows = [(found[place].recipient_id, number, owner) for place, owner in staged]
-        await spool.begin_accept(envelope, content, found, records, staged=rows)
+        await spool.begin_accept(envelope, content, found, records, staged=rows, receipts=receipts)
         self.contents[number] = octets
         self.queues |= {recipient.recipient_id: recipient.queue for recipient in found}
         await spool.close()
@@ -125,6 +127,26 @@ async def test_a_parcel_that_was_taken_is_not_mail_of_its_sender_any_more(tmp_pa
     del mail.queues[taken.recipient_id]
     move(tmp_path, 1)
     await mail.check(1)
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+async def test_receipts_that_were_to_go_with_a_parcel_are_in_the_outbox_once(tmp_path, is_taken):
+    mail = Mail(tmp_path)
+    move(tmp_path, 2)
+    key = next(key for key in KEYS if partition.owner(key, 2) == 1)
+    records = [Record("r", {"rcpt": "a"})]
+    (recipient,) = await mail.put(0, [key], staged=[(0, 1)], receipts=records)
+    if is_taken:
+        owner = Spool.open(shard_directory(tmp_path, 1), shard=1)
+        number = recipient.envelope.message_id
+        content = mail.contents[number]
+        await owner.begin_accept(recipient.envelope, content, [recipient], records, parcel=number)
+        await owner.close()
+    move(tmp_path, 1)
+    await mail.check(1)
+    first = Spool.open(tmp_path)
+    assert [some for _, some in await first.outbox.pending()] == [records]
+    await first.close()
 
 
 async def test_what_one_owner_took_of_a_message_says_nothing_of_the_other_owners(tmp_path):

@@ -202,6 +202,33 @@ async def test_a_message_the_database_cannot_take_is_set_aside_and_holds_nothing
     assert b'"message_id":' in kept[".envelope"]
 
 
+@pytest.mark.parametrize("is_flushed", [True, False])
+async def test_a_recipient_that_comes_back_is_refused_until_it_is_gone_from_the_database(
+    spool, is_flushed
+):
+    """It would be there twice for a moment, which the database does not take."""
+    envelope, content, recipients = message(spool)
+    staged = [(recipients[0].recipient_id, envelope.message_id, 1)]
+    await spool.begin_accept(envelope, content, recipients, staged=staged)
+    if is_flushed:
+        await spool.priorities(KEY)
+
+    def comes_back():
+        return spool.begin_accept(envelope, content, recipients, parcel=envelope.message_id + 1)
+
+    gathered = threading.Event()
+    spool._change(lambda _: gathered.wait(10), about=())
+    futures = [comes_back(), spool.settle(recipients, (), ()), comes_back()]
+    gathered.set()
+    said = await asyncio.gather(*futures, return_exceptions=True)
+    assert [type(one) for one in said] == [SpoolError, type(None), SpoolError]
+    await spool.parcels.unstage(recipients)
+    await comes_back()
+    assert (await spool.tally.counts()) == (1, 1)
+    assert (await spool.parcels.staged(1, 1)).last == 0
+    assert not (spool.directory / "damaged").exists()
+
+
 async def test_a_writer_that_fails_by_a_defect_says_so(spool, capsys):
     """Nobody would ever hear of what is asked of it."""
     failed = asyncio.Event()
