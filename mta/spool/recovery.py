@@ -9,12 +9,12 @@ is moved to `damaged/` beside the database, and what can be read is carried on w
     a row is not what was written      found when it is read (`schema.check`)
 """
 
+import itertools
 import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from mta import clock, ids
 from mta.address import domain_of
 from mta.errors import SpoolError
 from mta.model.queue_key import DEFAULT_VMTA
-from mta.spool import counters, replay, schema, wal
+from mta.spool import counters, gathering, replay, schema, wal
 from mta.spool.damage import DIRECTORY, is_damage, place_aside
 from mta.spool.sync import sync
 
@@ -162,7 +162,9 @@ def _salvage(path: Path, log: Log) -> None:
     marker = path.with_name(SALVAGE_WANTED)
     name = marker.read_text().strip()
     if not name:
-        name = f"{clock.now():.0f}"
+        # What was salvaged within the same second is no sign that this is.
+        seconds = itertools.count(int(clock.now()))
+        name = next(str(s) for s in seconds if not (path.parent / DIRECTORY / str(s)).exists())
         marker.write_text(name)
         sync(marker)
     kept = path.parent / DIRECTORY / name
@@ -209,6 +211,7 @@ def _salvaged(damaged: Path, fresh: Path, log: Log) -> Path:
                 f"{damaged}; remove {SALVAGE_WANTED} to begin with an empty spool"
             )
         _skip_numbers(target)
+        _drop_gathered(target, log)
         orphans = _drop_orphans(target, log)
         _name_queues(target, log)
         target.execute("COMMIT")
@@ -304,7 +307,7 @@ def _page(
     except (sqlite3.DatabaseError, UnicodeDecodeError):
         return None
     numbers = [number - 1, *(row[0] for row in page)]
-    is_ordered = all(one < next_one for one, next_one in pairwise(numbers))
+    is_ordered = all(one < next_one for one, next_one in itertools.pairwise(numbers))
     return page if is_ordered else None
 
 
@@ -335,6 +338,13 @@ def _skip_numbers(target: sqlite3.Connection) -> None:
     (row,) = target.execute("SELECT COALESCE(MAX(id), 0) FROM record").fetchone()
     counters.raise_to(target, "message", last + _NUMBERS_SKIPPED)
     counters.raise_to(target, "record", row + _NUMBERS_SKIPPED)
+
+
+def _drop_gathered(target: sqlite3.Connection, log: Log) -> None:
+    """Mail merges that nobody was told are taken; the number of their queue says which."""
+    dropped = gathering.remove(target)
+    if dropped:
+        log(f"{len(dropped)} messages of mail merges that were not accepted yet are removed")
 
 
 def _name_queues(target: sqlite3.Connection, log: Log) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from mta import ids
+from mta.spool import gathering
 
 ROWS_MAX: Final = 32
 """Rows in one statement. Each number of rows has a statement of its own, which stays prepared."""
@@ -118,9 +119,9 @@ class Tables:
         number = self._queues.get(key)
         if number is None:
             cursor = self.connection.execute(
-                "INSERT INTO queue (domain, vmta) VALUES (?, ?)"
+                "INSERT INTO queue (id, domain, vmta) VALUES (?, ?, ?)"
                 " ON CONFLICT (domain, vmta) DO UPDATE SET domain = domain RETURNING id",
-                key,
+                (gathering.NUMBER if key == gathering.GATHERING else None, *key),
             )
             number = self._queues[key] = cursor.fetchone()[0]
         return number

@@ -9,6 +9,7 @@ import sqlite3
 
 import pytest
 
+from mta import clock
 from mta.errors import SpoolDamagedError, SpoolError
 from mta.model.message import PRIORITY, Envelope, Recipient
 from mta.model.queue_key import QueueKey
@@ -297,6 +298,56 @@ async def test_a_damaged_first_page_costs_nothing_else(crashed, at):
     damage(crashed / "spool.db", at, b"\xff" * 40)
     async with Opened(crashed) as opened:
         assert opened.waiting == 60
+
+
+async def test_two_salvages_within_a_second_are_two(crashed, monkeypatch):
+    monkeypatch.setattr(clock, "now", lambda: 1_000_000_000.0)
+    for times in (1, 2):
+        recovery.want_salvage(crashed / "spool.db")
+        async with Opened(crashed) as opened:
+            assert any("salvaged 60 messages" in line for line in opened.said)
+        assert len(list((crashed / "damaged").glob("*/spool.db"))) == times
+
+
+LOST = {
+    "nothing": "SELECT 1",
+    "its row": "DELETE FROM queue WHERE domain = '{gathering}'",
+    "its name": "UPDATE queue SET domain = 'gone.example' WHERE domain = '{gathering}'",
+    "its number, as earlier programs chose it":
+        "UPDATE recipient SET queue = 9 WHERE queue = 0; UPDATE queue SET id = 9 WHERE id = 0",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("is_salvaged", [True, False])
+@pytest.mark.parametrize("lost", LOST)
+async def test_of_a_mail_merge_that_was_not_accepted_damage_lets_nothing_go(
+    tmp_path, lost, is_salvaged
+):
+    for _ in range(2):  # What it is told by is made again.
+        spool = Spool.open(tmp_path)
+        for _ in range(3):
+            number = spool.next_message_id()
+            envelope = Envelope(
+                message_id=number, mail_from="a@example.org", time_queued=1.0,
+                size=len(CONTENT), head_size=14,
+            )  # fmt: skip
+            recipient = Recipient(number << 16, envelope, f"m{number}@example.net", KEY, 1.0)
+            await spool.begin_gathered(envelope, CONTENT, [recipient])
+        await accept(spool, 3)
+        await spool.close()
+        with contextlib.closing(sqlite3.connect(tmp_path / "spool.db")) as database:
+            (hidden,) = database.execute(
+                "SELECT COUNT(*) FROM recipient WHERE address LIKE 'm%'"
+            ).fetchone()
+            assert hidden == 3
+            database.executescript(LOST[lost])
+        if is_salvaged:
+            recovery.want_salvage(tmp_path / "spool.db")
+        async with Opened(tmp_path) as opened:
+            assert {recipient.address[0] for recipient in opened.page} == {"r"}
+            told = "3 messages of mail merges that were not accepted yet are removed"
+            assert (told in opened.said) is is_salvaged
+    assert len(opened.page) == 6
 
 
 @pytest.mark.parametrize("killed_before", ["rename", "replace", "unlink"])
