@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mta import clock
 from mta.model.queue_key import QueueKey
-from mta.routing.cold import ColdCounts, Count
+from mta.routing.cold import ColdCounts, Count, part
 from mta.routing.redirect import Hop, Loop, Redirects
 
 if TYPE_CHECKING:
@@ -106,11 +106,11 @@ class Router:
         return cold
 
     def _limits(self, key: QueueKey) -> tuple[int, ...]:
-        """Of several shards, each lets its share through: together never more than the limit."""
+        """Of several shards, each lets its part through: together never more than the limit."""
         limits = self._configuration.domain(key).max_cold_virtual_mta_msg
         if self.shards == 1:
             return limits
-        return tuple((limit + self.shards - 1 - self._shard) // self.shards for limit in limits)
+        return tuple(part(limit, self._shard, self.shards) for limit in limits)
 
     def _cold_names(self, key: QueueKey) -> list[str]:
         vmta = self._configuration.vmta(key.vmta)

@@ -6,6 +6,9 @@ the first day that mail for the domain was submitted, the next on the next such 
 last from then on. A day without such mail warms nothing up, and does not count.
 
 Days are local ones, given as ordinals; a clock that goes back starts no new day.
+
+Several shards count each by itself, and each lets its part of N through. Where their number
+changes, `merged` says what one would have counted, and `part` divides it as it does N.
 """
 
 from collections.abc import Iterable, Sequence
@@ -33,6 +36,33 @@ class Count(NamedTuple):
     def limit(self, limits: Sequence[int]) -> int:
         """How many messages the day allows."""
         return limits[min(self.position, len(limits) - 1)]
+
+
+def part(number: int, shard: int, shards: int) -> int:
+    """What one of several shards has of a number. No part is larger than that of more."""
+    return (number + shards - 1 - shard) // shards
+
+
+def merged(counts: Iterable[Count]) -> list[Count]:
+    """The counts of several shards as one would have them.
+
+    A shard does not see a day on which mail came to others alone, so whoever is furthest is
+    right; one that was as far on an earlier day would be one further.
+    """
+    found: dict[tuple[str, str, str], Count] = {}
+    for count in sorted(counts, key=lambda count: count.day):
+        key = (count.warm, count.cold, count.domain)
+        before = found.get(key)
+        if before is None:
+            found[key] = count
+        elif before.day == count.day:
+            found[key] = count._replace(
+                position=max(before.position, count.position),
+                messages=before.messages + count.messages,
+            )
+        else:
+            found[key] = count._replace(position=max(before.position + 1, count.position))
+    return list(found.values())
 
 
 class ColdCounts:

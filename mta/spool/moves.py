@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from mta import failpoints
 from mta.model.queue_key import QueueKey
@@ -60,3 +60,9 @@ def cold_counts(connection: sqlite3.Connection) -> list[Count]:
 def save_cold(connection: sqlite3.Connection, count: Count) -> None:
     """Remember a count."""
     connection.execute("INSERT OR REPLACE INTO cold VALUES (?, ?, ?, ?, ?, ?)", count)
+
+
+def replace_cold(connection: sqlite3.Connection, counts: Iterable[Count]) -> None:
+    """Remember these counts and no others."""
+    connection.execute("DELETE FROM cold")
+    connection.executemany("INSERT INTO cold VALUES (?, ?, ?, ?, ?, ?)", counts)

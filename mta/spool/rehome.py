@@ -3,10 +3,12 @@
 Nothing runs meanwhile: every spool is locked. A page of recipients is committed with its new
 owner before it is deleted from the old one, so a crash between leaves it with both, and the
 next start, with whatever number of shards, goes on: the copy has the same id and is made
-once. `counter` of the first spool says for how many shards the mail lies right; while it is
-being moved, for none. What recovery of a crash needs is settled first: parcels that were
-taken are not handed over again, and what shards that will not run have in their outbox or
-owe as notifications is the first's.
+once. What cold VirtualMTAs took is first counted in the first spool for all, in one commit, and
+at last divided: each spool has its part in place of what it had, the first one after all others.
+`counter` of the first spool says for how many shards all lies right; while it is being moved,
+for none. What recovery of a crash needs is settled before: parcels that were taken are not
+handed over again, and what shards that will not run have in their outbox or owe as
+notifications is the first's.
 """
 
 import os
@@ -19,7 +21,8 @@ from typing import Any, Final
 from mta import failpoints, ids
 from mta.errors import SpoolError
 from mta.model.queue_key import QueueKey
-from mta.spool import recovery
+from mta.routing import cold
+from mta.spool import gathering, moves, recovery
 from mta.spool.lock import take_lock
 from mta.spool.parcels import take_receipts
 from mta.spool.shards import content_path, shard_directory, shards_of
@@ -27,7 +30,9 @@ from mta.spool.shards import content_path, shard_directory, shards_of
 PAGE_RECIPIENTS: Final = 1000
 LIES_RIGHT_FOR: Final = "shards"
 """The counter of the first spool that says for how many shards the mail lies right."""
-MOVING: Final = 0
+MOVING: Final = -1
+"""Also: what the first spool counts of cold VirtualMTAs is what all of them took. Programs that
+left these counts alone have 0 for it."""
 
 Owner = Callable[[QueueKey], int]
 
@@ -74,14 +79,16 @@ def rehome(root: Path, shards: int, owner: Owner, log: Callable[[str], None]) ->
         others = sorted({*shards_of(root), *range(shards)} - {0})
         spools = [first, *(_Spool(root, shard, stack, log) for shard in others)]
         try:
-            first.count(LIES_RIGHT_FOR, MOVING)
+            if first.counter(LIES_RIGHT_FOR, 1) != MOVING:
+                _merge_cold(spools)
+            _drop_gathered(spools)
             _keep_numbers(spools)
             _resolve_parcels(spools)
             for spool in spools[shards:]:
                 _take_outbox(spool, first)
                 _take_reports(spool, first)
             moved = sum(_move(spool, spools, owner) for spool in spools)
-            first.count(LIES_RIGHT_FOR, shards)
+            _divide_cold(spools, shards)
         except (sqlite3.Error, OSError) as error:
             raise SpoolError(
                 f"queued mail could not be moved to its workers: {error}; nothing is lost, and "
@@ -89,6 +96,44 @@ def rehome(root: Path, shards: int, owner: Owner, log: Callable[[str], None]) ->
             ) from error
         if moved:
             log(f"{moved} queued recipients moved to the workers that own them now")
+
+
+def _merge_cold(spools: list[_Spool]) -> None:
+    """From here on the first spool counts for all, whatever the others still have."""
+    connection = spools[0].connection
+    counts = [count for spool in spools for count in moves.cold_counts(spool.connection)]
+    connection.execute("BEGIN IMMEDIATE")
+    moves.replace_cold(connection, cold.merged(counts))
+    spools[0].count(LIES_RIGHT_FOR, MOVING)
+    connection.execute("COMMIT")
+    failpoints.reach("rehome.cold-merged")
+
+
+def _divide_cold(spools: list[_Spool], shards: int) -> None:
+    """Each spool has its part of what was merged, and one that will not run has none.
+
+    With the part of the first everything lies right, in one commit.
+    """
+    first = spools[0]
+    counts = moves.cold_counts(first.connection)
+    for place in reversed(range(len(spools))):
+        spool = spools[place]
+        spool.connection.execute("BEGIN IMMEDIATE")
+        parts = (
+            count._replace(messages=cold.part(count.messages, place, shards)) for count in counts
+        )
+        moves.replace_cold(spool.connection, parts if place < shards else ())
+        if spool is first:
+            spool.count(LIES_RIGHT_FOR, shards)
+        spool.connection.execute("COMMIT")
+        failpoints.reach("rehome.cold-divided")
+
+
+def _drop_gathered(spools: list[_Spool]) -> None:
+    """What was gathered and never let go was never accepted, and has no owner."""
+    for spool in spools:
+        for message_id in gathering.drop(spool.connection):
+            spool.content(message_id).unlink(missing_ok=True)
 
 
 def _keep_numbers(spools: list[_Spool]) -> None:

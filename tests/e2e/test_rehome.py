@@ -1,6 +1,8 @@
 """However often the number of workers changes and the move is killed, mail is in one place."""
 
 import random
+import sqlite3
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +13,7 @@ from mta.errors import SpoolError
 from mta.model.message import Envelope, FileContent, Recipient
 from mta.model.queue_key import QueueKey
 from mta.model.record import Record
+from mta.routing.cold import ColdCounts, Count, part
 from mta.spool.parcels import Parcel
 from mta.spool.rehome import rehome
 from mta.spool.shards import shard_directory, shards_of
@@ -240,6 +243,94 @@ async def test_a_worker_whose_spool_was_removed_gives_out_no_number_twice(tmp_pa
     spool = Spool.open(shard_directory(tmp_path, 1), shard=1)
     assert spool.next_message_id() > before.envelope.message_id
     await spool.close()
+
+
+TODAY = 739_000
+
+
+async def warmed(root, shards, messages, limits, today):
+    """How many of a day's messages, which come to all shards, a cold VirtualMTA takes."""
+    taken = 0
+    for shard in range(shards):
+        spool = Spool.open(shard_directory(root, shard), shard=shard)
+        counts = ColdCounts(await spool.cold_counts())
+        parts = [part(limit, shard, shards) for limit in limits]
+        for _ in range(part(messages, shard, shards)):
+            cold, changed = counts.divert("w", "d.example", ["c"], parts, today)
+            taken += bool(cold)
+            for count in changed:
+                await spool.save_cold(count)
+        await spool.close()
+    return taken
+
+
+@pytest.mark.parametrize(("before", "after"), [(3, 1), (1, 3), (2, 4), (4, 2)])
+async def test_a_change_at_noon_lets_no_more_warm_up_and_begins_no_list_again(
+    tmp_path, before, after
+):
+    limits = (8, 16, 32)
+    move(tmp_path, before)
+    assert await warmed(tmp_path, before, 50, limits, TODAY) == 8
+    assert await warmed(tmp_path, before, 10, limits, TODAY + 1) == 10
+    move(tmp_path, after)
+    assert await warmed(tmp_path, after, 50, limits, TODAY + 1) == 6
+    assert await warmed(tmp_path, after, 50, limits, TODAY + 2) == 32
+    move(tmp_path, before)
+    assert await warmed(tmp_path, before, 50, limits, TODAY + 2) == 0
+
+
+@pytest.mark.parametrize("killed_for", [1, 4])
+@pytest.mark.parametrize("killed_at", range(1, 5))
+async def test_counts_of_cold_virtual_mtas_are_divided_once_whenever_the_move_is_killed(
+    tmp_path, monkeypatch, killed_for, killed_at
+):
+    move(tmp_path, 3)
+    for shard, messages in enumerate((20, 15, 5)):
+        spool = Spool.open(shard_directory(tmp_path, shard), shard=shard)
+        await spool.save_cold(Count("w", "c", "d.example", TODAY, 4, messages))
+        await spool.close()
+    reached = []
+
+    def reach(name):
+        reached.append(name)
+        if len(reached) == killed_at:
+            raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(failpoints, "reach", reach)
+        with pytest.raises(KilledError):
+            move(tmp_path, killed_for)
+    for shards, expected in ((2, [20, 20, 0, 0]), (3, [14, 13, 13, 0]), (1, [40, 0, 0, 0])):
+        move(tmp_path, shards)
+        found = []
+        for shard in range(4):
+            spool = Spool.open(shard_directory(tmp_path, shard), shard=shard)
+            counts = await spool.cold_counts()
+            assert all(count[3:5] == (TODAY, 4) for count in counts)
+            found.append(sum(count.messages for count in counts))
+            await spool.close()
+        assert found == expected
+
+
+async def test_a_mail_merge_that_was_not_accepted_has_no_owner(tmp_path):
+    mail = Mail(tmp_path)
+    (recipient,) = await mail.put(0, KEYS[:1])
+    spool = Spool.open(tmp_path)
+    number = spool.next_message_id()
+    envelope = replace(recipient.envelope, message_id=number)
+    large = FileContent(spool.spill_directory / "large", 9)
+    large.path.write_bytes(b"x\r\n\r\nx\r\n")
+    hidden = replace(recipient, recipient_id=number << 16, envelope=envelope)
+    await spool.begin_gathered(envelope, large, [hidden])
+    await spool.close()
+    move(tmp_path, 3)
+    assert not list(tmp_path.rglob("content/*/*"))
+    for shard in range(3):
+        with sqlite3.connect(shard_directory(tmp_path, shard) / "spool.db") as database:
+            rows = database.execute("SELECT id FROM recipient").fetchall()
+        database.close()
+        owner = partition.owner(KEYS[0], 3)
+        assert rows == ([(recipient.recipient_id,)] if shard == owner else [])
 
 
 async def test_a_spool_in_use_is_not_moved(tmp_path):

@@ -1,6 +1,6 @@
 """How many messages a day cold VirtualMTAs take, and for which day of the list."""
 
-from mta.routing.cold import ColdCounts, Count
+from mta.routing.cold import ColdCounts, Count, merged, part
 
 MONDAY = 739_000
 
@@ -65,3 +65,30 @@ def test_a_clock_that_goes_back_starts_no_new_day():
 
 def test_nothing_is_remembered_where_no_limit_is_given():
     assert ColdCounts().divert("w", "d.example", ("c",), (0,), MONDAY) == ("", [])
+
+
+def count(*, day=MONDAY, position=0, messages=0, cold="c"):
+    return Count("w", cold, "d.example", day, position, messages)
+
+
+def test_what_shards_took_on_the_last_day_adds_up():
+    some = [count(messages=20), count(messages=15), count(day=MONDAY - 1, messages=90)]
+    assert merged([*some, count(cold="c2")]) == [count(position=1, messages=35), count(cold="c2")]
+
+
+def test_of_several_shards_the_furthest_is_right():
+    assert merged([count(position=2), count(position=5)]) == [count(position=5)]
+
+
+def test_a_shard_that_was_as_far_before_would_be_further_now():
+    some = [count(), count(day=MONDAY - 1), count(day=MONDAY - 2, position=5)]
+    assert merged(some) == merged(reversed(some)) == [count(position=7)]
+
+
+def test_parts_add_up_and_what_was_taken_never_exceeds_the_part_of_the_limit():
+    for shards in range(1, 6):
+        for limit in range(12):
+            assert sum(part(limit, shard, shards) for shard in range(shards)) == limit
+            for taken in range(limit + 1):
+                for shard in range(shards):
+                    assert part(taken, shard, shards) <= part(limit, shard, shards)
