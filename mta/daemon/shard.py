@@ -94,8 +94,8 @@ class Shard:
         self.shards = shards
         self.traffic = TrafficCounters()
         self.traces = Traces()
-        self._numbers = count(1)
-        """Of connections whose lines are in the log."""
+        self._numbers = count(1 + shard, shards)
+        """Of connections to peers whose lines are in the log: no two shards have the same."""
         self.started = clock.now()
         self.own = self.machine.own_addresses()
         self.is_stopping = False
@@ -244,7 +244,14 @@ class Shard:
         key = await asyncio.to_thread(salt_key, directory)
         self.accounts = Accounts(configuration, key, self.log)
         stack.callback(self.accounts.close)
-        self.door = Door(configuration, self.intake, self.accounts, self.own, shards=self.shards)
+        self.door = Door(
+            configuration,
+            self.intake,
+            self.accounts,
+            self.own,
+            shard=self.number,
+            shards=self.shards,
+        )
         for listener in configuration.listeners:
             await self.door.listen(listener, self.machine.bind)
         self._sampling = tasks.create_task(self._sample())

@@ -6,8 +6,7 @@ What is said to authenticate is not shown, whatever is asked for.
 import asyncio
 import re
 import ssl
-from collections.abc import Callable
-from itertools import count
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from mta.net.dump import HIDDEN, dumped
@@ -23,15 +22,14 @@ AUTH_OCTETS: Final = 5
 """The command and a blank."""
 
 _AUTH: Final = re.compile(rb"^AUTH[ \r\n]", re.IGNORECASE | re.MULTILINE)
-_numbers = count(1)
 
 
 class ClientLog:
-    """The lines of one connection."""
+    """The lines of one connection, each with its number."""
 
-    def __init__(self, session: "Session", log: Callable[[str], None]) -> None:
+    def __init__(self, session: "Session", log: Callable[[str], None], number: int) -> None:
         self._log = log
-        self._name = f"({next(_numbers):3d})"
+        self._name = f"({number:3d})"
         self._peer = f"[{session.peer_ip}]:{session.peer_port}"
         self._octets_in = 0
         self._octets_out = 0
@@ -48,9 +46,11 @@ class ClientLog:
             self._say(f"connected from {self._peer} to [{session.local_ip}]")
 
     @classmethod
-    def of(cls, session: "Session", log: Callable[[str], None]) -> "ClientLog | None":
-        """The log of a new client; None if its source wants none."""
-        return cls(session, log) if wants(session.source) else None
+    def of(
+        cls, session: "Session", log: Callable[[str], None], numbers: Iterator[int]
+    ) -> "ClientLog | None":
+        """The log of a new client, with the next number; None if its source wants none."""
+        return cls(session, log, next(numbers)) if wants(session.source) else None
 
     def follow(self, source: "SourceSettings") -> None:
         """Another source holds for the client now."""

@@ -182,7 +182,7 @@ class Inbound(Unlisted, SMTP):
         if self._log is not None:
             self._log.follow(session.source)
             return
-        self._log = ClientLog.of(session, self._door.reception.log)
+        self._log = ClientLog.of(session, self._door.reception.log, self._door.logged_numbers)
         if self._log is None:
             return
         self._writer = cast("asyncio.StreamWriter", LoggedWriter(self._writer, self._log))

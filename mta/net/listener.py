@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from ipaddress import ip_address, ip_network
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from mta.errors import TransportError
@@ -32,6 +33,7 @@ class Door:
         admission: Admission,
         own: frozenset[str],
         *,
+        shard: int = 0,
         shards: int = 1,
     ) -> None:
         self.configuration = configuration
@@ -40,6 +42,8 @@ class Door:
         self.own = own
         self.connections: set[Inbound] = set()
         self.connections_top = 0
+        self.logged_numbers = count(1 + shard, shards)
+        """Of clients whose lines are in the log: no two shards have the same."""
         self.slots = Slots(
             configuration.root.total_max_smtp_in, configuration.submitters.groups, shards=shards
         )
