@@ -88,6 +88,8 @@ class AdminCommand:
     help: str
     changes: bool = False
     """Whether it changes anything: mail, queues, files, or the daemon."""
+    is_for_daemon: bool = False
+    """Whether it is about what a daemon has one of, so that no shard need be there for it."""
     parameters: tuple[Parameter[object], ...] = ()
     aliases: tuple[str, ...] = ()
     run: Run | None = None
@@ -137,6 +139,33 @@ def merged(
         return merge(answers, arguments)
 
     return run
+
+
+async def in_each(
+    call: Callable[[Operations, Arguments], Awaitable[T]],
+    shards: Sequence[Operations],
+    arguments: Arguments,
+    did: Callable[[Sequence[T]], str],
+) -> list[T]:
+    """Change something in all shards; where one refuses, say what `did` says of those before."""
+    answers: list[T] = []
+    for number, operations in enumerate(shards):
+        try:
+            answers.append(await call(operations, arguments))
+        except CommandRefusedError as refusal:
+            done = did(answers) if answers else ""
+            if not done:
+                raise
+            lines = [f"done in part only; {_workers(0, number)}: {done}", str(refusal)]
+            if number + 1 < len(shards):
+                lines.append(f"not asked: {_workers(number + 1, len(shards))}")
+            lines.append("try again in a moment for the rest; what was done stays done")
+            raise CommandRefusedError("\n".join(lines)) from None
+    return answers
+
+
+def _workers(start: int, end: int) -> str:
+    return ", ".join(f"worker {number}" for number in range(start, end))
 
 
 def from_owner(

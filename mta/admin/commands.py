@@ -28,6 +28,7 @@ from mta.admin.command import (
     Run,
     UsageError,
     from_owner,
+    in_each,
     merged,
 )
 from mta.admin.operations import (
@@ -119,21 +120,41 @@ async def _explain_directive(
 def _change(call: Callable[[Operations, Arguments], Awaitable[Changed]]) -> Run:
     """A change of queues; it is refused if the pattern matches none."""
 
-    def finish(answers: Sequence[Changed], a: Arguments) -> Answer:
-        changed = merge.merge_changes(answers)
+    async def run(shards: Sequence[Operations], a: Arguments) -> Answer:
+        changed = await _changed(call, shards, a)
         if not changed.matching:
             raise CommandRefusedError(
                 f"no queue matches {a[p.QUEUES]}; `mta show queues` lists those with recipients"
             )
         return changed
 
-    return merged(call, finish)
+    return run
+
+
+async def _changed(
+    call: Callable[[Operations, Arguments], Awaitable[Changed]],
+    shards: Sequence[Operations],
+    a: Arguments,
+) -> Changed:
+    def did(answers: Sequence[Changed]) -> str:
+        changed = merge.merge_changes(answers)
+        return f"{changed.count} of {changed.matching} matching changed" if changed.count else ""
+
+    return merge.merge_changes(await in_each(call, shards, a, did))
+
+
+def _change_recipients(call: Callable[[Operations, Arguments], Awaitable[Changed]]) -> Run:
+    """A change of recipients; there may be none."""
+
+    async def run(shards: Sequence[Operations], a: Arguments) -> Answer:
+        return await _changed(call, shards, a)
+
+    return run
 
 
 def _done(text: str, call: Callable[[Operations, Arguments], Awaitable[None]]) -> Run:
     async def run(shards: Sequence[Operations], a: Arguments) -> Answer:
-        for operations in shards:
-            await call(operations, a)
+        await in_each(call, shards, a, lambda _: text)
         return CommandDone(text)
 
     return run
@@ -165,10 +186,9 @@ def _check_chosen(verb: str) -> Callable[[Arguments], None]:
 
 async def _clear_dns_cache(shards: Sequence[Operations], a: Arguments) -> Answer:
     domain = a[p.DNS_DOMAIN]
-    for operations in shards:
-        await operations.clear_dns_cache(domain)
     text = "DNS cache cleared." if domain == "*" else f"Cleared {domain} from DNS cache."
-    return CommandDone(text)
+    run = _done(text, lambda operations, _: operations.clear_dns_cache(domain))
+    return await run(shards, a)
 
 
 async def _version(_shards: Sequence[Operations], _a: Arguments) -> Answer:
@@ -294,9 +314,8 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         changes=True,
         parameters=(p.PRIORITY, *p.FILTER),
         check=_check_chosen("set priority"),
-        run=merged(
-            lambda operations, a: operations.set_priority(_filter(a), a[p.PRIORITY]),
-            lambda answers, _: merge.merge_changes(answers),
+        run=_change_recipients(
+            lambda operations, a: operations.set_priority(_filter(a), a[p.PRIORITY])
         ),
         done="Priority of {count} of {matching} matching recipients changed.",
         example="set priority 90 --jobId=alert-7",
@@ -318,11 +337,10 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         changes=True,
         parameters=(*p.FILTER, p.DSN, p.NO_ACCOUNTING),
         check=_check_chosen("delete"),
-        run=merged(
+        run=_change_recipients(
             lambda operations, a: operations.delete(
                 _filter(a), dsn=a[p.DSN], accounting=not a[p.NO_ACCOUNTING]
-            ),
-            lambda answers, _: merge.merge_changes(answers),
+            )
         ),
         done="{count} of {matching} matching recipients deleted.",
         example="delete --jobId=news-2214 --dsn",
@@ -331,6 +349,7 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         words="reload",
         help="read the configuration again; with an error in it the old one stays in force",
         changes=True,
+        is_for_daemon=True,
         run=merged(
             lambda operations, _: operations.reload(),
             lambda answers, _: merge.merge_reloads(answers),
@@ -340,6 +359,7 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         words="rotate acct",
         help="begin new accounting files",
         changes=True,
+        is_for_daemon=True,
         parameters=(p.ACCT_FILE,),
         run=_done(
             "Accounting file rotated.",
@@ -350,6 +370,7 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         words="rotate log",
         help="begin a new log file",
         changes=True,
+        is_for_daemon=True,
         run=_done("Logging file rotated.", lambda operations, _: operations.rotate("log")),
     ),
     AdminCommand(
@@ -371,6 +392,7 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         words="stop",
         help="stop the daemon cleanly: transactions in flight are finished first",
         changes=True,
+        is_for_daemon=True,
         run=_done("Stopping.", lambda operations, _: operations.stop()),
     ),
     _refused("show jobs", "jobs have no queue of their own; use `list --jobId=ID`"),

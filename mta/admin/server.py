@@ -59,8 +59,9 @@ class AdminServer:
     ) -> None:
         """`missing` says of which shards, by their place, there is no answer now, and why.
 
-        What only shows something is answered by the others, with a line on standard error; what
-        changes something, and `list`, is refused.
+        What only shows something is answered by the others, with a line on standard error. What
+        changes something, and `list`, is refused before anything is done, but for what is the
+        daemon's.
         """
         self._path = path
         self._shards = shards
@@ -140,14 +141,19 @@ class AdminServer:
             raise CommandRefusedError(f"{command.words}: {command.unavailable}")
         arguments = command.arguments(request.arguments)
         if command.run is not None:
-            missing = self._missing() if command.only_shows else {}
+            missing = {} if command.is_for_daemon else self._missing()
+            if missing and not command.only_shows:
+                away = "; ".join(missing.values())
+                raise CommandRefusedError(
+                    f"{away}, so nothing was done: try again in a moment, and see the log"
+                )
             shards = [shard for n, shard in enumerate(self._shards) if n not in missing]
             try:
                 result = await command.run(shards or self._shards, arguments)
                 await answer.print(render(result, request.format, done=command.done))
             finally:
                 for text in missing.values():
-                    await answer.send(Piece(error=text))
+                    await answer.send(Piece(error=f"{text}: what it has is left out here"))
         elif command.stream is not None:
             lines = joined([command.stream(shard, arguments) for shard in self._shards])
             await _until_gone(reader, answer.follow(lines, _duration(command, arguments)))

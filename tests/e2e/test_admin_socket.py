@@ -85,6 +85,25 @@ async def test_a_refused_command_says_why_and_ends_with_1(tmp_path):
     assert json.loads(unavailable.text)["status"] == "error"
 
 
+async def test_while_a_shard_is_missing_what_would_change_its_part_is_refused_whole(tmp_path):
+    there, missing = FakeOperations(), FakeOperations()
+    away = {1: "worker 1 is away"}
+    async with AdminServer(tmp_path / "control", there, missing, missing=lambda: away):
+        refused = await put(tmp_path / "control", "delete", "json", queue="*/*")
+        listed = await put(tmp_path / "control", "list")
+        shown = await put(tmp_path / "control", "show queues")
+        reloaded = await put(tmp_path / "control", "reload")
+    assert (refused.exit, listed.exit) == (Exit.REFUSED, Exit.REFUSED)
+    assert "worker 1 is away, so nothing was done: try again in a moment" in refused.errors[0]
+    assert json.loads(refused.text)["status"] == "error"
+    assert (shown.exit, shown.errors) == (
+        Exit.DONE,
+        ["worker 1 is away: what it has is left out here"],
+    )
+    assert reloaded.exit == Exit.DONE
+    assert (there.told, missing.told) == (["reload"], ["reload"])
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -75,6 +75,42 @@ def test_a_change_that_matches_nothing_is_refused(shards):
         run("pause queue", shards, queues="x.example")
 
 
+class Dying(FakeOperations):
+    """One whose worker ends as soon as it is told anything."""
+
+    async def _dies(self, *_: object, **__: object) -> None:
+        raise CommandRefusedError("worker 1 ended before it answered; what it did is not known")
+
+    pause = set_mode = delete = set_priority = reset_counters = _dies
+
+
+@pytest.mark.parametrize(
+    ("words", "raw", "done"),
+    [
+        ("pause queue", {"queues": "*/*"}, "2 of 2 matching changed"),
+        ("delete", {"queue": "*/*"}, "80 of 80 matching changed"),
+        ("set priority", {"queue": "*/*", "priority": "90"}, "80 of 80 matching changed"),
+        ("reset counters", {}, "Traffic counters reset."),
+    ],
+)
+def test_a_change_that_breaks_off_says_what_is_done_and_what_is_not(shards, words, raw, done):
+    last = FakeOperations(["d.example/v1"])
+    with pytest.raises(CommandRefusedError) as refused:
+        run(words, [shards[0], Dying(["c.example/v2"]), last], **raw)
+    assert str(refused.value).split("\n") == [
+        f"done in part only; worker 0: {done}",
+        "worker 1 ended before it answered; what it did is not known",
+        "not asked: worker 2",
+        "try again in a moment for the rest; what was done stays done",
+    ]
+    assert last.told == []
+
+
+def test_a_change_that_breaks_off_before_anything_is_done_is_refused_as_it_is(shards):
+    with pytest.raises(CommandRefusedError, match=r"^worker 1 ended before it answered"):
+        run("pause queue", [shards[0], Dying([])], queues="c.example/*")
+
+
 def test_what_one_shard_knows_is_explained_though_another_does_not(shards):
     assert "c.example/v2" in run("explain", shards, subject="c.example/v2")
     assert "max-smtp-out 20" in run("show settings", shards, queue="c.example/v2")
