@@ -54,6 +54,10 @@ class Adopt(NamedTuple):
     number: int
 
 
+class Forget(NamedTuple):
+    """The one that is ready is not wanted: another worker cannot have it."""
+
+
 class Ping(NamedTuple):
     """Answer, to show that this is heard."""
 
@@ -92,6 +96,10 @@ class Release(NamedTuple):
 
 class Ready(NamedTuple):
     """It serves."""
+
+
+class Leaving(NamedTuple):
+    """It was told to end by itself: it finishes what is under way, and can be asked no more."""
 
 
 class Failed(NamedTuple):

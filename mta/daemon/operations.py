@@ -408,7 +408,7 @@ class ShardOperations:
     async def reload(self) -> ReloadAnswer:
         configuration, remarks = await reload.read_again(self._config_path)
         answer = reload.answer(self._shard.configuration, configuration, remarks)
-        await reload.adopt(self._shard, configuration)
+        await reload.adopt(self._shard, await reload.prepare(configuration))
         reload.say(answer, self._log)
         return answer
 

@@ -1,7 +1,7 @@
 """A reload: the file is read once, checked whole, and then in force in every shard, or in none."""
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mta.admin.answers import ReloadAnswer
 from mta.admin.operations import CommandRefusedError
@@ -12,9 +12,22 @@ from mta.daemon.suppression import read_lists
 from mta.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mta.config.configuration import Configuration
     from mta.daemon.log import LogLines
     from mta.daemon.shard import Shard
+    from mta.daemon.suppression import Suppression
+
+NOT_RELOADED: Final = "configuration not reloaded; the old one stays in force"
+
+
+class Prepared(NamedTuple):
+    """A configuration with what stands in files of its own: nothing is missing any more."""
+
+    configuration: "Configuration"
+    suppression: "Suppression"
+    included: "Mapping[str, bytes]"
 
 
 async def read_again(path: str) -> "tuple[Configuration, list[str]]":
@@ -23,8 +36,7 @@ async def read_again(path: str) -> "tuple[Configuration, list[str]]":
         return await asyncio.to_thread(load_checked, path)
     except ConfigError as error:
         lines = [str(diagnostic) for diagnostic in error.args[0]]
-        text = "configuration not reloaded; the old one stays in force"
-        raise CommandRefusedError("\n".join([text, *lines])) from None
+        raise CommandRefusedError("\n".join([NOT_RELOADED, *lines])) from None
 
 
 def answer(before: "Configuration", after: "Configuration", remarks: list[str]) -> ReloadAnswer:
@@ -42,15 +54,20 @@ def say(told: ReloadAnswer, log: "LogLines") -> None:
         log.write(f"{directive}: takes effect at the next start")
 
 
-async def adopt(shard: "Shard", configuration: "Configuration") -> None:
-    """It is in force in the shard at once, and followed by its queues when this returns."""
-    before = [shard.configuration]
+async def prepare(configuration: "Configuration") -> Prepared:
+    """Read all that it needs; CommandRefusedError if a file is not there any more."""
     try:
         suppression = await read_lists(configuration.submitters.address_lists)
         included = await header_files.read_files(configuration)
     except ConfigError as error:
-        raise CommandRefusedError("\n".join(error.args[0])) from None
+        raise CommandRefusedError("\n".join([NOT_RELOADED, *error.args[0]])) from None
+    return Prepared(configuration, suppression, included)
+
+
+async def adopt(shard: "Shard", prepared: Prepared) -> None:
+    """It is in force in the shard at once, and followed by its queues when this returns."""
+    before = [shard.configuration]
     with made_to_last():  # What the queues make of it stays as long.
-        shard.reload(configuration, suppression, included)
+        shard.reload(*prepared)
         await shard.followed()
     await let_go(before)

@@ -17,6 +17,7 @@ from mta.daemon.control_link import (
     ControlLink,
     Failed,
     Guessed,
+    Leaving,
     Line,
     Logged,
     Ping,
@@ -25,6 +26,7 @@ from mta.daemon.control_link import (
     Unwatch,
     Watch,
 )
+from mta.daemon.shard import STOP_WITHIN_S
 from mta.queues.shares import News
 
 if TYPE_CHECKING:
@@ -32,8 +34,9 @@ if TYPE_CHECKING:
 
 LINES_MAX: Final = 2000
 """Lines of a trace that its reader has not taken."""
-
-
+END_WITHIN_S: Final = STOP_WITHIN_S + 20.0
+"""How long a worker may take to stop before it is killed: transactions, then accounting.
+Service managers wait ninety seconds for all of it."""
 UNANSWERED_S: Final = 60.0
 """How long a worker that serves may leave a question unanswered. None takes a second of its loop;
 one that is wedged takes no mail and delivers none, and nothing but its end will change that."""
@@ -50,16 +53,20 @@ class RemoteShard:
 
     def __init__(
         self,
-        start: Start,
+        number: int,
+        start: Callable[[], Start],
         *,
         log: Callable[[str], None],
         news: "Callable[[RemoteShard, News], None]",
         guessed: "Callable[[RemoteShard, Guessed], None]",
     ) -> None:
-        self.shard = start.shard
+        """`start` is asked for when the process is there: what is in force then counts."""
+        self.shard = number
         self.is_running = False
-        self.is_ready = False
-        """Whether it serves, and can be asked."""
+        self.is_up = False
+        """Whether it has begun to serve and has not ended."""
+        self._is_leaving = False
+        self._is_killed = False
         self.ended = asyncio.Event()
         self._start = start
         self._log = log
@@ -69,8 +76,15 @@ class RemoteShard:
         self._numbers = 0
         self._questions: dict[int, asyncio.Future[Any]] = {}
         self._watches: dict[int, asyncio.Queue[str | None]] = {}
+        self._late: asyncio.TimerHandle | None = None
+        """Kills it when it has been leaving for too long."""
         self._link: ControlLink
         self._process: asyncio.subprocess.Process
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it serves, and can be asked."""
+        return self.is_up and not self._is_leaving
 
     # Life
 
@@ -87,9 +101,11 @@ class RemoteShard:
             )  # fmt: skip
         self._link = await ControlLink.over(ours)
         self.is_running = True
+        if self._is_killed:
+            self.kill()
         beating = asyncio.create_task(self._beat())
         try:
-            self._link.send(self._start)
+            self._link.send(self._start())
             with contextlib.suppress(EOFError):
                 while True:
                     self._hear(await self._link.receive(), ready)
@@ -100,11 +116,13 @@ class RemoteShard:
             self.kill()
             await self._process.wait()
             self.is_running = False
-            was_ready, self.is_ready = self.is_ready, False
+            was_up, self.is_up = self.is_up, False
+            if self._late is not None:
+                self._late.cancel()
             self._abandon()
             await self._link.close()
             self.ended.set()
-        if not was_ready:
+        if not was_up:
             raise WorkerFailedError(self._failure or f"it ended with {status} before it served")
         return status
 
@@ -112,10 +130,21 @@ class RemoteShard:
         """Say something that has no answer."""
         self._link.send(said)
 
-    def kill(self) -> None:
-        """End it now, if it has not ended."""
+    def end(self) -> None:
+        """Have it finish what is under way, and end."""
         with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGKILL)
+            self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it now, if it has not ended; one that is only being started, once it is there."""
+        self._is_killed = True
+        if self.is_running:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGKILL)
+
+    def _kill_late(self) -> None:
+        self._log(f"worker {self.shard} did not end in time and is killed")
+        self.kill()
 
     async def _beat(self) -> None:
         """Have it answer again and again; kill it when it does not any more."""
@@ -132,7 +161,7 @@ class RemoteShard:
                     return
                 continue
             missed = 0
-            if self.is_ready:
+            if self.is_up:
                 number = self._number()
                 question = self._questions[number] = asyncio.get_running_loop().create_future()
                 self._link.send(Ping(number))
@@ -140,8 +169,13 @@ class RemoteShard:
     def _hear(self, said: object, ready: Callable[[], None]) -> None:
         match said:
             case Ready():
-                self.is_ready = True
+                self.is_up = True
                 ready()
+            case Leaving():
+                if not self._is_leaving:
+                    self._is_leaving = True
+                    loop = asyncio.get_running_loop()
+                    self._late = loop.call_later(END_WITHIN_S, self._kill_late)
             case Failed(text):
                 self._failure = text
             case Logged(text):
@@ -209,7 +243,7 @@ class RemoteShard:
                 yield line
         finally:
             del self._watches[number]
-            if self.is_ready:
+            if self.is_up:
                 self._link.send(Unwatch(number))
 
     def _number(self) -> int:

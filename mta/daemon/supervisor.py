@@ -10,6 +10,7 @@ import os
 import pickle
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
@@ -19,11 +20,11 @@ from mta.admin.operations import CommandRefusedError
 from mta.admin.server import AdminServer
 from mta.admin.socket_path import NAME
 from mta.daemon import reload
-from mta.daemon.control_link import Adopt, Lend, Prepare, Release, Start, Stop
+from mta.daemon.control_link import Adopt, Forget, Lend, Prepare, Release, Start, Stop
 from mta.daemon.lending import Lending
 from mta.daemon.loading import let_go
-from mta.daemon.remote_shard import RemoteShard, WorkerFailedError
-from mta.daemon.shard import STOP_WITHIN_S, WRITER
+from mta.daemon.remote_shard import END_WITHIN_S, RemoteShard, WorkerFailedError
+from mta.daemon.shard import WRITER
 from mta.errors import PetrelError
 
 if TYPE_CHECKING:
@@ -39,9 +40,8 @@ RESTART_AFTER_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Waits before a worker is started again, the last one for ever."""
 WELL_S: Final = 60.0
 """A worker that served so long starts at the first of them again."""
-END_WITHIN_S: Final = STOP_WITHIN_S + 20.0
-"""How long a worker may take to stop before it is killed: transactions, then accounting.
-Service managers wait ninety seconds for all of it."""
+AWAY_POLL_S: Final = 0.1
+"""How long a trace may take to hear that a worker serves again."""
 FAILPOINT: Final = "PETREL_FAILPOINT"
 """Of the first process of a worker only: a test kills it there once."""
 
@@ -104,14 +104,19 @@ class Supervisor:
 
     def _missing(self) -> dict[int, str]:
         return {
-            one.shard: f"worker {one.shard} is being started again: what it has is left out here"
+            one.shard: f"worker {one.shard} is being started again"
             for one in self._shards
             if not one.is_ready
         }
 
     def _new(self, number: int) -> RemoteShard:
-        start = Start(self._config_path, self._pickled, number, self._workers)
-        return RemoteShard(start, log=self.log.write, news=self._hear, guessed=self._pass_on)
+        return RemoteShard(
+            number,
+            lambda: Start(self._config_path, self._pickled, number, self._workers),
+            log=self.log.write,
+            news=self._hear,
+            guessed=self._pass_on,
+        )
 
     # Limits that all obey
 
@@ -157,17 +162,19 @@ class Supervisor:
             when = f"in {wait:g} s" if wait else "at once"
             self.log.write(f"{ended}; it is started again {when}")
             self._shards[number] = self._new(number)
-            if await self._stops_within(wait):
+            if await self.stops_within(wait):
                 return
 
     def _begin_again(self, shard: RemoteShard) -> None:
-        """It was to start with a configuration that is no longer in force."""
-        if shard.is_running:
+        """If it was started with a configuration that is no longer in force."""
+        if shard.is_ready:
+            shard.end()
+        elif shard.is_running and not shard.is_up:
             shard.kill()
-        else:
-            self._shards[shard.shard] = self._new(shard.shard)
+        # One whose process is not there yet is told what is in force when it is.
 
-    async def _stops_within(self, seconds: float) -> bool:
+    async def stops_within(self, seconds: float) -> bool:
+        """Wait so long for the daemon to be told to stop."""
         try:
             async with asyncio.timeout(seconds):
                 return await self.stopping.wait()
@@ -177,13 +184,13 @@ class Supervisor:
     async def _stop(self) -> None:
         """Let every worker end cleanly; the one that writes the accounting files last."""
         for shard in self._shards:
-            if shard.is_ready:
+            if shard.is_up:
                 shard.tell(Stop())
-            elif shard.is_running:
+            else:
                 shard.kill()
         await _ended([s for s in self._shards if s.is_running and s.shard != WRITER])
         writer = self._shards[WRITER]
-        if writer.is_ready:
+        if writer.is_up:
             writer.tell(Release())
             await _ended([writer])
         for shard in self._shards:
@@ -199,26 +206,51 @@ class Supervisor:
             configuration, remarks = await reload.read_again(self._config_path)
             pickled = await asyncio.to_thread(pickle.dumps, configuration)
             ready = [shard for shard in self._shards if shard.is_ready]
-            # Any that dies from here on is started with the new one.
-            await asyncio.gather(
-                *(shard.ask(lambda number: Prepare(number, pickled)) for shard in ready)
-            )
+            await _prepare(ready, pickled)
+            ready = [shard for shard in ready if shard.is_ready]
             told = reload.answer(self.configuration, configuration, remarks)
             before = [self.configuration]
+            # Any that is started from here on has the new one.
             self.configuration, self._pickled = configuration, pickled
-            for shard in list(self._shards):
+            for shard in self._shards:
                 if shard not in ready:
                     self._begin_again(shard)
-            answers = await asyncio.gather(
-                *(shard.ask(Adopt) for shard in ready), return_exceptions=True
-            )
-            for shard, answer in zip(ready, answers, strict=True):
-                if isinstance(answer, BaseException):
-                    self.log.write(f"worker {shard.shard} did not take the configuration: {answer}")
-                    shard.kill()
+            told = replace(told, remarks=(*told.remarks, *await _adopt(ready)))
             reload.say(told, self.log)
         await let_go(before)
         return told
+
+
+async def _prepare(shards: list[RemoteShard], configuration: bytes) -> None:
+    """Have it ready in all of them; CommandRefusedError, and in none, if one cannot have it."""
+    answers = await _all(shards, lambda number: Prepare(number, configuration))
+    # One that ended meanwhile does not matter: it is started with what is in force then.
+    refusals = [str(why) for shard, why in answers if shard.is_ready]
+    if refusals:
+        for shard in shards:
+            if shard.is_up:
+                shard.tell(Forget())
+        lines = [line for why in refusals for line in why.splitlines()]
+        raise CommandRefusedError("\n".join(dict.fromkeys([reload.NOT_RELOADED, *lines])))
+
+
+async def _adopt(shards: list[RemoteShard]) -> list[str]:
+    """Have what is ready in force; what to say of those that could not."""
+    remarks = []
+    for shard, why in await _all(shards, Adopt):
+        # In part it has it; whole it has it only from a start. Its mail need not suffer from that.
+        shard.end()
+        remarks.append(f"worker {shard.shard} is started again with the configuration: {why}")
+    return remarks
+
+
+async def _all(
+    shards: list[RemoteShard], question: Callable[[int], Any]
+) -> list[tuple[RemoteShard, BaseException]]:
+    """Put a question to all, and wait for all of their answers; those that refuse, and why."""
+    answers = await asyncio.gather(*(s.ask(question) for s in shards), return_exceptions=True)
+    pairs = zip(shards, answers, strict=True)
+    return [(shard, answer) for shard, answer in pairs if isinstance(answer, BaseException)]
 
 
 class _WorkerOperations:
@@ -238,21 +270,28 @@ class _WorkerOperations:
         return await self._supervisor.reload() if self._shard == 0 else ReloadAnswer()
 
     async def rotate(self, what: Literal["acct", "log"], file: str = "") -> None:
-        if what == "acct":
+        if what == "acct" and self._shard == WRITER:
             await self._supervisor.shard(self._shard).call("rotate", what, file)
-        elif self._shard == 0:
+        elif what == "log" and self._shard == 0:
             self._supervisor.log.rotate()
 
     async def stop(self) -> None:
         self._supervisor.stopping.set()
 
     async def trace(self, pattern: "QueuePattern") -> AsyncIterator[str]:
-        shard = self._supervisor.shard(self._shard)
-        if not shard.is_ready:
-            raise CommandRefusedError(f"worker {self._shard} is being started again")
-        async with aclosing(shard.watch(pattern)) as lines:
-            async for line in lines:
-                yield line
+        """Also over restarts of the worker."""
+        supervisor, number = self._supervisor, self._shard
+        while not supervisor.stopping.is_set():
+            if not supervisor.shard(number).is_ready:
+                yield f"worker {number} is being started again: its queues are left out until then"
+                while not supervisor.shard(number).is_ready:
+                    if await supervisor.stops_within(AWAY_POLL_S):
+                        return
+                yield f"worker {number} serves again"
+                continue  # It may have ended once more before that was read.
+            async with aclosing(supervisor.shard(number).watch(pattern)) as lines:
+                async for line in lines:
+                    yield line
 
 
 def _settle(first: "asyncio.Future[None]") -> None:

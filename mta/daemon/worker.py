@@ -28,7 +28,9 @@ from mta.daemon.control_link import (
     Call,
     ControlLink,
     Failed,
+    Forget,
     Guessed,
+    Leaving,
     Lend,
     Line,
     Ping,
@@ -40,7 +42,7 @@ from mta.daemon.control_link import (
     Unwatch,
     Watch,
 )
-from mta.daemon.loading import made_to_last
+from mta.daemon.loading import let_go, made_to_last
 from mta.daemon.machine import Machine
 from mta.daemon.operations import ShardOperations
 from mta.daemon.serving import EXIT_START, SWITCH_INTERVAL_S, leaves
@@ -50,6 +52,8 @@ from mta.net.bind import bound
 from mta.queues.shares import Shares
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from mta.admin.pattern import QueuePattern
     from mta.config.configuration import Configuration
     from mta.queues.leases import Lease
@@ -82,8 +86,10 @@ class Worker:
             configuration, self._log, machine, shard=start.shard, shards=start.shards
         )
         self._stopping = asyncio.Event()
+        self._all_stop = False
+        """Whether the daemon stops, not this worker alone."""
         self._released = asyncio.Event()
-        self._prepared: Configuration | None = None
+        self._prepared: reload.Prepared | None = None
         self._watches: dict[int, asyncio.Task[None]] = {}
         self._operations = ShardOperations(
             self._shard, start.config_path, self._log, self._stopping
@@ -92,7 +98,7 @@ class Worker:
     async def run(self) -> None:
         """From the start to a clean stop."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
+        loop.add_signal_handler(signal.SIGTERM, self._leave)
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
             await self._shard.run(stack, tasks)
             collector.spare()
@@ -104,23 +110,31 @@ class Worker:
             self._link.send(Ready())
             await self._stopping.wait()
             await self._shard.stop()
-            if self._start.shard == WRITER:
+            if self._start.shard == WRITER and self._all_stop:
                 await self._released.wait()
             reporting.cancel()
             for watch in self._watches.values():
                 watch.cancel()
             listening.cancel()
 
+    def _leave(self) -> None:
+        self._link.send(Leaving())
+        self._stopping.set()
+
     async def _listen(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             said = await self._link.receive()
             match said:
-                case Call():
-                    tasks.create_task(self._answer(said))
-                case Prepare():
-                    tasks.create_task(self._prepare(said))
+                case Call(number, name):
+                    tasks.create_task(self._settle(number, f"command {name}", self._call(said)))
+                case Prepare(number, octets):
+                    asked = self._prepare(octets)
+                    tasks.create_task(self._settle(number, "reading a configuration", asked))
                 case Adopt(number):
-                    tasks.create_task(self._adopt(number))
+                    asked = self._adopt()
+                    tasks.create_task(self._settle(number, "taking a configuration", asked))
+                case Forget():
+                    tasks.create_task(self._forget())
                 case Ping(number):
                     self._link.send(Answer(number, None))
                 case Watch(number, pattern):
@@ -132,6 +146,7 @@ class Worker:
                 case Lend(leases):
                     self._obey(leases)
                 case Stop():
+                    self._all_stop = True
                     self._stopping.set()
                 case Release():
                     self._released.set()
@@ -157,26 +172,38 @@ class Worker:
         self._shard.door.admit_waiting()
         self._say_news()
 
-    async def _answer(self, call: Call) -> None:
+    async def _settle(self, number: int, what: str, asked: "Awaitable[object]") -> None:
+        """Answer a question with what it comes to."""
         try:
-            value = await getattr(self._operations, call.name)(*call.arguments, **call.named)
+            value = await asked
         except PetrelError as refusal:
-            self._link.send(Answer(call.number, None, str(refusal)))
-        except Exception as error:  # a bug in one command must not take the mail along
-            self._log.write(f"an admin command failed: {call.name}: {error!r}")
-            self._link.send(Answer(call.number, None, f"internal error: {error!r}"))
+            self._link.send(Answer(number, None, str(refusal)))
+        except Exception as error:  # a bug in one of them must not take the mail along
+            self._log.write(f"{what} failed: {error!r}")
+            self._link.send(Answer(number, None, f"internal error: {error!r}"))
         else:
-            self._link.send(Answer(call.number, value))
+            self._link.send(Answer(number, value))
 
-    async def _prepare(self, prepare: Prepare) -> None:
-        self._prepared = await asyncio.to_thread(unpickled, prepare.configuration)
-        self._link.send(Answer(prepare.number, None))
+    async def _call(self, call: Call) -> object:
+        method = getattr(self._operations, call.name)
+        value: object = await method(*call.arguments, **call.named)
+        return value
 
-    async def _adopt(self, number: int) -> None:
+    async def _prepare(self, octets: bytes) -> None:
+        configuration = await asyncio.to_thread(unpickled, octets)
+        self._prepared = await reload.prepare(configuration)
+
+    async def _adopt(self) -> None:
         prepared, self._prepared = self._prepared, None
         assert prepared is not None
         await reload.adopt(self._shard, prepared)
-        self._link.send(Answer(number, None))
+
+    async def _forget(self) -> None:
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            configurations = [prepared.configuration]
+            del prepared
+            await let_go(configurations)
 
     async def _watch(self, number: int, pattern: "QueuePattern") -> None:
         async for text in self._operations.trace(pattern):
