@@ -230,6 +230,9 @@ class LimitUse:
     is_exhausted: bool = False
     waiting: int = 0
     """Queues that stand in line for it, where it is shared."""
+    here: str = ""
+    """What of the ceiling may be used by the worker that says so, where several share it.
+    `used` is of that worker, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -197,6 +197,8 @@ def _limits(limits: Sequence[LimitUse], now: float) -> Iterator[str]:
         mark = "*" if limit.is_exhausted else " "
         place = limit.place or "default"
         use = f"{limit.used} of {limit.ceiling}" if limit.used else limit.ceiling
+        if limit.here:
+            use = f"{limit.used} of {limit.here} here, {limit.ceiling} in all"
         until = ""
         if limit.is_exhausted and limit.binds_until is not None:
             until = f", until {_moment(limit.binds_until, now)}"

@@ -7,7 +7,7 @@ process is gone, and not before.
 from collections import defaultdict
 from collections.abc import Hashable
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mta.queues.leases import Lease, Lessor
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Leases = dict[Hashable, list[tuple[int, Lease]]]
 """By worker: the limits, as that worker calls them, whose leases change."""
+RANK_SHIFT: Final = 64
+"""A holder's number is its worker's rank, then a count that never comes to that."""
 
 
 class Lending:
@@ -27,13 +29,15 @@ class Lending:
         self._numbers = count(1)
         self._holders: dict[tuple[Hashable, int], tuple[int, tuple[str, str, int]]] = {}
         """By worker and birth: the holder's number, and the limit."""
+        self._ranks: dict[Hashable, int] = {}
+        """Of workers, in the order in which they were first heard."""
         self._names: dict[int, tuple[Hashable, int]] = {}
 
     def hear(self, worker: Hashable, news: "News", now: float) -> Leases:
         """What a worker says; the leases that change by it."""
         leases: Leases = defaultdict(list)
-        for birth in news.returned:
-            self._end(worker, birth, leases, now, is_gone=False)
+        for birth, used in news.returned:
+            self._end(worker, birth, leases, now, returned=used)
         for one in news.reports:
             self._hear_one(worker, one, leases, now)
         return leases
@@ -43,7 +47,8 @@ class Lending:
         leases: Leases = defaultdict(list)
         for whose, birth in list(self._holders):
             if whose is worker:
-                self._end(worker, birth, leases, now, is_gone=True)
+                self._end(worker, birth, leases, now)
+        self._ranks.pop(worker, None)
         return leases
 
     def _hear_one(
@@ -55,11 +60,12 @@ class Lending:
     ) -> None:
         key = (one.directive, one.scope, one.window_s)
         number, known = self._holders.get((worker, one.birth), (0, key))
-        if known != key:  # A reload gave the rate another window: that is another limit.
-            self._end(worker, one.birth, leases, now, is_gone=False)
-            number = 0
+        assert known == key  # A rate of another window is another limit, of another birth.
         if not number:
-            number = next(self._numbers)
+            # By worker first: it has its turn at all limits at once, or who needs two of them
+            # would never have both.
+            rank = self._ranks.get(worker) or self._ranks.setdefault(worker, next(self._numbers))
+            number = (rank << RANK_SHIFT) + next(self._numbers)
             self._holders[worker, one.birth] = number, key
             self._names[number] = worker, one.birth
         lessor = self._lessors.get(key)
@@ -74,15 +80,18 @@ class Lending:
         leases: Leases,
         now: float,
         *,
-        is_gone: bool,
+        returned: int | None = None,
     ) -> None:
+        """A worker has done with a limit: it returned it with so much used, or is gone."""
         number, key = self._holders.pop((worker, birth), (0, None))
         if key is None:
             return
         del self._names[number]
         lessor = self._lessors[key]
-        end = lessor.gone if is_gone else lessor.returned
-        self._tell(end(number, now), leases)
+        if returned is None:
+            self._tell(lessor.gone(number, now), leases)
+        else:
+            self._tell(lessor.returned(number, returned, now), leases)
         if lessor.is_idle:
             del self._lessors[key]
 

@@ -10,6 +10,7 @@ from mta.queues.queue import CONNECT_RATE, DATA_RATE, MSG_RATE
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
+    from mta.net.slots import Places
     from mta.queues.queue import Queue
     from mta.queues.scheduler import Scheduler
     from mta.queues.trials import Trials
@@ -32,17 +33,18 @@ def uses(
     return tuple(found)
 
 
-def inbound(used: int, whole: int, configuration: "Configuration") -> LimitUse:
+def inbound(clients: "Places", configuration: "Configuration") -> LimitUse:
     """How many clients are connected: no limit of a queue, but what it holds back comes late."""
     directive = "total-max-smtp-in"
     found = configuration.root_places.get(directive)
     return LimitUse(
         directive=directive,
         scope="total",
-        used=str(used),
-        ceiling="unlimited" if whole == units.UNLIMITED else str(whole),
+        used=str(clients.used),
+        ceiling="unlimited" if clients.whole == units.UNLIMITED else str(clients.whole),
         place=str(found) if found else "",
-        is_exhausted=used >= whole,
+        is_exhausted=clients.is_exhausted,
+        here=_here(clients),
     )
 
 
@@ -62,6 +64,12 @@ def place(directive: str, scope: str, queue: "Queue", configuration: "Configurat
             directive = directive.removeprefix("backoff-")
     found = places.get(directive)
     return str(found) if found else ""
+
+
+def _here(limit: "Slots | Places") -> str:
+    """What of it this worker may use, where it shares it with others."""
+    is_shared = limit.part.is_lent and limit.whole != units.UNLIMITED
+    return str(limit.ceiling) if is_shared else ""
 
 
 def _turns(trials: "Trials") -> LimitUse:
@@ -117,8 +125,10 @@ def _use(
             # A lease is small until somebody waits: that alone is no trouble.
             is_exhausted=limit.is_exhausted and (waiting > 0 or not limit.part.is_lent),
             waiting=waiting,
+            here=_here(limit),
         )
     is_exhausted = limit.ceiling is not None and limit.permits(1, now) <= 0
+    is_exhausted = is_exhausted and (waiting > 0 or not limit.part.is_lent)
     return LimitUse(
         directive=limit.directive,
         scope=limit.scope,
@@ -128,6 +138,7 @@ def _use(
         binds_until=limit.rate.until(now) if is_exhausted else None,
         is_exhausted=is_exhausted,
         waiting=waiting,
+        here="" if limit.ceiling is None or not limit.part.is_lent else str(limit.share),
     )
 
 

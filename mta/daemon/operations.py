@@ -247,8 +247,7 @@ class ShardOperations:
         known = shard.scheduler.queue(queue, now)
         end = shard.scheduler.queue(ways.end(queue, shard.router), now)
         answer = explaining.explain(known, shard.scheduler, shard.configuration, now)
-        clients = shard.door.slots.total
-        of_clients = limit_use.inbound(clients.used, clients.whole, shard.configuration)
+        of_clients = limit_use.inbound(shard.door.slots.total, shard.configuration)
         answer = replace(answer, limits=(*answer.limits, of_clients))
         return explaining.with_settings(
             answer,

@@ -3,8 +3,8 @@
 What a group has reserved (`reserved-smtp-in`) is kept free for it: others are refused while
 only that is left. Nothing awaits between `take`'s look and its taking.
 
-Where several shards take clients, each has leases of these limits (`queues/leases.py`), and
-asks for more before they are used up, as the system decides which shard a client comes to.
+Where several shards take clients, each has leases of these limits (`queues/leases.py`), which
+grow before they are used up, as the system decides which shard a client comes to.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -21,13 +21,15 @@ WAITING_MAX: Final = 1000
 """Connections that may wait for a slot (`await-slot`); each costs as much as one served."""
 
 NEAR: Final = (3, 4)
-"""More is asked for when so large a part of the lease is used."""
+"""Each client is told of when so large a part of the lease is used."""
 
 
 class Places:
     """One limit of clients: all of it, or what this shard is lent."""
 
-    __slots__ = ("ceiling", "directive", "is_refused", "part", "scope", "used", "whole")
+    __slots__ = (
+        "ceiling", "directive", "is_refused", "met", "part", "promised", "scope", "used", "whole",
+    )  # fmt: skip
 
     def __init__(self, directive: str, scope: str, *, is_lent: bool) -> None:
         self.directive = directive
@@ -36,10 +38,16 @@ class Places:
         self.used = 0
         self.is_refused = False
         """Whether somebody was refused since the lease last changed."""
+        self.promised = 0
+        """What is reserved here for groups, all in all."""
+        self.met = 0
+        """Of that, what they use."""
         self.follow(UNLIMITED)
 
     def follow(self, whole: int) -> None:
         """Follow a new configuration."""
+        if whole == UNLIMITED:
+            self.part.give_up()
         self.whole = whole
         self.ceiling = whole if whole == UNLIMITED else min(whole, self.part.amount)
 
@@ -55,10 +63,25 @@ class Places:
         return self.ceiling < self.whole
 
     @property
+    def reserved(self) -> int:
+        """What is kept free for those who have it reserved."""
+        return self.promised - self.met
+
+    @property
     def is_short(self) -> bool:
-        """Whether it is time to ask for more."""
-        is_near = self.used * NEAR[1] >= self.ceiling * NEAR[0]
-        return self.may_grow and (self.is_refused or (self.used > 0 and is_near))
+        """Whether somebody was refused whom a larger lease would let in."""
+        return self.may_grow and self.is_refused
+
+    @property
+    def is_near(self) -> bool:
+        """Whether the lessor is to hear at once what is used: there will be need of more."""
+        return self.may_grow and self.used * NEAR[1] >= self.ceiling * NEAR[0]
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether clients are refused; a lease is small until somebody comes."""
+        is_full = self.used + self.reserved >= self.ceiling
+        return is_full and (self.is_refused or not self.part.is_lent)
 
     @property
     def window_s(self) -> int:
@@ -93,6 +116,10 @@ class Slots:
             for name, group in groups.items()
             if group.reserved_smtp_in
         }
+        self._total.promised = sum(self._reserved.values())
+        self._total.met = sum(
+            min(self._of_groups[name].used, reserved) for name, reserved in self._reserved.items()
+        )
 
     @property
     def total(self) -> Places:
@@ -114,15 +141,13 @@ class Slots:
         if group is not None and used >= group.ceiling:
             group.is_refused = True
             return f"max-smtp-in of source-group {self._groups[name].name}"
-        left = self._total.ceiling - self._total.used
-        if self._reserved and used >= self._reserved.get(name, 0):
-            for other, reserved in self._reserved.items():
-                if other != name:
-                    left -= max(0, reserved - self._of_groups[other].used)
-        if left <= 0:
-            self._total.is_refused = True
+        total = self._total
+        has_reserved = used < self._reserved.get(name, 0)
+        if total.used + (0 if has_reserved else total.reserved) >= total.ceiling:
+            total.is_refused = True
             return "total-max-smtp-in"
-        self._total.used += 1
+        total.used += 1
+        total.met += has_reserved
         if group is not None:
             group.used += 1
         return ""
@@ -135,6 +160,8 @@ class Slots:
     def free(self, group_name: str) -> None:
         """A client is gone."""
         self._total.used -= 1
-        group = self._of_groups.get(group_name.lower())
+        name = group_name.lower()
+        group = self._of_groups.get(name)
         if group is not None:
             group.used -= 1
+            self._total.met -= group.used < self._reserved.get(name, 0)

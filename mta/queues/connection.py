@@ -90,6 +90,11 @@ class Connection:
         self.interrupted = ""
         """Why it has to end for a queue of higher priority, if it has to."""
 
+    @property
+    def held(self) -> "tuple[Slots, ...]":
+        """All slots it has."""
+        return self.slots + self.host_slots
+
     def heed(self, mails_max: int, rcpts_max: int) -> None:
         """What the host it goes to now says it takes: it has had nothing yet."""
         had = self.messages - bool(self.batch)

@@ -401,11 +401,9 @@ class Gate:
         trials.end_turns(self, queue, now)
         if queue.called and not queue.opening:
             self._answer_call(queue, now)
-        for limit in queue.budget.limits:
+        for limit in (*queue.budget.limits, self.total):
             if limit.line is not None and limit.line.places and limit is not queue.line:
                 self.offer((limit,), now)
-        if self.total.line.places and self.total is not queue.line:
-            self.offer((self.total,), now)
 
     def _leave(self, queue: Queue, now: float) -> None:
         """Stand in no line any more, so that others have their turn."""
@@ -425,20 +423,20 @@ class Gate:
     # Connections that have to go
 
     def is_wanted(self, connection: Connection) -> bool:
-        """Whether a queue waits for a slot that the connection holds."""
-        return any(slots.line.places for slots in (*connection.slots, *connection.host_slots))
+        """Whether a queue, or another worker, waits for a slot that the connection holds."""
+        return any(s.line.places or (self.is_lent and s.is_over) for s in connection.held)
 
     def idle(self, connection: Connection) -> None:
         """The connection has nothing to do, and keeps its slots until another wants them."""
         connection.state = State.IDLE
         connection.queue.idle.append(connection)
-        for slots in (*connection.slots, *connection.host_slots):
+        for slots in connection.held:
             slots.idle[connection] = None
 
     def unidle(self, connection: Connection) -> None:
         """The connection is idle no longer."""
         connection.queue.idle.remove(connection)
-        for slots in (*connection.slots, *connection.host_slots):
+        for slots in connection.held:
             del slots.idle[connection]
 
     def close_idle(self, connection: Connection, reason: str) -> None:
@@ -470,9 +468,10 @@ class Gate:
         self.offer((limit,), now)
 
     def surplus(self, connection: Connection) -> str:
-        """Why a connection between two transactions has to go; empty if it may stay."""
-        for slots in (*connection.slots, *connection.host_slots):
-            if slots.is_over:
+        """Why a connection has to go after a transaction; empty if it may stay."""
+        # Not before: where a greeting takes longer than a turn, nothing would ever be delivered.
+        for slots in connection.held:
+            if slots.is_over and connection.messages:
                 return f"{slots.directive}: another worker waits"
         return ""
 
@@ -480,7 +479,7 @@ class Gate:
         """The connection is about to end: nobody need give way for its slots."""
         if not connection.is_going:
             connection.is_going = True
-            for slots in (*connection.slots, *connection.host_slots):
+            for slots in connection.held:
                 slots.going(connection)
 
     def _make_room(self, slots: Slots, queue: Queue, wanted: int) -> None:

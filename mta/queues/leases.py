@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 
 SPARE_DIVISOR = 8
 """A shard that nobody waits in keeps an eighth more than it uses, and one, when others do."""
+AHEAD_DIVISOR = 3
+"""Of what stays where it is a third more, and two: nobody knows where the next client comes to.
+Only when less than an eighth and two are left there is it lent more, or each client would
+change every lease.
+"""
+STAYS_SHORT_S = 1
+"""How long one that somebody waited in keeps its even part, or its turn. Who needs several limits
+at once would lose each of them while it asks for the next, and they would go to and fro.
+"""
 TURN_S = 5
 """How long one of several that want the same place has it, where there are too few."""
 
@@ -38,6 +47,8 @@ class Report(NamedTuple):
     """Whether somebody waits there."""
     stays: bool = False
     """Whether what is used there cannot be had by others before it ends: clients, connected."""
+    reserved: int = 0
+    """What is kept free there besides, for those it is promised to."""
 
 
 class Lease(NamedTuple):
@@ -55,6 +66,8 @@ class _Holder:
         "is_new",
         "is_short",
         "lease",
+        "reserved",
+        "short_until",
         "stays",
         "turn",
         "used",
@@ -67,10 +80,37 @@ class _Holder:
         self.hold = 0
         self.used = 0
         self.is_short = False
+        self.short_until = 0.0
         self.stays = False
+        self.reserved = 0
         self.is_new = True
         self.free_at: float | None = None
         """When what a gone one took counts no longer; None while it is there."""
+
+    @property
+    def need(self) -> int:
+        """What somebody who does not wait would have."""
+        used = self.used
+        if not used:
+            return self.reserved
+        ahead = used // AHEAD_DIVISOR + 2 if self.stays else used // SPARE_DIVISOR + 1
+        return used + self.reserved + ahead
+
+    def was_short(self, now: float) -> bool:
+        """Whether somebody waits there, or did just now."""
+        return self.is_short or (now < self.short_until and not self.stays)
+
+    @property
+    def wants(self) -> bool:
+        """Whether others' leases are called in for this one.
+
+        What is called in is decided by what is used, and not by leases: two shards that each
+        want the last place would send it to and fro for ever.
+        """
+        if self.is_short or not self.stays:
+            return self.is_short
+        ahead = self.used // SPARE_DIVISOR + 2 if self.used else 0
+        return self.lease < self.used + self.reserved + ahead
 
 
 class Lessor:
@@ -102,14 +142,22 @@ class Lessor:
         holder.ceiling = report.ceiling
         holder.used = report.used
         holder.is_short = report.is_short
+        if report.is_short:
+            holder.short_until = now + STAYS_SHORT_S
         holder.stays = report.stays
+        holder.reserved = report.reserved
         if report.turn == holder.turn:
             holder.hold = max(holder.lease, report.used)
         return self.decide(now)
 
-    def returned(self, shard: int, now: float) -> dict[int, Lease]:
-        """A shard needs the limit no longer, and has forgotten its lease."""
-        if self.window_s:
+    def returned(self, shard: int, used: int, now: float) -> dict[int, Lease]:
+        """A shard needs the limit no longer, and has forgotten its lease.
+
+        What it used of a rate counts for one window yet; the rest of the lease is free at once.
+        """
+        holder = self._holders.get(shard)
+        if self.window_s and holder is not None:
+            holder.hold = used
             return self.gone(shard, now)
         self._holders.pop(shard, None)
         return self.decide(now)
@@ -136,7 +184,7 @@ class Lessor:
         wanting = [
             (shard, holder)
             for shard, holder in self._holders.items()
-            if (holder.is_short or holder.is_new) and holder.lease < targets.get(shard, 0)
+            if (holder.wants or holder.is_new) and holder.lease < targets.get(shard, 0)
         ]
         free = ceiling - self.held
         is_wanted = free < 0
@@ -148,7 +196,7 @@ class Lessor:
                 holder.lease = grown
                 holder.hold = max(holder.hold, grown)
             holder.is_new = False
-            is_wanted = is_wanted or (holder.is_short and holder.lease < targets[shard])
+            is_wanted = is_wanted or (holder.wants and holder.lease < targets[shard])
         if is_wanted:
             for shard, holder in self._holders.items():
                 if holder.free_at is None and holder.lease > targets[shard]:
@@ -169,25 +217,30 @@ class Lessor:
     def _targets(self, ceiling: int, now: float) -> dict[int, int]:
         """How the limit is divided: everybody's need first, as evenly as that goes.
 
-        Of what stays where it is, everybody keeps what is used, and what is left is divided among
-        those who are short; room to grow comes after that.
+        Of what stays where it is, everybody keeps what is used and what is reserved, and what is
+        left is divided among those who are short; room to grow comes after that.
         """
+        there = {s: holder for s, holder in self._holders.items() if holder.free_at is None}
+        is_scarce = ceiling < len(there)
+        short = {s for s, holder in there.items() if holder.was_short(now)}
         needs = {
-            shard: ceiling if holder.is_short else min(ceiling, _need(holder))
-            for shard, holder in self._holders.items()
-            if holder.free_at is None
+            shard: ceiling if shard in short else min(ceiling, holder.need)
+            for shard, holder in there.items()
         }
-        targets = {shard: self._holders[shard].used * self._holders[shard].stays for shard in needs}
+        used = {shard: holder.used * holder.stays for shard, holder in there.items()}
+        targets = {shard: used[shard] + holder.reserved for shard, holder in there.items()}
+        if sum(targets.values()) > ceiling:  # What is reserved is taken yet by others.
+            targets = used
         if sum(targets.values()) > ceiling:  # It was lowered.
             targets = dict.fromkeys(needs, 0)
         left = ceiling - sum(targets.values())
         needs = {shard: max(0, need - targets[shard]) for shard, need in needs.items()}
         # Where not everybody can have one, whose turn it is changes with time.
-        turn = int(now / TURN_S) if ceiling < len(needs) else 0
+        turn = int(now / TURN_S) if is_scarce else 0
         places = {shard: (place + turn) % len(needs) for place, shard in enumerate(sorted(needs))}
         ordered = sorted(needs, key=lambda shard: (needs[shard], places[shard]))
         # Who keeps what is used and is not short only wants room to grow.
-        later = {shard for shard in needs if targets[shard] and not self._holders[shard].is_short}
+        later = {shard for shard in needs if targets[shard] and shard not in short}
         for waiting in (
             [shard for shard in ordered if shard not in later],
             [shard for shard in ordered if shard in later],
@@ -205,7 +258,3 @@ class Lessor:
             targets[shard] += more
             missing -= more
         return targets
-
-
-def _need(holder: _Holder) -> int:
-    return holder.used + holder.used // SPARE_DIVISOR + (1 if holder.used else 0)

@@ -31,7 +31,7 @@ keep the others from what is left."""
 class Part:
     """How much of a limit may be used here: what a lessor lends (`queues/leases.py`), or all."""
 
-    __slots__ = ("amount", "birth", "is_lent", "turn")
+    __slots__ = ("amount", "birth", "is_lent", "left", "turn")
 
     def __init__(self, *, is_lent: bool) -> None:
         self.is_lent = is_lent
@@ -40,6 +40,14 @@ class Part:
         """Of the lease."""
         self.birth = 0
         """What this limit is called to the lessor, once it is."""
+        self.left = 0
+        """What counted when it was given up, until the lessor is told."""
+
+    def give_up(self, used: int = 0) -> None:
+        """The limit is no more, or is another: what comes after it starts with nothing."""
+        if self.birth:
+            self.birth = self.turn = self.amount = 0
+            self.left = max(self.left, used)
 
 
 class Slots:
@@ -83,6 +91,8 @@ class Slots:
 
     def follow(self, whole: int) -> None:
         """Follow a new configuration."""
+        if whole == UNLIMITED:
+            self.part.give_up()
         self.whole = whole
         self.ceiling = whole if whole == UNLIMITED else min(whole, self.part.amount)
 
@@ -234,15 +244,22 @@ class RateLimit:
 
     def resize(self, ceiling: "Rate | DataRate | None", now: float) -> None:
         """Follow a new ceiling; None is unlimited."""
+        if self.window_s != (0 if ceiling is None else ceiling.per_s):
+            self.part.give_up(self.rate.used(now))  # What was lent was of the other window.
         self.ceiling = ceiling
-        if ceiling is not None:
-            ceiling = ceiling._replace(limit=min(ceiling.limit, self.part.amount))
-        self.rate.resize(ceiling, now)
+        self.rate.resize(self.share, now)
 
     def obey(self, amount: int, now: float) -> None:
         """Follow a new lease."""
         self.part.amount = amount
         self.resize(self.ceiling, now)
+
+    @property
+    def share(self) -> "Rate | DataRate | None":
+        """What of the ceiling may be used here."""
+        if self.ceiling is None:
+            return None
+        return self.ceiling._replace(limit=min(self.ceiling.limit, self.part.amount))
 
     @property
     def is_limited(self) -> bool:

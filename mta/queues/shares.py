@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from mta.queues.leases import Lease, Report
 from mta.queues.limits import Part, RateLimit, Slots
+from mta.units import UNLIMITED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 IN_TURN_MAX: Final = 200
 """Limits looked at in one round besides those that are short or over."""
+REPEAT_S: Final = 1.0
+"""How often it is said again that somebody waits: whose turn it is changes with time, and what a
+dead worker had of a rate is free after a while. More often, and a thousand rates that are used up
+keep the lessor busy."""
 
 
 class Shared(Protocol):
@@ -48,6 +53,11 @@ class Clients(Protocol):
 class Place(Shared, Protocol):
     """One of them."""
 
+    @property
+    def reserved(self) -> int: ...
+    @property
+    def is_near(self) -> bool: ...
+
     def obey(self, amount: int) -> None: ...
 
 
@@ -65,12 +75,19 @@ class LimitReport(NamedTuple):
     report: Report
 
 
+class Returned(NamedTuple):
+    """A limit that is no more, with whatever was lent of it."""
+
+    birth: int
+    used: int
+    """What of a rate counts for one window yet."""
+
+
 class News(NamedTuple):
     """One round."""
 
     reports: tuple[LimitReport, ...]
-    returned: tuple[int, ...]
-    """Limits that are no more, with whatever was lent of them."""
+    returned: tuple[Returned, ...]
 
     @property
     def is_any(self) -> bool:
@@ -85,9 +102,10 @@ class Shares:
         self._clients = clients
         self._births = count(1)
         self._limits: dict[int, SharedLimit] = {}
-        self._said: dict[int, Report] = {}
+        self._said: dict[int, tuple[Report, float]] = {}
+        """What was said last, and when."""
         self._pressing: dict[SharedLimit, None] = {}
-        """Those that are short or over."""
+        """Those that are short, or over, or near to it."""
         self._turn: list[SharedLimit] = []
         self._seen: set[int] = set()
 
@@ -97,7 +115,7 @@ class Shares:
         for limit in gate.short:
             self._pressing[limit] = None
         gate.short.clear()
-        returned: tuple[int, ...] = ()
+        returned: tuple[Returned, ...] = ()
         if not self._turn:
             returned = self._begin_turn()
         looked_at = [*self._pressing, *islice(reversed(self._turn), IN_TURN_MAX)]
@@ -107,7 +125,7 @@ class Shares:
     def obey(self, birth: int, lease: Lease, now: float) -> bool:
         """Follow a lease; False if the limit is no more."""
         limit = self._limits.get(birth)
-        if limit is None:
+        if limit is None or limit.part.birth != birth:
             return False
         limit.part.turn = lease.turn
         if isinstance(limit, Slots | RateLimit):
@@ -117,29 +135,49 @@ class Shares:
         self._pressing[limit] = None  # The lessor waits to hear of it.
         return True
 
-    def _begin_turn(self) -> tuple[int, ...]:
+    def _begin_turn(self) -> tuple[Returned, ...]:
         """Look at all limits again, one after another; which of them are no more."""
         self._turn = [*self._gate.lent, *self._clients.lent]
         there = {limit.part.birth for limit in self._turn}
-        gone = tuple(birth for birth in self._limits if birth not in there)
-        for birth in gone:
-            self._pressing.pop(self._limits.pop(birth), None)
+        gone = [(birth, limit) for birth, limit in self._limits.items() if birth not in there]
+        returned = tuple(Returned(birth, limit.part.left) for birth, limit in gone)
+        for birth, limit in gone:
+            del self._limits[birth]
             self._said.pop(birth, None)
-        return gone
+            limit.part.left = 0
+            if limit.part.birth == birth:  # Forgotten, as a host nobody uses.
+                limit.part.give_up()
+                self._pressing.pop(limit, None)
+        return returned
 
     def _changed(self, limits: "Iterable[SharedLimit]", now: float) -> "Iterable[LimitReport]":
         for limit in limits:
             part = limit.part
+            if limit.whole == UNLIMITED:  # By a reload: it is returned.
+                self._pressing.pop(limit, None)
+                continue
             if not part.birth:
                 part.birth = next(self._births)
                 self._limits[part.birth] = limit
             used = limit.in_use(now)
-            stays = not isinstance(limit, Slots | RateLimit)
-            report = Report(limit.whole, part.turn, used, limit.is_short, stays)
-            if report.is_short or used > part.amount:
+            if isinstance(limit, Slots | RateLimit):
+                report = Report(limit.whole, part.turn, used, limit.is_short)
+                is_near = False
+            else:
+                report = Report(
+                    limit.whole,
+                    part.turn,
+                    used,
+                    limit.is_short,
+                    stays=True,
+                    reserved=limit.reserved,
+                )
+                is_near = limit.is_near
+            if report.is_short or is_near or used > part.amount:
                 self._pressing[limit] = None
             else:
                 self._pressing.pop(limit, None)
-            if report.is_short or report != self._said.get(part.birth):
-                self._said[part.birth] = report
+            said, at = self._said.get(part.birth, (None, 0.0))
+            if report != said or (report.is_short and not at <= now < at + REPEAT_S):
+                self._said[part.birth] = report, now
                 yield LimitReport(part.birth, limit.directive, limit.scope, limit.window_s, report)

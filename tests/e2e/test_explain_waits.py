@@ -79,7 +79,7 @@ async def test_queues_and_messages_that_wait_say_for_what(tmp_path):
                 r"tried +\S+ \S+ from 127.0.0.1 to \[127.0.0.1\].*: smtp;451 4.3.2", message
             )
             queue, message = await explained(daemon, "rate.example", 1)
-            assert re.search(r"total-max-smtp-in +total +\d+ of \d+  \(default\)", queue)
+            assert re.search(r"total-max-smtp-in +total +\d+ of \d+.*  \(default\)", queue)
             assert re.search(
                 r"Waits for +max-msg-rate of rate.example/.*petrel.conf:20\), until", queue
             )
