@@ -36,6 +36,7 @@ def test_what_is_defined(rest, found):
     "rest",
     ['a="6" of "it""', "", "a", "=b", "1a=b", "_a=b", "a-b=c", 'a="b', 'a=b"c" "d', '"a"=b',
      "**a=b", "a = b",
+     "*from=a\udcff@b.example", '*from="\\"a<b\\"@b.example"',
      "*to=a@b.example", "*date=now", "*nothing=1", "*priority=0", "*priority=101", "*priority=x",
      "*priority=²", "*parts=", "*parts=0", "*parts=2-1", "*parts=1,,2", "*parts=1-1001", "*parts=٣",
      "*from=nobody", "*from=jö@b.example", '*jobid="a b"', "*envid=é", "*envid=" + "x" * 101,
