@@ -173,6 +173,7 @@ class Intake:
 
     def mail(self, session: "Session", mail: "MailParameters") -> Reply | None:
         """A Reply refuses the sender."""
+        session.findings = ()
         if session.source.require_auth and not session.user:
             return AUTH_REQUIRED
         return STOPPING if self.is_stopping else None

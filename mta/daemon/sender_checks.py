@@ -1,22 +1,22 @@
 """What is looked up about who sends: SPF, reverse DNS, DKIM. Guide: check-…-inbound.
 
-SPF and reverse DNS are asked at MAIL, DKIM is verified when the message is there, by dkimpy on
-threads of its own. The results go into an Authentication-Results field of ours.
+SPF and reverse DNS are asked at MAIL; DKIM is verified when the message is there, in another
+process. The results go into an Authentication-Results field of ours.
 """
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 from zlib import crc32
 
-import dkim
-
+from mta.daemon.verifying import Verifier
 from mta.errors import ResolveError
 from mta.model.message import Content, FileContent
 from mta.model.reply import Reply
 from mta.net import spf
+from mta.signing import verification
+from mta.signing.verification import NO_KEY, Key
 from mta.smtp import auth_results
 from mta.smtp.auth_results import Finding
 from mta.spool.damage import READ_OCTETS
@@ -29,13 +29,10 @@ CHECK_S: Final = 20.0
 """RFC 7208 §4.6.4: at least that."""
 NAMES_MAX: Final = 10
 """Names of one address that are looked at."""
-THREADS: Final = 2
-SIGNATURES_MAX: Final = 5
-"""A message with more than that is verified by its first ones; each costs a lookup and a key."""
+VERIFIERS: Final = 2
+"""Processes that verify DKIM signatures."""
 DKIM_OCTETS_MAX: Final = 10 << 20
 """dkimpy holds the message several times; of what is larger no signature is verified."""
-KEY_BITS_MIN: Final = 1024
-"""RFC 8301 §3.2."""
 
 
 class Dns(Protocol):
@@ -47,12 +44,12 @@ class Dns(Protocol):
 class SenderChecks:
     """The checks of one shard."""
 
-    def __init__(self, dns: Dns) -> None:
+    def __init__(self, dns: Dns, cores: int) -> None:
         self._dns = dns
-        self._threads = ThreadPoolExecutor(THREADS, "verify")
+        self._verifier = Verifier(min(cores, VERIFIERS))
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._verifier.close()
 
     async def sender(self, session: "Session", mail_from: str) -> Reply | None:
         """Look up what the source wants; a Reply refuses. Findings are left in the session."""
@@ -77,7 +74,7 @@ class SenderChecks:
         findings = list(session.findings)
         if session.source.check_dkim_inbound:
             wants_trace = session.source.trace_dkim_check
-            findings += await self._signatures(content, wants_trace=wants_trace)
+            findings += await self._signatures(content, head, wants_trace=wants_trace)
         clean = auth_results.without_forged(head, host_name)
         if len(clean) != len(head):
             content = await _with_head(content, head, clean)
@@ -144,15 +141,28 @@ class SenderChecks:
             return "pass", names
         return "temperror" if failed else "fail", []
 
-    async def _signatures(self, content: Content, *, wants_trace: bool) -> list[Finding]:
+    async def _signatures(
+        self, content: Content, head: bytes, *, wants_trace: bool
+    ) -> list[Finding]:
         """What the DKIM signatures of a message are worth."""
+        if not verification.is_signed(head):
+            return [Finding("dkim", "none")]
         size = content.size if isinstance(content, FileContent) else len(content)
         if size > DKIM_OCTETS_MAX:
             return [Finding("dkim", "policy", "the message is too large to be verified")]
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._threads, _verify, content, self._dns, loop, wants_trace
-        )
+        names = verification.key_names(head)
+        keys = dict(zip(names, await asyncio.gather(*map(self._key, names)), strict=True))
+        return await self._verifier.findings(content, keys, wants_trace=wants_trace)
+
+    async def _key(self, name: str) -> Key:
+        try:
+            async with asyncio.timeout(CHECK_S):
+                found = await self._dns.records(name, "TXT")
+        except TimeoutError:
+            return Key("", "temperror")
+        except ResolveError as error:
+            return Key("", "permerror" if error.permanent else "temperror")
+        return Key(found[0], "", len(found)) if found else NO_KEY
 
 
 async def _with_head(content: Content, old: bytes, head: bytes) -> Content:
@@ -204,82 +214,3 @@ def _iprev_refusal(source: "SourceSettings", finding: Finding) -> Reply | None:
         case "temperror" if source.reject_iprev_check_temperror:
             return Reply(451, (f"4.7.25 {text} (reject-iprev-check-temperror)",))
     return None
-
-
-def _verify(
-    content: Content,
-    dns: Dns,
-    loop: asyncio.AbstractEventLoop,
-    wants_trace: bool,  # noqa: FBT001 - an executor's call, by position
-) -> list[Finding]:
-    """On a thread."""
-    octets = content.path.read_bytes() if isinstance(content, FileContent) else content
-    key = _Key(dns, loop)
-    try:
-        message = dkim.DKIM(octets, minkey=KEY_BITS_MIN)
-    except dkim.MessageFormatError as error:
-        return [Finding("dkim", "permerror", str(error))]
-    count = sum(name.lower() == b"dkim-signature" for name, _ in message.headers)
-    if not count:
-        return [Finding("dkim", "none")]
-    findings = []
-    for index in range(min(count, SIGNATURES_MAX)):
-        key.trouble, key.trace = "", []
-        finding = _verified(octets, index, key)
-        findings.append(finding._replace(trace=tuple(key.trace)) if wants_trace else finding)
-    return findings
-
-
-class _Key:
-    """The public key of a signature, asked for from a thread."""
-
-    def __init__(self, dns: Dns, loop: asyncio.AbstractEventLoop) -> None:
-        self.trouble = ""
-        """`permerror` or `temperror`, where there is no key."""
-        self.trace: list[str] = []
-        self._dns = dns
-        self._loop = loop
-
-    def __call__(self, name: bytes, timeout: float = CHECK_S) -> bytes | None:
-        text = name.decode("ascii", "replace").removesuffix(".")
-        asking = asyncio.run_coroutine_threadsafe(self._dns.records(text, "TXT"), self._loop)
-        try:
-            found = asking.result(max(timeout, CHECK_S))
-        except (ResolveError, TimeoutError) as error:
-            asking.cancel()
-            is_permanent = isinstance(error, ResolveError) and error.permanent
-            self.trouble = "permerror" if is_permanent else "temperror"
-            return None
-        self.trace.append(f"TXT {text}: {len(found)} strings")
-        if not found:
-            self.trouble = "permerror"
-            return None
-        return found[0].encode()
-
-
-def _verified(octets: bytes, index: int, key: _Key) -> Finding:
-    signature = dkim.DKIM(octets, minkey=KEY_BITS_MIN)
-    result, comment = "fail", ""
-    try:
-        if signature.verify(idx=index, dnsfunc=key):
-            result = "pass"
-        elif key.trouble:
-            result, comment = key.trouble, "there is no key"
-    except dkim.KeyFormatError as error:
-        result, comment = "policy", str(error)
-    except dkim.ValidationError as error:
-        is_body = str(error).startswith("body hash")
-        result, comment = ("fail", "body hash") if is_body else ("permerror", str(error))
-    except Exception as error:  # dkimpy takes many a malformed signature as it comes
-        result, comment = "permerror", f"{type(error).__name__} {error}"
-    fields = signature.signature_fields or {}
-    properties = [
-        ("header.d", _text(fields.get(b"d"))),
-        ("header.s", _text(fields.get(b"s"))),
-        ("header.b", "".join(_text(fields.get(b"b")).split())[:8]),
-    ]
-    return Finding("dkim", result, comment, properties)
-
-
-def _text(octets: bytes | None) -> str:
-    return (octets or b"").decode("ascii", "replace")

@@ -213,7 +213,7 @@ class Shard:
         inbox: Inbox = self.delivery.arrive
         if handover is not None:
             keep, inbox = handover.accept, self._arrive
-        checks = SenderChecks(self.resolver)
+        checks = SenderChecks(self.resolver, self.machine.cores)
         stack.callback(checks.close)
         self.intake = Intake(
             configuration,

@@ -225,9 +225,10 @@ class _Evaluation:
         if reverse:
             items.reverse()
         if digits:
-            if not int(digits):
-                raise _PermError(f"macro {found[0]} keeps nothing")
-            items = items[-int(digits) :]
+            kept = digits.lstrip("0")
+            if not kept:
+                raise _PermError(f"macro {found[0][:64]} keeps nothing")
+            items = items[-int(kept[:9]) :]
         text = ".".join(items)
         if not letter.isupper():
             return text
@@ -329,12 +330,12 @@ def _check_term(name: str, rest: str, term: str) -> None:
 def _dual_cidr(rest: str) -> tuple[str, int, int]:
     found = _DUAL_CIDR.fullmatch(rest)
     assert found is not None
+    for digits in (found["four"], found["six"]):
+        if digits and not _BITS.fullmatch(digits):
+            raise _PermError(f"{rest[:64]!a} has a prefix that is too long, or begins with 0")
     spec, four, six = found["spec"], int(found["four"] or 32), int(found["six"] or 128)
     if four > 32 or six > 128 or (spec and (not spec.startswith(":") or spec == ":")):
         raise _PermError(f"{rest[:64]!a} is no domain and prefix")
-    for digits in (found["four"], found["six"]):
-        if digits and not _BITS.fullmatch(digits):
-            raise _PermError(f"{rest[:64]!a} has a prefix that begins with 0")
     return spec[1:], four, six
 
 

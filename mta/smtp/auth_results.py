@@ -15,6 +15,7 @@ _FIELD = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _COMMENT = re.compile(rb"\((?:[^()\\]|\\.)*\)")
+_QUOTED_PAIR = re.compile(rb"\\(.)")
 _PLAIN = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.:@-]+")
 _UNSAFE = re.compile(r"[^A-Za-z0-9 !#$%&'*+,./:=?@_`{|}~^-]")
 
@@ -62,7 +63,10 @@ def without_forged(head: bytes, authserv_id: str) -> bytes:
 
 def _claims(value: bytes, ours: bytes) -> bool:
     identifier = value.partition(b";")[0].split()
-    return bool(identifier) and identifier[0].strip(b'"').removesuffix(b".") == ours
+    if not identifier:
+        return False
+    name = _QUOTED_PAIR.sub(rb"\1", identifier[0].strip(b'"'))
+    return name.removesuffix(b".") == ours
 
 
 def _safe(text: str) -> str:

@@ -33,6 +33,7 @@ OURS = [
     b"Authentication-Results:\r\n\tmx.example 1;\r\n\tspf=pass\r\n",
     b"Authentication-Results: (a (nested) comment) mx.example; spf=pass\r\n",
     b'Authentication-Results: "mx.example"; spf=pass\r\n',
+    b'Authentication-Results: "mx\\.example"; spf=pass\r\n',
     b"Authentication-Results: mx.example.\r\n",
     b"Authentication-Results: " + b"(" * 50_000 + b")" * 50_000 + b"mx.example\r\n",
 ]

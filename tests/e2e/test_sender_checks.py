@@ -102,7 +102,8 @@ async def test_the_checksum_of_large_content_is_still_that_of_what_came(tmp_path
     path.write_bytes(head + (b"lime\r\n" + body[6:] if is_damaged else body))
     came = FileContent(path, len(head + body), crc32(head + body))
     session = SimpleNamespace(findings=(), source=SimpleNamespace(check_dkim_inbound=False))
-    content, clean, _ = await SenderChecks(None).results(session, came, head, "mta.sender.example")
+    checks = SenderChecks(None, 0)
+    content, clean, _ = await checks.results(session, came, head, "mta.sender.example")
     assert content.size == len(clean + body)
     assert content.crc == crc32(clean + body)
     assert (content.crc != crc32(content.path.read_bytes())) == is_damaged
