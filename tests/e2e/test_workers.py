@@ -11,6 +11,7 @@ import pytest
 
 from mta.sim.provider import Provider
 from tests.e2e.daemon import until
+from tests.e2e.submission import Letter
 from tests.e2e.workers import DELIVERED_S, DOMAINS, WORKERS, Place
 
 pytestmark = [pytest.mark.asyncio(loop_factories=["uvloop"]), pytest.mark.own_workers]
@@ -126,6 +127,22 @@ async def test_queued_mail_outlives_a_change_of_the_number_of_workers(place, pro
     assert sorted(entry.rcpt for entry in provider.journal) == sorted(
         f"a@{domain}" for domain in DOMAINS for _ in range(3)
     )
+
+
+async def test_a_cold_virtual_mta_takes_its_day_over_changes_of_the_number_of_workers(place):
+    warm = "<virtual-mta warm>\ncold-virtual-mta cold\n</virtual-mta>"
+    source = "<source 0/0>\nalways-allow-relaying yes\ndefault-virtual-mta warm\n</source>"
+    lines = f"{source}\n{warm}\n<virtual-mta cold>\n</virtual-mta>"
+    for times, workers in enumerate((3, 1, 3), 1):
+        place.configure(
+            top=f"workers {workers}\n{lines}", domain="max-cold-virtual-mta-msg 9/day,1/day"
+        )
+        async with place.running():
+            for _ in range(6):  # Each client comes to one of the workers.
+                await place.submit(Letter(f"a@{DOMAINS[0]}"), Letter(f"b@{DOMAINS[0]}"))
+            await place.delivered(12 * times)
+        taken = sum(row["vmta"] == "cold" for row in place.rows("d"))
+        assert taken == 9 or (times == 1 and taken < 9)
 
 
 NEVER_AGAIN = """
