@@ -609,8 +609,8 @@ class DomainSettings:
     dkim_disallow_adding_headers: tuple[str, ...] = directive(
         HEADER_NAMES,
         (),
-        "Header fields listed once more in h=, so that another one added on the way breaks "
-        "the signature.",
+        "Header fields that are signed and listed once more in h=, so that another one added on "
+        "the way breaks the signature.",
     )
     dkim_algorithm: str = directive(
         ALGORITHM,

@@ -148,11 +148,13 @@ class SignatureForm:
         return judged
 
     def _judge(self, name: str) -> bool:
-        if name in NEVER_SIGNED:
+        if not _may_be_signed(name):
             return False
         if name in USUAL_FIELDS:
             return True
-        return any(_matches(one, name) for one in self.headers)
+        # RFC 6376 §5.4.2: a name of h= takes a field that is there, so this has to be signed first.
+        wanted = (*self.headers, *self.disallow_adding_headers)
+        return any(_matches(one, name) for one in wanted)
 
     def select(self, fields: Sequence[Field]) -> list[Field]:
         """The fields to sign, in the order of h=: those of one name from the last to the first."""
@@ -161,7 +163,11 @@ class SignatureForm:
     def over_signed(self) -> list[bytes]:
         """Names that stand in h= once more than the message has them."""
         names = (name.lower() for name in self.disallow_adding_headers)
-        return [name.encode() for name in dict.fromkeys(names) if name not in NEVER_SIGNED]
+        return [name.encode() for name in dict.fromkeys(names) if _may_be_signed(name)]
+
+
+def _may_be_signed(name: str) -> bool:
+    return name not in NEVER_SIGNED and ";" not in name  # which ends h= (RFC 6376 §3.2)
 
 
 def _matches(wanted: str, name: str) -> bool:

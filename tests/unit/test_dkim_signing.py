@@ -231,6 +231,8 @@ async def test_how_a_signature_looks(site, number):
     assert "comments" not in (await tags("dkim-headers X-Track, Comments"))["h"].split(":")
     over = await tags("dkim-disallow-adding-headers Subject,Cc")
     assert over["h"] == "subject:to:to:from:subject:cc"
+    over = await tags("dkim-disallow-adding-headers X-Track")
+    assert over["h"] == "x-track:subject:to:to:from:x-track"
     assert (await tags("dkim-identity @sender.example"))["i"] == "@sender.example"
     fallback = "dkim-identity @no.example\ndkim-identity-fallback @sender.example"
     assert (await tags(fallback))["i"] == "@sender.example"
