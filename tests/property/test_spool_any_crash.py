@@ -5,6 +5,7 @@ copied at random moments, also in the midst of commits, as a crash would leave t
 is opened must hold what the model did.
 """
 
+import asyncio
 import copy
 import random
 import shutil
@@ -96,6 +97,8 @@ class Run:
         self.model = Model()
         self.spool = Spool.open(directory / "alive")
         self.waiting: dict[int, Recipient] = {}
+        self.away: list[tuple[Recipient, bytes]] = []
+        """Recipients that another shard has, with their content."""
         self.numbers = iter(range(1, 1_000_000))
         self.rows: list[tuple[int, int]] = []
         """Of the outbox, each with the number of its last record."""
@@ -177,6 +180,31 @@ class Run:
             self.model.recipients[recipient.recipient_id] = row(recipient)
         await self.spool.move(chosen, source, target, "")
 
+    async def leave(self):
+        for recipient in self.some()[:1]:
+            number = recipient.recipient_id
+            self.away.append((recipient, self.model.contents[number >> 16]))
+            del self.waiting[number]
+            self.model.settle(number)
+            settled = self.spool.settle([recipient], (), ())
+            await asyncio.gather(settled, self.spool.parcels.unstage([recipient]))
+
+    async def come_back(self):
+        if not self.away:
+            return
+        recipient, octets = self.away.pop(self.dice.randrange(len(self.away)))
+        number = recipient.recipient_id
+        self.waiting[number] = recipient
+        self.model.recipients[number] = row(recipient)
+        self.model.contents[number >> 16] = content = octets
+        parcel = self.spool.next_message_id()
+        if octets[:1] == b"F":
+            content = FileContent(self.spool.spill_directory / f"{parcel}", len(octets))
+            content.path.write_bytes(octets)
+        await self.spool.begin_accept(recipient.envelope, content, [recipient], parcel=parcel)
+        if isinstance(content, FileContent):
+            content.path.unlink(missing_ok=True)
+
     async def prioritise(self):
         chosen = self.some()
         for recipient in chosen:
@@ -208,6 +236,7 @@ async def test_a_spool_that_crashes_anywhere_holds_what_was_committed(tmp_path, 
     monkeypatch.setattr(failpoints, "reach", left)
     kinds = [run.accept] * 4 + [run.settle] * 4
     kinds += [run.report, run.accounted, run.move, run.prioritise, run.pause, run.ask]
+    kinds += [run.leave, run.come_back]
     for _ in range(STEPS):
         before = copy.deepcopy(run.model)
         await dice.choice(kinds)()
