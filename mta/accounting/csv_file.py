@@ -65,10 +65,19 @@ class CsvFile:
         if os.fstat(self._descriptor).st_size < octets:
             self._log(f"{path} is shorter than it was; its lost rows cannot be written again")
             octets = os.fstat(self._descriptor).st_size
-        os.ftruncate(self._descriptor, octets)
         self.piece, self.octets = path, octets
+        self._is_rotation_due = os.pread(self._descriptor, len(self._header), 0) != self._header
+        os.ftruncate(self._descriptor, octets)
         self._day = match[1] if match else ""
         self._begun = path.stat().st_mtime
+
+    def follow(self, settings: FileSettings, header: bytes) -> None:
+        """Settings of the same file changed; a piece that somebody removed is given up."""
+        self._is_rotation_due = self._is_rotation_due or header != self._header
+        self.settings, self._header = settings, header
+        if self.piece is not None and not self.piece.exists():
+            self.close()
+            self.piece, self.octets = None, 0
 
     def is_due(self, now: float) -> bool:
         """Whether a new piece has to begin before the next row."""
@@ -136,7 +145,7 @@ class CsvFile:
         self.piece, self.octets = None, 0
 
     def append(self, lines: bytes) -> None:
-        """Write lines at the end; after an error the piece is as it was."""
+        """Write lines behind what is good; after an error the piece is as it was."""
         view = memoryview(lines)
         at = self.octets
         try:
@@ -144,6 +153,8 @@ class CsvFile:
                 written = os.pwrite(self._descriptor, view, at)
                 at += written
                 view = view[written:]
+            if os.fstat(self._descriptor).st_size > at:  # More than that failed before.
+                os.ftruncate(self._descriptor, at)
         except OSError:
             os.ftruncate(self._descriptor, self.octets)
             raise

@@ -193,12 +193,10 @@ class AccountingWriter:
         self._files, self._next_files = self._next_files, None
         for file in self._files:
             before = old.pop(file.name, None)
-            if before is None or before.csv.piece is None:
+            if before is None:
                 continue
-            file.csv.resume(str(before.csv.piece), before.csv.octets)
-            if before.layout.columns != file.layout.columns:
-                file.csv.rotate()
-            before.csv.close()
+            file.csv = before.csv
+            file.csv.follow(file.settings, file.layout.header)
         for gone in old.values():
             gone.csv.close()
 

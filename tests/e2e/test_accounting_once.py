@@ -270,6 +270,68 @@ async def test_a_piece_that_could_not_be_begun_gets_no_rows(tmp_path, monkeypatc
     assert len(list(tmp_path.glob("acct-*"))) == 2
 
 
+async def test_a_rotation_that_was_told_is_not_forgotten_by_a_reload(tmp_path):
+    async with Place(tmp_path) as place:
+        await place.record("a")
+        await until(lambda: rows(tmp_path) == ["a"])
+        place.writer.rotate()
+        place.writer.reload(place.settings)
+        await until(lambda: place.writer._next_files is None)
+        await place.record("b")
+    assert rows(tmp_path) == ["a", "b"]
+    assert len(list(tmp_path.glob("acct-*"))) == 2
+
+
+@pytest.mark.parametrize("is_removed", [True, False])
+async def test_a_reload_goes_on_with_the_piece_there_is(tmp_path, is_removed):
+    async with Place(tmp_path) as place:
+        await place.record("a")
+        await until(lambda: rows(tmp_path) == ["a"])
+        (piece,) = tmp_path.glob("acct-*")
+        await place.round_over()
+        if is_removed:
+            piece.unlink()
+        place.writer.reload(place.settings)
+        await until(lambda: place.writer._next_files is None)
+        await place.record("b")
+    assert rows(tmp_path) == (["b"] if is_removed else ["a", "b"])
+    assert len(list(tmp_path.glob("acct-*"))) == 1
+
+
+@pytest.mark.parametrize("is_restarted", [True, False])
+async def test_other_columns_begin_a_new_piece(tmp_path, is_restarted):
+    more = {"record_fields": (("d", ("rcpt", "orig")),)}
+    async with Place(tmp_path) as place:
+        await place.record("a")
+        await until(lambda: rows(tmp_path) == ["a"])
+        await place.round_over()
+        if not is_restarted:
+            place.writer.reload([Settings(place.settings[0].path, **more)])
+            await place.record("b")
+    if is_restarted:
+        async with Place(tmp_path, **more) as place:
+            await place.record("b")
+    first, second = sorted(tmp_path.glob("acct-*"))
+    assert first.read_text().split() == ["type,rcpt", "d,a"]
+    assert second.read_text().split() == ["type,rcpt,orig", "d,b,"]
+
+
+async def test_of_rows_that_failed_nothing_is_left_behind_shorter_ones(tmp_path, monkeypatch):
+    """As after a reload: there are fewer or shorter columns in the same place."""
+    monkeypatch.setattr("mta.accounting.writer.RETRY_S", 0.05)
+    async with Place(tmp_path) as place:
+        await place.record("a")
+        await until(lambda: rows(tmp_path) == ["a"])
+        await place.round_over()
+        csv = place.writer._files[0].csv
+        with monkeypatch.context() as patch:
+            patch.setattr(csv, "sync", full)
+            await place.record("b" * 50)
+            await until(lambda: place.log)
+            place.writer._files[0].layout.lines = lambda records: (b"d,b\r\n", 1)
+        await until(lambda: rows(tmp_path) == ["a", "b"])
+
+
 async def test_where_several_pieces_begin_in_one_round_no_row_counts_before_its_end(
     tmp_path, monkeypatch
 ):
