@@ -7,9 +7,9 @@ comes in. While a message is committed nothing is: a client cannot get ahead of 
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, Final, cast
-
-from aiosmtpd.smtp import SMTP
+from collections.abc import Awaitable
+from itertools import count
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from mta.model.reply import Reply
 from mta.net import content_end
@@ -19,6 +19,7 @@ from mta.net.incoming import Incoming
 from mta.net.reception import Session, Underway
 from mta.net.refusals import STOPPING, TIMEOUT, crowded
 from mta.net.session_policy import SessionPolicy, server_of, session_of
+from mta.net.stream import READ_OCTETS, Stream
 from mta.net.tls_server import note_tls, start_tls
 from mta.net.unlisted import Unlisted
 from mta.smtp.reply_line import written
@@ -28,21 +29,19 @@ if TYPE_CHECKING:
     from mta.config.configuration import ListenerSettings
     from mta.net.listener import Door
 
-READ_OCTETS: Final = 256 << 10
+_T = TypeVar("_T")
 ANSWERED_AT_ONCE: Final = frozenset({b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"EHLO", b"HELO"})
 """Commands that have a reply, and after it nothing that waits for anything but the client."""
 PROGRESS_OCTETS: Final = 32 << 10
 """A client that sends content has the whole timeout again after so many octets, not less:
 one that sends an octet a minute is not a client."""
-UNREAD_OCTETS_MAX: Final = 1 << 20
-"""Replies that a client has not read; whoever goes on talking nevertheless is cut off."""
+COMMANDS_AT_ONCE_MAX: Final = 200
+"""Of one client, before others have a turn: a few milliseconds."""
 PRODUCT: Final = "Petrel"
 
 
-class Inbound(Unlisted, SMTP):
+class Inbound(Stream):
     """One client."""
-
-    line_length_limit = READ_OCTETS
 
     def __init__(
         self, door: "Door", listener: "ListenerSettings", context: ssl.SSLContext | None
@@ -76,21 +75,11 @@ class Inbound(Unlisted, SMTP):
 
     # aiosmtpd
 
-    def _reset_timeout(self, duration: float | None = None) -> None:
-        """Our own deadlines serve."""
-
     def connection_lost(self, error: Exception | None) -> None:
         # Unlike aiosmtpd, do not cancel: a message may be half way to the disk.
         asyncio.StreamReaderProtocol.connection_lost(self, error)
         self._deadline.cancel()
         self._door.connections.discard(self)
-
-    def eof_received(self) -> bool | None:
-        stays_open = asyncio.StreamReaderProtocol.eof_received(self)
-        # After STARTTLS it takes the connection for one in clear text, which may stay half open.
-        transport = self.transport
-        is_tls = transport is not None and transport.get_extra_info("ssl_object") is not None
-        return stays_open and not is_tls
 
     def data_received(self, data: bytes) -> None:
         """One command alone is answered here, and content taken: to wake the task costs more."""
@@ -143,14 +132,6 @@ class Inbound(Unlisted, SMTP):
         """The daemon stops: say so if no message is under way."""
         if self._is_idle:
             self._say_and_close(STOPPING)
-
-    def _is_deaf(self) -> bool:
-        transport = cast("asyncio.Transport", self.transport)
-        return transport.get_write_buffer_size() > UNREAD_OCTETS_MAX
-
-    def break_off(self) -> None:
-        if self.transport is not None:
-            cast("asyncio.Transport", self.transport).abort()
 
     async def _has_slot(self, session: Session) -> bool:
         """Whether there is room for one more client of its kind; it is told if not."""
@@ -282,6 +263,7 @@ class Inbound(Unlisted, SMTP):
             self._conclude(server, begun)
         else:
             self._underway = begun
+            self._deadline.suspend()
             begun.committed.add_done_callback(lambda _: self._committed(server, begun))
 
     def _committed(self, server: Server, begun: Underway) -> None:
@@ -302,10 +284,10 @@ class Inbound(Unlisted, SMTP):
             self._say_and_close(written(reply))
             return
         self._writer.write(written(reply))
+        self._deadline.expect(self._session.source.smtp_command_timeout)
         if self._reader._waiter is None:  # type: ignore[attr-defined]  # noqa: SLF001
             return  # What came meanwhile is the task's, and has its turn first.
         self._at_rest = server
-        self._deadline.expect(self._session.source.smtp_command_timeout)
         self._is_idle = True
         if self._door.is_closing:
             self._say_and_close(STOPPING)
@@ -318,9 +300,7 @@ class Inbound(Unlisted, SMTP):
     async def _answer_content(self, server: Server, session: Session, incoming: Incoming) -> Step:
         """Hand over content that is there, and reply."""
         try:
-            content_reply = await content_end.accept(
-                self._door.reception, server, session, incoming
-            )
+            content_reply = await self._accept(server, session, incoming)
         finally:
             self._received = None
             incoming.discard()
@@ -336,7 +316,11 @@ class Inbound(Unlisted, SMTP):
         replies: list[bytes] = []
         log = self._log
         at = 0  # What is answered is cut off once, not line by line.
-        while True:
+        for number in count(1):
+            if number % COMMANDS_AT_ONCE_MAX == 0:
+                self._writer.write(b"".join(replies))
+                replies.clear()
+                await asyncio.sleep(0)
             end = buffer.find(b"\n", at)
             if end < 0:
                 break
@@ -383,10 +367,11 @@ class Inbound(Unlisted, SMTP):
             case Step.CHECK_SENDER:
                 assert server.mail is not None
                 session.helo = server.helo
-                refusal = await reception.check_sender(session, server.mail)
+                refusal = await self._ours(reception.check_sender(session, server.mail))
                 reply, step = server.sender_checked(refusal)
             case Step.VERIFY:
-                refusal = await self._door.admission.authenticate(session, server.claim)
+                admission = self._door.admission
+                refusal = await self._ours(admission.authenticate(session, server.claim))
                 reply, step = server.verified(refusal)
             case Step.START_TLS:
                 await self._start_tls(server, session)
@@ -410,9 +395,21 @@ class Inbound(Unlisted, SMTP):
         try:
             while rest is None:
                 rest = incoming.feed(await self._more(session))
-            return await content_end.accept(self._door.reception, server, session, incoming), rest
+            return await self._accept(server, session, incoming), rest
         finally:
             incoming.discard()
+
+    async def _accept(self, server: Server, session: Session, incoming: Incoming) -> Reply:
+        """Hand complete content over; the reply to it."""
+        return await self._ours(content_end.accept(self._door.reception, server, session, incoming))
+
+    async def _ours(self, work: Awaitable[_T]) -> _T:
+        """Wait for what we do ourselves; the client is not late meanwhile."""
+        self._deadline.suspend()
+        try:
+            return await work
+        finally:
+            self._deadline.expect(self._session.source.smtp_command_timeout)
 
     async def _chunk(self, server: Server, session: Session, buffer: bytes) -> tuple[Reply, bytes]:
         """Take a chunk of content; the reply to it, and what follows. RFC 3030."""
@@ -435,9 +432,7 @@ class Inbound(Unlisted, SMTP):
             server.is_chunking = True
             return Reply(250, (f"2.0.0 {chunk.octets} octets received",)), buffer
         try:
-            return refusal or await content_end.accept(
-                self._door.reception, server, session, incoming
-            ), buffer
+            return refusal or await self._accept(server, session, incoming), buffer
         finally:
             # A message is not taken in part: the chunks after a refused one are refused.
             server.reset()

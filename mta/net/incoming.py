@@ -71,7 +71,10 @@ class Incoming:
         self._spill.discard()
 
     def _write_lines(self) -> None:
-        lines = self._held + self.framer.take_lines()
+        taken = self.framer.take_lines()
+        if not taken:
+            return
+        lines = self._held + taken
         if self._spill.is_used or header_block.is_whole(lines):
             self._spill.write(lines, keep=self.framer.octets <= self._size_max)
             lines = b""

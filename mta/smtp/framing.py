@@ -31,6 +31,7 @@ class ContentFramer:
         "_is_start",
         "_is_stuffed",
         "_search_from",
+        "_unended",
         "has_bare",
         "has_long",
         "has_nul",
@@ -46,8 +47,10 @@ class ContentFramer:
         self._is_stuffed = False
         """Whether some line may begin with a dot."""
         self._is_chunked = False
+        self._unended = 0
+        """No line ends before it."""
         self.octets = 0
-        """Canonical octets given out."""
+        """Canonical octets given out, and those of a line that grew too long."""
         self.has_bare = False
         """A CR or LF that is no line end."""
         self.has_nul = False
@@ -91,23 +94,25 @@ class ContentFramer:
     def take_lines(self) -> bytes:
         """Complete lines so far, canonical; a line that grows too long is noted.
 
-        The last line end stays: it may begin the end of the content.
+        A line end stays while it may begin the end of the content.
         """
-        end = self._buffer.rfind(b"\r\n")
-        if end <= 0:
-            self.has_long = self.has_long or len(self._buffer) > LINE_OCTETS_MAX
-            if self.has_long:
+        buffer = self._buffer
+        end = buffer.rfind(b"\r\n", self._unended)
+        if end >= 0 and len(buffer) - end < len(END):
+            end = buffer.rfind(b"\r\n", self._unended, end)
+        if end < 0:
+            if self.has_long or len(buffer) > LINE_OCTETS_MAX:
                 # It is refused at its end, and only that is looked for.
-                del self._buffer[: -len(END)]
+                self.has_long = True
+                self.octets += max(0, len(buffer) - len(END))
+                del buffer[: -len(END)]
                 self._search_from = 0
+            # What is there need not be looked through for each piece that comes.
+            self._unended = max(0, len(buffer) - len(END))
             return b""
-        # Everything before the last line end; that end is needed to find CRLF.CRLF.
-        start = self._buffer.rfind(b"\r\n", 0, end)
-        if start < 0:
-            return b""
-        raw = bytes(self._buffer[: start + 2])
-        del self._buffer[: start + 2]
-        self._search_from = 0
+        raw = bytes(buffer[: end + 2])
+        del buffer[: end + 2]
+        self._search_from = self._unended = 0
         return self._canonical(raw)
 
     def take_rest(self) -> bytes:

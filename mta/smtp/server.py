@@ -354,6 +354,9 @@ class Server:
             refusal: Reply | None = Reply(502, ("5.5.1 BDAT is not available",))
         else:
             refusal = self._content_refusal(_BY_DATA if self.merge else None)
+        if refusal is not None and not octets:
+            self.reset()
+            raise CommandError(refusal.code, refusal.lines[0])
         self.chunk = Chunk(octets, is_last, refusal)
         return Step.CHUNK
 

@@ -1,7 +1,12 @@
 """What a `<source>` says of commands, seen from the client."""
 
+import asyncio
+import tracemalloc
+
 import pytest
 
+from mta.net.inbound import COMMANDS_AT_ONCE_MAX
+from mta.smtp.server import ERRORS_MAX
 from tests.conformance.wire import GREETING, Wire, dialogue
 
 BODY = b"Subject: x\r\n\r\nhello\r\n.\r\n"
@@ -102,3 +107,47 @@ async def test_a_long_command_line_is_refused(tmp_path):
     assert codes == [250, 500, 250]
     codes, _ = await dialogue(tmp_path, GREETING, b"NOOP " + b"x" * 5000, b"x" * 5000 + b"\r\n")
     assert codes == [250, 500]
+
+
+@pytest.mark.parametrize("by", ["DATA", "BDAT"])
+@pytest.mark.parametrize("begin", [b"", b"Subject: x\r\n", b"Subject: x\r\n\r\n"])
+@pytest.mark.parametrize(("size_max", "code"), [(1000, 552), (1 << 30, 554)])
+async def test_a_line_that_does_not_end_is_refused_and_not_held(
+    tmp_path, by, begin, size_max, code
+):
+    wire = Wire(tmp_path, max_message_size=size_max)
+    sent = [begin, *[b"x" * (256 << 10)] * 20]
+    if by == "DATA":
+        assert await wire.say(GREETING, FROM + rcpts(1) + b"DATA\r\n") == [250, 250, 250, 354]
+        tracemalloc.start()
+        assert await wire.say(*sent) == []
+    else:
+        assert await wire.say(GREETING, FROM + rcpts(1)) == [250, 250, 250]
+        tracemalloc.start()
+        assert await wire.say(b"BDAT %d LAST\r\n" % (sum(map(len, sent)) + 5), *sent) == []
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 3 << 20
+    assert await wire.say(b"\r\n.\r\n") == [code]
+    assert await wire.say(b"NOOP\r\n") == [250]
+    assert not wire.taken
+    await wire.end()
+
+
+@pytest.mark.parametrize("command", [b"NOOP\r\n", b"BDAT 0\r\n", b"RSET\r\n"])
+async def test_many_commands_at_once_leave_turns_to_others(tmp_path, command):
+    wire = Wire(tmp_path)
+    await wire.say(GREETING + FROM + rcpts(1))
+    turns = 0
+    before = len(wire.transport.written)
+    wire.inbound.data_received(command * COMMANDS_AT_ONCE_MAX * 50)
+    while wire.transport.written.count(b"\r\n", before) < COMMANDS_AT_ONCE_MAX * 50:
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns >= 50
+    await wire.end()
+
+
+async def test_chunks_of_nothing_outside_a_transaction_are_errors(tmp_path):
+    codes, _ = await dialogue(tmp_path, GREETING, b"BDAT 0\r\n" * 100)
+    assert codes == [250, *[503] * (ERRORS_MAX - 1), 421]

@@ -1,6 +1,6 @@
 import pytest
 
-from mta.smtp.framing import ContentFramer
+from mta.smtp.framing import LINE_OCTETS_MAX, ContentFramer
 
 
 def framed(*pieces):
@@ -106,3 +106,38 @@ def test_a_line_without_end_is_noted_and_its_end_is_found():
     assert framer.buffered < 1 << 20
     assert framer.feed(b".\r\nstill content\r") is None
     assert framer.feed(b"\n.\r\nNOOP\r\n") == b"NOOP\r\n"
+
+
+@pytest.mark.parametrize("begin", [b"", b"Subject: x\r\n", b"Subject: x\r\n\r\n", b".a\r\n..b\r\n"])
+def test_a_line_that_never_ends_is_noted_and_not_held(begin):
+    framer = ContentFramer()
+    framer.feed(begin)
+    for _ in range(20):
+        assert framer.feed(b"x" * (256 << 10)) is None
+        framer.take_lines()
+        assert framer.buffered <= LINE_OCTETS_MAX + (256 << 10)
+    assert framer.has_long
+    assert framer.feed(b"\r\n.\r\nNOOP\r\n") == b"NOOP\r\n"
+    framer.take_rest()
+    assert framer.octets > 20 * (250 << 10)
+
+
+def test_the_line_before_a_long_one_makes_it_no_longer():
+    framer = ContentFramer()
+    sent = b"a" * (600 << 10) + b"\r\n" + b"b" * (600 << 10) + b"\r\n"
+    taken = b""
+    for at in range(0, len(sent), 100 << 10):
+        framer.feed(sent[at : at + (100 << 10)])
+        taken += framer.take_lines()
+    assert framer.feed(b".\r\n") == b""
+    assert taken + framer.take_rest() == sent
+    assert not framer.has_long
+
+
+def test_a_line_end_is_given_out_once_it_begins_no_end_of_content():
+    framer = ContentFramer()
+    for piece, lines in [(b"a\r\n", b""), (b".", b""), (b"\r", b""), (b".", b"a\r\n")]:
+        assert framer.feed(piece) is None
+        assert framer.take_lines() == lines
+    assert framer.feed(b"\r\n.\r\n") == b""
+    assert framer.take_rest() == b"\r.\r\n"
