@@ -7,7 +7,6 @@ would deliver twice.
 """
 
 import asyncio
-import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,7 +17,7 @@ from mta.daemon.giving_up import GivingUp
 from mta.daemon.heads import own_head
 from mta.daemon.ledger import NO_ATTEMPT, Ledger
 from mta.daemon.line import Line
-from mta.daemon.lines import Lines
+from mta.daemon.lines import Lines, log_defect
 from mta.daemon.moving import Mover
 from mta.daemon.pages import Pages
 from mta.daemon.requiretls import ProtectedRoads
@@ -89,7 +88,7 @@ class Delivery:
         self._ledger = Ledger(context, spool)
         self.giving_up = GivingUp(scheduler, spool, self._ledger, self.kick, context.log)
         self._pages = Pages(scheduler, spool, self._ledger, self.giving_up, self.kick, context.log)
-        self._roads = ProtectedRoads(scheduler, self._open_anew)
+        self._roads = ProtectedRoads(self._may_connect, self._open_anew)
         self._mover = Mover(context, scheduler, spool, self.kick)
         self._kicked = False
         self._alarm: asyncio.TimerHandle | None = None
@@ -116,7 +115,10 @@ class Delivery:
         now = clock.now()
         scheduler = self._scheduler
         for action in scheduler.run(now):
-            self._perform(action, now)
+            try:
+                self._perform(action, now)
+            except Exception as error:  # what one defect shows in, the others do not pay for
+                log_defect(self._context.log, f"internal error: {type(action).__name__}", error)
         if scheduler.has_decisions:
             self.kick()
         at = scheduler.next_wake()
@@ -135,9 +137,9 @@ class Delivery:
     def _perform(self, action: Action, now: float) -> None:
         match action:
             case actions.Assign(connection, batch):
-                self._lines.of(connection).give(batch)
+                self._lines.give(connection, batch)
             case Close(connection):
-                self._lines.of(connection).give(action)
+                self._lines.give(connection, action)
             case actions.Open(connection):
                 self._lines.open(connection.number, self._live(connection))
                 self.connections_top = max(self.connections_top, self._scheduler.gate.total.used)
@@ -206,8 +208,7 @@ class Delivery:
             reason, failure = await self._converse(line)
         except Exception as error:
             reason = failure = f"internal error: {error!r}"
-            for text in traceback.format_exception(error):
-                self._context.log(f"{queue.key}: {text.rstrip()}")
+            log_defect(self._context.log, str(queue.key), error)
         except asyncio.CancelledError:
             reason = connection.interrupted or "stopping"
             if line is not None:
@@ -238,7 +239,7 @@ class Delivery:
                     continue
                 if not attempts_left:
                     break
-                if not self._scheduler.connecting(connection, host.name, host.ip, clock.now()):
+                if not self._may_connect(connection, host):
                     continue
                 attempts_left -= 1
                 try:
@@ -263,6 +264,13 @@ class Delivery:
         else:
             self._unreachable(connection, problem)
         return None
+
+    def _may_connect(self, connection: "Connection", host: "Host") -> bool:
+        """Whether the host has room. Others may have to make some, or get what comes back."""
+        may = self._scheduler.connecting(connection, host.name, host.ip, clock.now())
+        if self._scheduler.has_decisions:
+            self.kick()
+        return may
 
     async def _open_anew(self, connection: "Connection", host: "Host") -> "Dialogue":
         """In place of a dialogue that was up."""
@@ -394,8 +402,7 @@ class Delivery:
             self._pages.unreadable(connection, batch, error)
             return "", ""
         except Exception as error:  # a defect of ours that one message shows holds up no other
-            for text in traceback.format_exception(error):
-                self._context.log(f"{queue.key}: {text.rstrip()}")
+            log_defect(self._context.log, str(queue.key), error)
             self._pages.unreadable(connection, batch, SpoolError(f"internal error: {error!r}"))
             return "", ""
         if refused is not None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from mta.daemon.line import Line
+    from mta.model.message import Recipient
+    from mta.queues.actions import Close
     from mta.queues.connection import Connection
 
 SPARED_S: Final = 40
@@ -37,9 +39,14 @@ class Lines:
         """The connection talks."""
         self._lines[line.connection.number] = line
 
-    def of(self, connection: "Connection") -> "Line":
-        """The line of a connection that is up."""
-        return self._lines[connection.number]
+    def give(self, connection: "Connection", step: "list[Recipient] | Close") -> None:
+        """Tell an idle connection what the scheduler says.
+
+        Where the peer closed it meanwhile there is nobody to tell, and nothing left to do.
+        """
+        line = self._lines.get(connection.number)
+        if line is not None:
+            line.give(step)
 
     def over(self, connection: "Connection") -> None:
         """The connection is over, or will be in a moment."""
@@ -79,12 +86,17 @@ class Lines:
         try:
             await coroutine
         except Exception as error:
-            for text in traceback.format_exception(error):
-                self._log(f"internal error: {text.rstrip()}")
+            log_defect(self._log, "internal error", error)
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+
+
+def log_defect(log: Callable[[str], None], where: str, error: Exception) -> None:
+    """What went wrong by a defect of ours, with its place in the program."""
+    for text in traceback.format_exception(error):
+        log(f"{where}: {text.rstrip()}")
 
 
 def _may_cancel(line: "Line") -> bool:

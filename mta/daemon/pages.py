@@ -81,7 +81,7 @@ class Pages:
         queue = connection.queue
         now = clock.now()
         if isinstance(why, SpoolDamagedError):
-            connection.batch = []
+            self._scheduler.finish(connection, done=(), deferred=(), untried=(), now=now)
             self._give_up(queue, batch, str(why))
             return
         self._log(f"cannot read a message for {queue.key}: {why}")

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from mta.net.dialogue import Dialogue
     from mta.queues.connection import Connection
     from mta.queues.queue import Queue
-    from mta.queues.scheduler import Scheduler
 
+    MayConnect = Callable[[Connection, Host], bool]
     Open = Callable[[Connection, Host], Awaitable[Dialogue]]
 
 KNOWN_S: Final = 60.0
@@ -59,8 +59,8 @@ _NOT_SUPPORTED: Final = "7.30"
 class ProtectedRoads:
     """What the connections of one shard know of hosts that lack something."""
 
-    def __init__(self, scheduler: "Scheduler", open_dialogue: "Open") -> None:
-        self._scheduler = scheduler
+    def __init__(self, may_connect: "MayConnect", open_dialogue: "Open") -> None:
+        self._may_connect = may_connect
         self._open = open_dialogue
         self._known: Lasting[tuple[QueueKey, Host, bool], Lack] = Lasting(KNOWN_MAX)
 
@@ -104,7 +104,7 @@ class ProtectedRoads:
         if known is not None:
             return known
         await line.dialogue.quit()  # RFC 8689 §4.2.1; the slot is for one connection at a time
-        if not self._scheduler.connecting(connection, host.name, host.ip, clock.now()):
+        if not self._may_connect(connection, host):
             return Lack(_NO_TLS, "has no room for a connection now", is_temporary=True)
         try:
             line.dialogue = await self._open(connection, host)

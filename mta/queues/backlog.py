@@ -152,8 +152,8 @@ class Backlog:
     def begin_pages(self, in_flight: Collection[int]) -> list[PageWanted]:
         """Note that pages are being read of all lanes that run low; which ones.
 
-        `in_flight` are ids of recipients that are neither here nor settled; where a lane
-        is read from its start the page may hold them, and they are left out.
+        `in_flight` are ids of recipients that are neither here nor settled: the pages may hold
+        them, and they are left out.
         """
         return [
             PageWanted(lane, lane.begin_page(in_flight))

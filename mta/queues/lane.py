@@ -2,9 +2,9 @@
 
 The spool is the queue; a lane is a window onto the beginning of one priority of it. The
 window's *horizon* is a key `(due, recipient_id)`. Everything at or before the horizon is
-here or in flight; everything after it is only in the spool, in the same order, and comes a
-page at a time. A lane that is
-*complete* has no horizon: it holds all there is.
+here or in flight; everything after it is in the spool, in the same order, and comes a page at
+a time. Of that only what is in flight is not to be taken from there: the window may shrink
+while a transaction lasts. A lane that is *complete* has no horizon: it holds all there is.
 
 While a page is being read the horizon is about to move, so what is added meanwhile and
 lies beyond the old horizon is remembered and looked at again when the page arrives.
@@ -143,12 +143,13 @@ class Lane:
     def begin_page(self, in_flight: Collection[int]) -> Key | None:
         """Note that a page is being read; returns the key it starts after (None: the start).
 
-        `in_flight` are ids of recipients that are neither here nor settled; where the
-        start is read again the page may hold them, and they are left out.
+        `in_flight` are ids of recipients that are neither here nor settled. The page may hold
+        them, and they are left out: where the start is read again, and where the window shrank
+        since they were taken.
         """
         assert not self._reading
         self._reading = True
-        self._excluded = frozenset(in_flight) if self._horizon is None else frozenset()
+        self._excluded = frozenset(in_flight)
         return self._horizon
 
     def take_page(self, page: Collection[Recipient], *, is_last: bool, now: float) -> None:
@@ -162,6 +163,7 @@ class Lane:
                 taken.add(recipient.recipient_id)
                 heappush(self._later, (recipient.due, recipient.recipient_id, recipient))
             self._horizon = (recipient.due, recipient.recipient_id)
+        self._excluded = frozenset()
         self._complete = is_last
         for recipient in late:
             if recipient.recipient_id not in taken:

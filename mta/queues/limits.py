@@ -132,7 +132,9 @@ class Slots:
     def take(self, connection: "Connection") -> None:
         assert self.used < self.ceiling
         self.used += 1
-        if connection.queue.settings.allow_priority_interruption:
+        if connection.is_going:  # Of a host it still goes on to: in a moment it will end there.
+            self.coming += 1
+        elif connection.queue.settings.allow_priority_interruption:
             equals = self._interruptible.setdefault(connection.priority, OrderedDict())
             equals[connection] = None
 

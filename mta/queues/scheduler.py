@@ -407,7 +407,7 @@ class Scheduler:
         if backlog.wants_priorities():
             backlog.begin_priorities()
             self._agenda.do(actions.ReadPriorities(queue))
-        in_flight = [r.recipient_id for c in queue.connections.values() for r in c.batch]
+        in_flight = frozenset(r.recipient_id for c in queue.connections.values() for r in c.batch)
         for lane, after in backlog.begin_pages(in_flight):
             self._agenda.do(actions.ReadPage(queue, lane, after, PAGE_RECIPIENTS))
 

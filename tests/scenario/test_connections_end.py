@@ -62,3 +62,29 @@ async def test_no_connection_is_opened_before_another_one_s_quit_is_through(tmp_
     rules = QueueRules(normal=Pace(connections=1), max_msg_per_connection=1)
     async with delivering(tmp_path, rules, 5) as count:
         assert (count.total, count.most) == (5, 1)
+
+
+async def test_an_idle_connection_gives_way_at_once_though_who_asked_goes_on_to_another_host(
+    tmp_path,
+):
+    """The other host does not answer, and nothing else happens that would have it decided."""
+    count = Count()
+    rules = {"d.example": QueueRules(connection_idle_timeout=300), "e.example": QueueRules()}
+    network, zone = small_world(*rules, observer=count)
+    zone.add("e.example", "MX", "10 mx.example.", "20 silent.example.")
+    zone.add("silent.example", "A", "198.51.100.2")
+    network.conditions("198.51.100.2").is_silent = True
+    policy = Policy(mx_connections=1, vmtas={"vmta1": VmtaRules(ips=("10.0.1.1",))}, domains=rules)
+    node = Node(tmp_path, network, zone, own=policy.own, say=lambda _: None)
+    async with Provider(host=IP, port=25) as provider:
+        await node.start(policy.text(str(tmp_path)))
+        for domain in rules:
+            letter = Letter(
+                test_id=domain, mail_from="a@b.example", rcpts=(f"u@{domain}",), vmta="vmta1"
+            )
+            assert await submit(LISTENER, [letter]) == [letter]
+            if domain == "d.example":
+                assert await until(lambda: provider.journal, step_s=0.1, within_s=60)
+                assert count.open == 1
+        assert await until(lambda: not count.open, step_s=0.1, within_s=5)
+        await node.stop()

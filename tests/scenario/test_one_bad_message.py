@@ -5,7 +5,11 @@ import random
 
 import pytest
 
+from mta import clock
 from mta.daemon.heads import Heads
+from mta.errors import SpoolDamagedError
+from mta.queues.actions import Close
+from mta.queues.connection import Connection
 from mta.sim.loop import until
 from mta.sim.network import Network
 from mta.sim.node import Node
@@ -59,7 +63,7 @@ async def site(tmp_path):
             "<smtp-listener 10.0.0.1:25>\n</smtp-listener>\n"
             "<source 10.1.0.1>\nalways-allow-relaying yes\n</source>\n"
             "<domain sender.example>\nsmtp-hosts 192.0.2.1\n</domain>\n"
-            "<domain dest.example>\nmax-smtp-out 1\n</domain>\n"
+            "<domain dest.example>\nmax-smtp-out 1\nmax-data-volume-rate 10m/h\n</domain>\n"
         )
         yield Site(node, provider, said)
         await node.stop()
@@ -81,6 +85,59 @@ async def test_a_message_that_cannot_be_rendered_waits_and_the_rest_of_its_queue
         await site.delivered("a@sender.example", "b@sender.example")
         assert site.has_said("AssertionError: a defect")
     await site.delivered("a@sender.example", "b@sender.example", "bad@sender.example")
+
+
+async def test_what_one_action_does_wrong_loses_none_of_those_decided_with_it(site, monkeypatch):
+    await site.send("a@sender.example")
+    await site.delivered("a@sender.example")
+    shard = site.node.shard
+    (queue,) = shard.scheduler.queues.values()
+    with monkeypatch.context() as patched:
+
+        def defect(*_, **__):
+            raise AssertionError("a defect")
+
+        patched.setattr(shard.spool, "save_queue", defect)
+        assert shard.scheduler.pause(queue, paused=True)
+        assert shard.scheduler.pause(queue, paused=False)
+        await site.send("b@sender.example")
+        await site.delivered("a@sender.example", "b@sender.example")
+    assert site.has_said("internal error: SaveQueue: AssertionError: a defect")
+    assert site.has_said("in defect")
+
+
+async def test_a_connection_that_its_peer_closed_first_need_not_be_closed(site):
+    await site.send("a@sender.example")
+    await site.delivered("a@sender.example")
+    (queue,) = site.node.shard.scheduler.queues.values()
+    assert await until(lambda: not queue.connections, step_s=1, within_s=60)
+    gone = Connection(queue, 1, queue.sources[0], clock.now())
+    site.node.shard.scheduler._agenda.do(Close(gone, "another queue waits"))
+    await site.send("b@sender.example")
+    await site.delivered("a@sender.example", "b@sender.example")
+    assert not site.has_said("internal error")
+
+
+async def test_a_damaged_message_uses_nothing_of_a_data_volume_rate(site, monkeypatch):
+    await site.send("a@sender.example")
+    await site.delivered("a@sender.example")
+    shard = site.node.shard
+    (queue,) = shard.scheduler.queues.values()
+    shard.scheduler.pause(queue, paused=True)
+    await site.send("bad@sender.example", "b@sender.example")
+    read = shard.spool.content
+
+    async def damaged_once(_):
+        monkeypatch.setattr(shard.spool, "content", read)
+        raise SpoolDamagedError("its content is not what was written")
+
+    monkeypatch.setattr(shard.spool, "content", damaged_once)
+    shard.scheduler.pause(queue, paused=False)
+    shard.delivery.kick()
+    await site.delivered("a@sender.example", "b@sender.example")
+    assert site.has_said("is damaged")
+    assert await until(lambda: not queue.connections, step_s=1, within_s=60)
+    assert queue.data_limit.rate.used(clock.now() + 2 * 3600) == 0
 
 
 @pytest.mark.parametrize("name", ["due", "priorities"])

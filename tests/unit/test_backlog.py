@@ -3,7 +3,7 @@
 from mta.model.message import PRIORITY, Envelope, Recipient
 from mta.model.queue_key import QueueKey
 from mta.queues.backlog import Backlog
-from mta.queues.lane import LOW_WATER, PAGE_RECIPIENTS
+from mta.queues.lane import LOW_WATER, PAGE_RECIPIENTS, WINDOW_RECIPIENTS_MAX
 
 NOW = 1_000_000.0
 KEY = QueueKey("example.net", "vmta1")
@@ -121,3 +121,24 @@ def test_what_could_not_be_read_is_asked_again():
     ((lane, _),) = backlog.begin_pages(())
     backlog.take_page(lane, None, is_last=False, now=NOW)
     assert backlog.wants_page()
+
+
+def test_what_is_in_flight_is_not_read_again_where_the_window_shrank_before_it():
+    """Mail with an older due comes in masses while a transaction lasts, as by a reroute."""
+    backlog = Backlog()
+    backlog.add(recipient(1, due=NOW + 5), NOW + 5)
+    (in_flight,) = backlog.pop(1)
+    moved = [recipient(2 + n, due=NOW) for n in range(WINDOW_RECIPIENTS_MAX + 500)]
+    for one in moved:
+        backlog.add(one, NOW + 5)
+    stored = sorted([in_flight, *moved], key=lambda r: (r.due, r.recipient_id))
+    taken = []
+    while True:
+        for lane, after in backlog.begin_pages([in_flight.recipient_id]):
+            rest = [r for r in stored if (r.due, r.recipient_id) > after]
+            page, is_last = rest[:PAGE_RECIPIENTS], len(rest) <= PAGE_RECIPIENTS
+            backlog.take_page(lane, page, is_last=is_last, now=NOW + 5)
+        if not backlog.ready(NOW + 5):
+            break
+        taken += backlog.pop(1)
+    assert taken == moved

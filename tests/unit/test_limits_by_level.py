@@ -453,6 +453,25 @@ def test_equal_priorities_interrupt_nobody():
     assert not holder.interrupted
 
 
+def test_a_connection_that_is_to_end_and_tries_another_host_meanwhile_ends_there_too():
+    """Otherwise the queue that asks there is told for ever of one that is ending already."""
+    top = "mx-connection-limit *.example.net 1\ntotal-max-smtp-out 2"
+    run = Run(top=top, more=HIGH + "\n" + HIGH.replace("high", "higher"))
+    run.mail(V1)
+    (holder,) = run.opened()
+    assert run.scheduler.connecting(holder, "mx1.example.net", IP, NOW)
+    run.mail(QueueKey("high.example", "v1"))
+    (high,) = run.opened()
+    assert not run.scheduler.connecting(high, "mx1.example.net", IP, NOW)
+    assert holder.is_going  # and the shell has not heard of it yet
+    assert run.scheduler.connecting(holder, "mx2.example.net", IP, NOW)
+    assert not run.scheduler.connecting(high, "mx2.example.net", IP, NOW)
+    assert run.run() == [Interrupt(holder)]
+    run.scheduler.closed(holder, NOW)
+    run.scheduler.crowded(high, NOW)
+    assert all(not slots.coming for slots in (run.scheduler.gate.total, *run.scheduler.gate.hosts))
+
+
 # Ceilings that change
 
 
