@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
 CHANGE_PAGE = 1000
 """Recipients deleted or changed at once."""
+FROZEN_MAX = 1000
+"""Queues frozen together for a change of recipients, before it is known which hold any."""
 QUEUES_AT_ONCE = 2000
 """Queues looked at in one go, which takes some milliseconds."""
 
@@ -368,12 +370,17 @@ class ShardOperations:
         return changed
 
     def _queues_of(self, recipients: RecipientFilter) -> "list[Queue]":
-        """The queues that a change of those recipients may be about."""
-        return [
+        """The queues that a change of those recipients may be about; none if they are many.
+
+        Each would read its mail again afterwards. Of many the few that hold such recipients are
+        frozen as they are found.
+        """
+        found = [
             queue
             for queue in self._shard.scheduler.queues.values()
             if recipients.queue is None or recipients.queue.matches(queue.key)
         ]
+        return found if len(found) <= FROZEN_MAX else []
 
     async def _pages(self, query: RecipientQuery, frozen: "Frozen") -> "AsyncIterator[_FoundPage]":
         """Recipients that match and are in no transaction, a page at a time.

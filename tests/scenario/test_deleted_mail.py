@@ -7,6 +7,7 @@ import pytest
 
 from mta.admin.operations import RecipientFilter
 from mta.admin.pattern import QueuePattern
+from mta.daemon import giving_up, operations
 from mta.sim.loop import until
 from mta.sim.node import Node
 from mta.sim.policy import LISTENER, Policy, QueueRules, VmtaRules
@@ -20,7 +21,7 @@ ALL = RecipientFilter(queue=QueuePattern.parse("*/*"))
 
 @pytest.fixture
 async def node(tmp_path):
-    network, zone = small_world("d.example")
+    network, zone = small_world("d.example", "e.example")
     policy = Policy(
         vmtas={"vmta1": VmtaRules(ips=("10.0.1.1",))}, domains={"d.example": QueueRules()}
     )
@@ -64,7 +65,11 @@ async def test_a_queue_that_comes_about_during_a_delete_is_not_deleted_behind_it
     assert outcomes(tmp_path) == [("d", f"u{number}@d.example") for number in range(3)]
 
 
-async def test_two_that_delete_the_same_account_for_it_once(node, tmp_path):
+@pytest.mark.parametrize("frozen_max", [0, 1000])
+async def test_two_that_delete_the_same_account_for_it_once(
+    node, tmp_path, monkeypatch, frozen_max
+):
+    monkeypatch.setattr(operations, "FROZEN_MAX", frozen_max)
     await node.operations.pause(QueuePattern.parse("d.example/*"), paused=True)
     await arrives(3)
     changed = await asyncio.gather(
@@ -73,3 +78,28 @@ async def test_two_that_delete_the_same_account_for_it_once(node, tmp_path):
     await node.stop()
     assert sum(one.count for one in changed) == 3
     assert outcomes(tmp_path) == [("b", f"u{number}@d.example") for number in range(3)]
+
+
+async def test_a_delete_among_many_queues_freezes_those_that_hold_what_it_is_about(
+    node, tmp_path, monkeypatch
+):
+    """Each queue that was frozen reads its mail again."""
+    await arrives(3)
+    letter = Letter(test_id="2", mail_from="a@b.example", rcpts=("x@e.example",), vmta="vmta1")
+    assert await submit(LISTENER, [letter]) == [letter]
+    frozen = []
+    freeze = giving_up.Frozen._freeze
+
+    def noting(self, queue):
+        frozen.append(queue.key.domain)
+        freeze(self, queue)
+
+    monkeypatch.setattr(operations, "FROZEN_MAX", 1)
+    monkeypatch.setattr(giving_up.Frozen, "_freeze", noting)
+    changed = await node.operations.delete(
+        RecipientFilter(address="x@*"), dsn=False, accounting=True
+    )
+    await node.stop()
+    assert changed.count == 1
+    assert frozen == ["e.example"]
+    assert [one for one in outcomes(tmp_path) if one[0] == "b"] == [("b", "x@e.example")]
