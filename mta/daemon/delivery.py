@@ -411,10 +411,12 @@ class Delivery:
             return ("", "") if dialogue.usable else ("closed by the remote host", "")
         result = await dialogue.transact(transaction)
         concluded = replies.conclude(result, queue.settings, queue.rules)
+        # A peer may close a connection it served before, and nobody has failed.
+        was_stale = result.mail is None and connection.messages > 1
+        if concluded.failure and not (was_stale or concluded.said_421):
+            concluded = replies.put_off(concluded)
         self._conclude(connection, dialogue, batch, concluded)
         if concluded.failure:
-            # A peer may close a connection it served before, and nobody has failed.
-            was_stale = result.mail is None and connection.messages > 1
             was_spent = concluded.said_421 and connection.messages_delivered > 0
             return concluded.failure, "" if was_stale or was_spent else concluded.failure
         if concluded.verdict.close_connection:

@@ -1,10 +1,10 @@
 """What the scheduler looks at next, when it looks again, and what it has decided so far.
 
 Waking too early does no harm: a queue's entry on the heap is replaced only by an earlier
-one, so the heap needs no deletions.
+one. What is passed over stays until its time, or until there is as much of it as of what counts.
 """
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count, islice
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 FOREVER = float("inf")
 LOOKED_AT_MAX = 250
 """Queues of one run, some milliseconds; nothing else of the process runs meanwhile."""
+HEAP_MIN = 1000
+"""Wake times below which nothing is tidied."""
 FOLLOWERS_MAX = 50
 """Queues that follow a new configuration in one run; each may have to be resolved anew."""
 
@@ -27,12 +29,13 @@ FOLLOWERS_MAX = 50
 class Agenda:
     """Queues something happened to, one heap of wake times, and the actions decided."""
 
-    __slots__ = ("_actions", "_behind", "_heap", "_order", "_touched")
+    __slots__ = ("_actions", "_behind", "_heap", "_heap_max", "_order", "_touched")
 
     def __init__(self) -> None:
         self._touched: dict[Queue, None] = {}
         self._behind: dict[QueueKey, Queue] = {}
         self._heap: list[tuple[float, int, Queue | Line]] = []
+        self._heap_max = HEAP_MIN
         self._order = count()
         self._actions: list[Action] = []
 
@@ -68,6 +71,18 @@ class Agenda:
         if at < sleeper.wake_at:
             sleeper.wake_at = at
             heappush(self._heap, (at, next(self._order), sleeper))
+            if len(self._heap) > self._heap_max:
+                self._tidy()
+
+    def _tidy(self) -> None:
+        """Let go of entries that will be passed over."""
+        live: dict[int, tuple[float, int, Queue | Line]] = {}
+        for entry in self._heap:
+            if entry[2].wake_at == entry[0]:
+                live.setdefault(id(entry[2]), entry)
+        self._heap[:] = live.values()
+        heapify(self._heap)
+        self._heap_max = 2 * len(self._heap) + HEAP_MIN
 
     def next_wake(self) -> float | None:
         """When the first queue wakes if nothing happens before."""

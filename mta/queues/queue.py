@@ -332,9 +332,8 @@ class Queue:
         return reason
 
     def _disable_source(self, ip: str, verdict: "Verdict", reason: str, now: float) -> None:
-        after = verdict.reenable_after
-        if after is None:
-            after = self.settings.reenable_source_ip_after
+        given, usual = verdict.reenable_after, self.settings.reenable_source_ip_after
+        after = usual if given is None else given
         was_disabled = ip in self.disabled
         self.disabled = {**self.disabled, ip: None if after is None else now + after}
         self.disabled_by = {**self.disabled_by, ip: reason}
@@ -472,14 +471,15 @@ class Queue:
     @property
     def is_forgettable(self) -> bool:
         """Whether nothing about an empty queue outlives it but what its rates remember."""
-        return not self.is_paused and self.mode == NORMAL and not self.disabled
+        is_asking = self.backlog.is_reading or (self.departure is not None and self.departure.holds)
+        stays = self.is_paused or self.mode != NORMAL or self.disabled
+        return not (stays or is_asking or self.frozen)
 
     @property
     def keeps_s(self) -> int:
         """How long it is remembered when empty: each of its rates holds over its whole window."""
-        limits = list(self.limits)
-        for source in self.source_limits.values():
-            limits += [source.msg, source.data, source.connect]
+        sources = self.source_limits.values()
+        limits = [*self.limits, *(one for s in sources for one in (s.msg, s.data, s.connect))]
         windows = [limit.ceiling.per_s for limit in limits if limit.ceiling is not None]
         return max(KEEP_EMPTY_S, self.settings.smtp_out_rampup_interval, *windows)
 

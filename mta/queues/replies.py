@@ -115,9 +115,10 @@ _QUEUE_STAGES: Final = frozenset(
 _GO_ON: Final = Judged(Fate.DELIVER)
 _DEFER: Final = Judged(Fate.DEFER)
 _BOUNCE: Final = Judged(Fate.BOUNCE)
-_OUT_OF_STEP: Final = Judged(
-    Fate.DEFER, replace(NO_VERDICT, close_connection=True), is_queue_level=True
-)
+_CLOSE: Final = replace(NO_VERDICT, close_connection=True)
+_OUT_OF_STEP: Final = Judged(Fate.DEFER, _CLOSE, is_queue_level=True)
+_OUT_OF_STEP_AT_END: Final = Judged(Fate.DEFER, _CLOSE)
+"""The peer has the content, whatever it makes of it."""
 _MX_UNAVAILABLE: Final = Verdict(
     skip_mx=True, close_connection=True, pattern="smtp-421-means-mx-unavailable"
 )
@@ -144,7 +145,7 @@ def judge(
     if kind == (3 if stage is Stage.DATA else 2):
         return _judge_positive(reply, rules) if rules else _GO_ON
     if kind < 4:
-        return _OUT_OF_STEP
+        return _OUT_OF_STEP_AT_END if stage is Stage.CONTENT else _OUT_OF_STEP
     verdict, bounce_rcpt = _collect(reply, rules) if rules else (NO_VERDICT, False)
     if bounce_rcpt and kind == 4 and stage is Stage.RCPT:
         return Judged(Fate.BOUNCE, verdict, cause="bounce-rcpt")
@@ -228,10 +229,13 @@ def _conclude(
     outcomes: list[Outcome | None] = [None] * len(result.rcpts)
     verdict = NO_VERDICT
     source: Reply | None = None
+    failure = result.broken
 
     def settle(reply: Reply, stage: Stage, which: Sequence[int], accepted: int = 0) -> bool:
-        nonlocal verdict, source
+        nonlocal verdict, source, failure
         judged = judge(reply, stage, settings, rules, accepted=accepted)
+        if judged is _OUT_OF_STEP:
+            failure = failure or f"{stage.name} was answered out of step: {reply}"
         if judged.verdict is not NO_VERDICT:
             verdict = _merge(verdict, judged.verdict)
             source = reply if source is None else source
@@ -260,9 +264,16 @@ def _conclude(
     replies = (result.mail, *result.rcpts, result.data, result.final)
     said_421 = any(reply is not None and reply.code == 421 for reply in replies)
     is_assumed = ASSUMED in outcomes
-    return Concluded(
-        tuple(outcomes), verdict, source, "" if is_assumed else result.broken, said_421
-    )
+    return Concluded(tuple(outcomes), verdict, source, "" if is_assumed else failure, said_421)
+
+
+def put_off(concluded: Concluded) -> Concluded:
+    """As concluded, and those untried are deferred: the peer may break off because of them.
+
+    Else they would come first again, and again, and nothing behind them would go.
+    """
+    outcomes = tuple(one or Deferred("4.4.2", "") for one in concluded.outcomes)
+    return concluded._replace(outcomes=outcomes)
 
 
 def _broken_transfer(result: TransactionReplies, settings: ReplySettings) -> Outcome:

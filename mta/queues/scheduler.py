@@ -483,18 +483,17 @@ class Scheduler:
         times = queue.changes_at(now, resting=resting)
         if queue.recipients or queue.connections or not queue.is_forgettable:
             queue.empty_since = None
-        elif queue.empty_since is None:
-            queue.empty_since = now
-            times.append(now + queue.keeps_s)
-        elif queue.empty_since + queue.keeps_s <= now:
-            self._forget(queue, now)
-            return
         else:
-            times.append(queue.empty_since + queue.keeps_s)
+            since = queue.empty_since = now if queue.empty_since is None else queue.empty_since
+            if since + queue.keeps_s <= now:
+                self._forget(queue, now)
+                return
+            times.append(since + queue.keeps_s)
         if times:
             self._agenda.wake_at(queue, min(times))
 
     def _forget(self, queue: Queue, now: float) -> None:
-        del self.queues[queue.key]
+        if self.queues.get(queue.key) is queue:  # else another has come for new mail
+            del self.queues[queue.key]
         self.gate.forget(queue, now)
         self._agenda.forget(queue)

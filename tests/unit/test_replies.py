@@ -229,3 +229,12 @@ def test_backoff_has_limits_of_its_own_and_the_normal_rates_by_default():
         "backoff",
     )
     assert pace == (1, Rate(10, 1), DataRate(1 << 20, 1), Rate(1, 60), (3600,))
+
+
+def test_an_answer_out_of_step_is_a_failure_and_after_the_content_of_who_got_it():
+    concluded = conclude(result(data=OK, final=None), settings(), ())
+    assert kinds(concluded.outcomes) == [None]
+    assert concluded.failure.startswith("DATA was answered out of step: 250")
+    concluded = conclude(result(final=GO_AHEAD), settings(), ())
+    assert kinds(concluded.outcomes) == ["Deferred"]
+    assert concluded.verdict.close_connection

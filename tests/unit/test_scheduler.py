@@ -9,7 +9,7 @@ from mta.model.outcome import Verdict
 from mta.model.queue_key import QueueKey
 from mta.model.reply import Reply
 from mta.queues.actions import Assign, BounceQueue, Close, Expire, Open, ReadPage, ReadPriorities
-from mta.queues.agenda import FOLLOWERS_MAX, LOOKED_AT_MAX
+from mta.queues.agenda import FOLLOWERS_MAX, HEAP_MIN, LOOKED_AT_MAX
 from mta.queues.queue import KEEP_EMPTY_S
 from mta.queues.scheduler import Scheduler
 from mta.settings.domain import DomainSettings
@@ -461,9 +461,37 @@ def test_a_queue_that_was_forgotten_is_not_looked_at_again():
     some = scheduler()
     queue = some.queue(KEY, NOW)
     some.reread(queue)
-    some.run(NOW)
-    some.reread(queue)
+    assert some.run(NOW) == [ReadPriorities(queue)]
     some.run(NOW + KEEP_EMPTY_S + 1)
+    assert some.queues[KEY] is queue  # The answer would find another queue of that name.
+    some.priorities_read(queue, (), NOW + KEEP_EMPTY_S + 1)
+    some.run(NOW + KEEP_EMPTY_S + 1)
+    some.run(NOW + 2 * KEEP_EMPTY_S + 2)
     assert KEY not in some.queues
     some.run(NOW + 10 * KEEP_EMPTY_S)
     assert not some.has_decisions
+
+
+def test_a_queue_that_is_frozen_is_not_forgotten_for_another():
+    """A delete that lasts would have the other forgotten, which has the mail."""
+    some = scheduler()
+    queue = some.queue(KEY, NOW)
+    queue.frozen += 1
+    some._agenda.touch(queue)
+    some.run(NOW)
+    some.run(NOW + 2 * KEEP_EMPTY_S)
+    assert some.queues[KEY] is queue
+
+
+def test_wake_times_that_are_passed_over_do_not_pile_up():
+    """A queue that waits for a limit and then for a rate, for days."""
+    some = scheduler()
+    queue = some.queue(KEY, NOW)
+    agenda = some._agenda
+    for second in range(10_000):
+        agenda.wake_at(queue, NOW + 400_000)
+        agenda.wake_at(queue, NOW + second)
+        assert list(agenda.due(NOW + second)) == [queue]
+    assert len(agenda._heap) <= 2 * HEAP_MIN
+    agenda.wake_at(queue, NOW + 400_000)
+    assert agenda.next_wake() == NOW + 400_000
