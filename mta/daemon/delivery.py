@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mta import clock
 from mta.bounces import local
-from mta.daemon import ledger, moving
+from mta.daemon import ledger, moving, smtputf8
 from mta.daemon.giving_up import GivingUp
 from mta.daemon.heads import own_head
 from mta.daemon.ledger import NO_ATTEMPT, Ledger
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from mta.net.told_smtp import Trace
     from mta.queues.connection import Connection
     from mta.queues.queue import Queue
+    from mta.queues.replies import Concluded
     from mta.spool.store import Spool
 
 
@@ -378,50 +379,54 @@ class Delivery:
             self._scheduler.closed(connection, clock.now())
             self.kick()
 
-    # One batch
-
     async def _transact(self, line: Line, batch: "list[Recipient]") -> tuple[str, str]:
         """Deliver one batch; why the connection has to end, and whether the queue failed."""
-        connection, dialogue = line.connection, line.dialogue
-        queue = connection.queue
-        if batch[0].envelope.requires_tls and dialogue.usable:
-            outcome = await self._roads.outcome(line, batch, self._context.hosts)
-            dialogue = line.dialogue
-            dialogue.on_lost = lambda: self._lost_idle(line)
-            if outcome is not None:
-                concluded = replies.Concluded((outcome,) * len(batch), NO_VERDICT, None, "")
-                self._conclude(connection, dialogue, batch, concluded)
-                return ("", "") if dialogue.usable else ("no host with REQUIRETLS", "")
-        refused: Bounced | Deferred | None = None
+        connection = line.connection
         try:
-            transaction = await self._transaction(queue, batch)
-            if queue.settings.check_spf_outbound and connection.source.ip:
-                own_spf = self._context.own_spf
-                refused = await own_spf.outcome(connection.source, transaction.sender)
+            concluded, is_unheard = await self._attempt(line, batch)
         except SpoolError as error:
             self._pages.unreadable(connection, batch, error)
-            return "", ""
+            return line.dialogue.ending, ""
         except Exception as error:  # a defect of ours that one message shows holds up no other
-            log_defect(self._context.log, str(queue.key), error)
+            log_defect(self._context.log, str(connection.queue.key), error)
             self._pages.unreadable(connection, batch, SpoolError(f"internal error: {error!r}"))
-            return "", ""
-        if refused is not None:
-            concluded = replies.Concluded((refused,) * len(batch), NO_VERDICT, None, "")
-            self._conclude(connection, dialogue, batch, concluded)
-            return ("", "") if dialogue.usable else ("closed by the remote host", "")
-        result = await dialogue.transact(transaction)
-        concluded = replies.conclude(result, queue.settings, queue.rules)
+            return line.dialogue.ending, ""
         # A peer may close a connection it served before, and nobody has failed.
-        was_stale = result.mail is None and connection.messages > 1
+        was_stale = is_unheard and connection.messages > 1
         if concluded.failure and not (was_stale or concluded.said_421):
             concluded = replies.put_off(concluded)
-        self._conclude(connection, dialogue, batch, concluded)
+        self._conclude(connection, line.dialogue, batch, concluded)
         if concluded.failure:
             was_spent = concluded.said_421 and connection.messages_delivered > 0
             return concluded.failure, "" if was_stale or was_spent else concluded.failure
         if concluded.verdict.close_connection:
             return concluded.verdict.pattern or "closed after a reply", ""
-        return ("", "") if dialogue.usable else ("closed by the remote host", "")
+        return line.dialogue.ending, ""
+
+    async def _attempt(self, line: Line, batch: "list[Recipient]") -> "tuple[Concluded, bool]":
+        """What one transaction came to, and whether there was no reply to it at all."""
+        queue, source = line.connection.queue, line.connection.source
+        if batch[0].envelope.requires_tls and line.dialogue.usable:
+            outcome = await self._roads.outcome(line, batch, self._context.hosts)
+            line.dialogue.on_lost = lambda: self._lost_idle(line)
+            if outcome is not None:
+                return replies.decided([outcome] * len(batch)), False
+        transaction = await self._transaction(queue, batch)
+        if queue.settings.check_spf_outbound and source.ip:
+            outcome = await self._context.own_spf.outcome(source, transaction.sender)
+            if outcome is not None:
+                return replies.decided([outcome] * len(batch)), False
+        dialogue, refusals = line.dialogue, None
+        if not dialogue.extensions.smtputf8 and transaction.is_smtputf8:
+            refusals = await smtputf8.refusals(transaction, dialogue.host)
+            transaction = smtputf8.without(transaction, refusals)
+            if not transaction.recipients:
+                return replies.decided(refusals), False
+        result = await dialogue.transact(transaction)
+        concluded = replies.conclude(result, queue.settings, queue.rules)
+        if refusals is not None:
+            concluded = replies.with_refusals(concluded, refusals)
+        return concluded, result.mail is None
 
     async def _transaction(self, queue: "Queue", batch: "list[Recipient]") -> Transaction:
         envelope = batch[0].envelope
@@ -434,21 +439,15 @@ class Delivery:
         head = heads.render(rules, envelope, address, own)
         if is_signed:
             head = await self._context.signer.sign(queue.key, envelope, head, own, content)
-        return Transaction(
-            envelope,
-            tuple(batch),
-            head.octets,
-            content,
-            head.skip,
-            rules.sender(envelope, address),
-        )
+        sender = rules.sender(envelope, address)
+        return Transaction(envelope, tuple(batch), head.octets, content, head.skip, sender)
 
     def _conclude(
         self,
         connection: "Connection",
         dialogue: "Dialogue",
         batch: "list[Recipient]",
-        concluded: replies.Concluded,
+        concluded: "Concluded",
     ) -> None:
         """Record what became of each recipient, on disk and in the queue."""
         now = clock.now()

@@ -78,7 +78,6 @@ class LocalMail:
             envelope,
             message_id=self._spool.next_message_id(),
             time_queued=clock.now(),
-            is_smtputf8=envelope.is_smtputf8 or not address.isascii(),
             source_type=LOCAL,
             ret="",
             env_id="",

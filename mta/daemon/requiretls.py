@@ -91,6 +91,8 @@ class ProtectedRoads:
                 lacks.append(_told(str(host), other))
         except ResolveError as error:
             lacks.append(Lack(_NOT_SUPPORTED, str(error), is_temporary=not error.permanent))
+        if not line.dialogue.usable:
+            line.dialogue.farewell = "no host with REQUIRETLS"
         return _conclude(lacks)
 
     async def _try(

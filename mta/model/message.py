@@ -35,6 +35,7 @@ class Envelope:
     """Whether a line of the content begins with a dot, so that sending must stuff it."""
     is_8bit: bool = False
     is_smtputf8: bool = False
+    """Whether the submitter said SMTPUTF8: header fields may hold UTF-8 (RFC 6531)."""
     requires_tls: bool = False
     """REQUIRETLS (RFC 8689): it goes only where that is promised on, over verified TLS."""
     ret: str = ""

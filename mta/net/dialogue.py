@@ -86,6 +86,8 @@ class Dialogue(asyncio.Protocol):
         self._broken = ""
         self._is_dot_out = False
         """Whether the final dot of the transaction is written."""
+        self.farewell = ""
+        """Why it is over although nothing broke, if it is."""
         self._is_unanswered = False
         self._is_quitting = False
 
@@ -93,6 +95,11 @@ class Dialogue(asyncio.Protocol):
     def may_interrupt(self) -> bool:
         """Whether to close now is safe: the peer cannot have a message it answers for."""
         return not self._is_dot_out
+
+    @property
+    def ending(self) -> str:
+        """Why it is over although nobody has failed; empty while it is usable."""
+        return "" if self.usable else self.farewell or "closed by the remote host"
 
     def adopt(self, transport: asyncio.Transport) -> None:
         """Take over a transport whose EHLO is done."""
@@ -105,11 +112,9 @@ class Dialogue(asyncio.Protocol):
         """Carry out one transaction; never raises for what the peer does."""
         if not self.usable:
             return self._broken_result(len(transaction.recipients))
+        first = self._client.begin(transaction)
         self._transaction = transaction
         self._is_dot_out = False
-        first = self._client.begin(transaction)
-        if not first:
-            return self._client.result
         self._expect(self._settings.smtp_multiple_line_response_timeout)
         self._waiter = self._loop.create_future()
         self._write(first)
@@ -118,7 +123,7 @@ class Dialogue(asyncio.Protocol):
             if step is Next.CONTENT:  # other content was written at once
                 await self._send_content(transaction)
                 step = await self._next()
-        except asyncio.CancelledError:
+        except BaseException:
             self.usable = False  # In the middle of a transaction nothing else can be said.
             raise
         finally:
@@ -190,6 +195,10 @@ class Dialogue(asyncio.Protocol):
         elif step is Next.DONE:
             self._deadline = 0.0
             self._wake(Next.DONE)
+        elif step is Next.CLOSE:
+            self.farewell = "a reply before the end of the content"
+            self._end()
+            self._wake(Next.DONE)
 
     def _write_content(self, transaction: Transaction, content: bytes) -> None:
         skip = transaction.content_skip
@@ -200,11 +209,17 @@ class Dialogue(asyncio.Protocol):
         if self._trace is not None:
             self._trace(f"<<< {len(head) + len(body)} octets of content")
         self.octets_out += len(head) + len(body) + 3
+        self._client.content_sent()
         self._is_dot_out = True
         self._transport.writelines([head, body, b".\r\n"])
 
     async def _send_content(self, transaction: Transaction) -> None:
-        """Send content no faster than the peer takes it, and then the final dot."""
+        """Send content no faster than the peer takes it, and then the final dot.
+
+        A reply may come meanwhile, and a connection may break: then it ends.
+        """
+        if not self.usable:
+            return
         if self._trace is not None:
             self._trace(f"<<< content of a message of {transaction.envelope.size} octets")
         if isinstance(transaction.content, FileContent):
@@ -218,16 +233,17 @@ class Dialogue(asyncio.Protocol):
         if self._is_pix and self._settings.pix_bug_workaround:
             self._expect(self._settings.data_send_timeout)
             await self._flush()
-        if self._broken:
+        if not self.usable:
             return
         self._expect(self._settings.smtp_data_termination_timeout)
         self._waiter = self._loop.create_future()
+        self._client.content_sent()
         self._is_dot_out = True
         self._transport.write(b".\r\n")
 
     async def _flush(self) -> None:
         """Wait until the peer has all that was written, so that what follows goes alone."""
-        while not self._broken and self._is_filled():  # noqa: ASYNC110 - the kernel tells nobody
+        while self.usable and self._is_filled():  # noqa: ASYNC110 - the kernel tells nobody
             await asyncio.sleep(FLUSH_POLL_S)
 
     def _is_filled(self) -> bool:
@@ -243,7 +259,7 @@ class Dialogue(asyncio.Protocol):
         with content.path.open("rb") as file:
             file.seek(transaction.content_skip)
             while octets := await asyncio.to_thread(_read, file):
-                if self._broken:
+                if not self.usable:
                     return
                 if stuffs:
                     octets, before = _stuffed_after(before, octets), octets[-2:]
@@ -254,7 +270,7 @@ class Dialogue(asyncio.Protocol):
                     await self._drained
 
     async def _next(self) -> Next:
-        if self._broken or self._waiter is None:
+        if not self.usable or self._waiter is None:
             return Next.DONE
         return await self._waiter
 
@@ -285,19 +301,24 @@ class Dialogue(asyncio.Protocol):
 
     def _break(self, text: str) -> None:
         """The connection is of no use any more, because of the peer."""
-        if not self.usable and self._broken:
+        if not self.usable and (self._broken or self.farewell):
             return
-        was_usable, self.usable = self.usable, False
+        was_usable = self.usable
         self._broken = text
+        self._end()
+        if self._waiter is not None:
+            self._wake(Next.DONE)
+        elif was_usable and self._transaction is None and self.on_lost is not None:
+            self.on_lost()
+
+    def _end(self) -> None:
+        """Nothing more is sent, and nothing waits for the peer to take what was."""
+        self.usable = False
         self._deadline = 0.0
         if self._timer is not None:
             self._timer.cancel()
         self._transport.abort()
         self.resume_writing()
-        if self._waiter is not None:
-            self._wake(Next.DONE)
-        elif was_usable and self._transaction is None and self.on_lost is not None:
-            self.on_lost()
 
     def _broken_result(self, recipients: int) -> TransactionResult:
         broken = self._broken or f"EDISCON in connection to {self.attempt.dsn_mta}"

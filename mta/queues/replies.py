@@ -207,6 +207,11 @@ def failure_of(stage: Stage, reply: Reply | None = None) -> Deferred:
     return Deferred("4.4.1" if stage is Stage.CONNECT else "4.4.2", "")
 
 
+def decided(outcomes: Sequence[Outcome | None]) -> Concluded:
+    """What we decided of each recipient ourselves: no reply is behind it, and no rule matches."""
+    return Concluded(tuple(outcomes), NO_VERDICT, None, "")
+
+
 def conclude(
     result: TransactionReplies, settings: ReplySettings, rules: tuple[ReplyRule, ...]
 ) -> Concluded:
@@ -265,6 +270,12 @@ def _conclude(
     said_421 = any(reply is not None and reply.code == 421 for reply in replies)
     is_assumed = ASSUMED in outcomes
     return Concluded(tuple(outcomes), verdict, source, "" if is_assumed else failure, said_421)
+
+
+def with_refusals(concluded: Concluded, refusals: Sequence[Outcome | None]) -> Concluded:
+    """What a transaction came to that left out those who are refused."""
+    rest = iter(concluded.outcomes)
+    return concluded._replace(outcomes=tuple(refusal or next(rest) for refusal in refusals))
 
 
 def put_off(concluded: Concluded) -> Concluded:

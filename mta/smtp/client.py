@@ -12,18 +12,19 @@ without it each is written when the one before was answered.
     DATA        354, a recipient accepted    write the content, expect CONTENT
                 354, none accepted           write an empty message (RFC 2920 §3.1), expect CONTENT
                 other                        end of the transaction
-    CONTENT     any                          end of the transaction
+    CONTENT     any, all content is out      end of the transaction
+                4yz, 5yz before that         end of it, and of the connection
+                other before that            the peer broke the protocol
 
 A transaction that ends without content leaves the server with a sender and recipients, so
 the next one begins with RSET. Lines are written with CRLF by us alone: what could smuggle a
-command in is refused as a bug of ours.
+command in is refused as a bug of ours. So is an address beyond ASCII without SMTPUTF8.
 """
 
 import enum
 import re
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
 
 from mta.errors import LocalProtocolError, RemoteProtocolError
 from mta.model.frozen import frozen
@@ -36,7 +37,6 @@ _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f<>]")
 # RFC 3461 §4 asks it of + and = alone. Brackets are encoded for receivers who look for the last
 # one on a line to find the end of the address.
 _XTEXT = re.compile(r"[^\x21-\x2a\x2c-\x3b\x3f-\x7e]")
-NO_SMTPUTF8: Final = Reply(553, ("5.6.7 the remote host does not take SMTPUTF8 addresses",))
 
 
 @frozen()
@@ -59,6 +59,18 @@ class Transaction:
     def sender(self) -> str:
         """The sender that the peer is told."""
         return self.envelope.mail_from if self.mail_from is None else self.mail_from
+
+    @property
+    def is_smtputf8(self) -> bool:
+        """Whether the peer is to be told SMTPUTF8: the submitter asked for it, or an address does.
+
+        What our own configuration adds (alias, bcc, rewrite-list) has not been asked for.
+        """
+        return (
+            self.envelope.is_smtputf8
+            or not self.sender.isascii()
+            or not all(recipient.address.isascii() for recipient in self.recipients)
+        )
 
 
 @dataclass(slots=True)
@@ -84,8 +96,10 @@ class Next(enum.Enum):
     WRITE = "write"
     """Write what `take_output` gives."""
     CONTENT = "content"
-    """Write the content of the transaction, then wait."""
+    """Write the content of the transaction, call `content_sent`, then wait."""
     DONE = "done"
+    CLOSE = "close"
+    """As DONE; the rest of the content is not to be sent, and what is sent cannot end there."""
 
 
 class Client:
@@ -96,6 +110,7 @@ class Client:
         "_answered",
         "_expected",
         "_extensions",
+        "_is_sending",
         "_needs_rset",
         "_output",
         "_rcpts",
@@ -111,6 +126,8 @@ class Client:
         self._answered = 0
         """Recipients that have their reply."""
         self._needs_rset = False
+        self._is_sending = False
+        """Whether content is on its way, and its end not written."""
         self._output = b""
 
     @property
@@ -119,19 +136,14 @@ class Client:
         return self._expected[0] if self._expected else Stage.MAIL
 
     def begin(self, transaction: Transaction) -> bytes:
-        """What to write first; empty if the transaction is over at once."""
+        """What to write first."""
         assert not self._expected, "a transaction is under way"
         self.result = TransactionResult([None] * len(transaction.recipients))
         self._accepted = self._answered = 0
-        if (
-            transaction.envelope.is_smtputf8
-            and not self._extensions.smtputf8
-            and not _is_ascii(transaction)
-        ):
-            self.result.mail = NO_SMTPUTF8
-            return b""
-        mail = self._mail(transaction)
-        rcpts = [self._rcpt(recipient) for recipient in transaction.recipients]
+        is_smtputf8 = self._extensions.smtputf8 and transaction.is_smtputf8
+        charset = "utf-8" if is_smtputf8 else "ascii"
+        mail = self._mail(transaction, charset)
+        rcpts = [self._rcpt(recipient, charset) for recipient in transaction.recipients]
         start = b""
         if self._needs_rset:
             start = b"RSET\r\n"
@@ -174,11 +186,19 @@ class Client:
             if result.mail is None or not result.mail.is_positive or not self._accepted:
                 return self._write(b".\r\n")
             result.data = reply
+            self._is_sending = True
             return Next.CONTENT
+        if self._is_sending and not (reply.is_transient or reply.is_permanent):
+            self._expected.append(Stage.CONTENT)
+            raise RemoteProtocolError(f"a reply before the end of the content: {reply}")
         self._needs_rset = False
         if result.data is not None:
             result.final = reply
-        return Next.DONE
+        return Next.CLOSE if self._is_sending else Next.DONE
+
+    def content_sent(self) -> None:
+        """The end of the content is about to be written: a reply answers all of it."""
+        self._is_sending = False
 
     def take_output(self) -> bytes:
         """What `receive` said to write."""
@@ -209,7 +229,7 @@ class Client:
         self._expected.append(Stage.DATA)
         return self._write(b"DATA\r\n")
 
-    def _mail(self, transaction: Transaction) -> bytes:
+    def _mail(self, transaction: Transaction, charset: str) -> bytes:
         envelope = transaction.envelope
         parts = [f"MAIL FROM:<{_checked(transaction.sender)}>"]
         offers = self._extensions
@@ -217,7 +237,7 @@ class Client:
             parts.append(f"SIZE={envelope.size + len(transaction.head) - transaction.content_skip}")
         if offers.eightbit and envelope.is_8bit:
             parts.append("BODY=8BITMIME")
-        if offers.smtputf8 and envelope.is_smtputf8:
+        if charset == "utf-8":
             parts.append("SMTPUTF8")
         if offers.requiretls and envelope.requires_tls:
             parts.append("REQUIRETLS")
@@ -225,9 +245,9 @@ class Client:
             parts.append(f"RET={_checked(envelope.ret)}")
         if offers.dsn and envelope.env_id:
             parts.append(f"ENVID={xtext(envelope.env_id)}")
-        return _line(parts)
+        return _line(parts, charset)
 
-    def _rcpt(self, recipient: Recipient) -> bytes:
+    def _rcpt(self, recipient: Recipient, charset: str) -> bytes:
         parts = [f"RCPT TO:<{_checked(recipient.address)}>"]
         if self._extensions.dsn and recipient.notify:
             parts.append(f"NOTIFY={_checked(recipient.notify)}")
@@ -236,7 +256,7 @@ class Client:
             if kind.lower() == "utf-8":  # RFC 6533 §3: in ASCII, whatever the peer takes
                 address = "".join(c if c.isascii() else f"\\x{{{ord(c):X}}}" for c in address)
             parts.append(f"ORCPT={_checked(kind)};{xtext(address)}")
-        return _line(parts)
+        return _line(parts, charset)
 
 
 def xtext(text: str) -> str:
@@ -250,18 +270,15 @@ def stuffed(octets: bytes, *, at_line_start: bool = True) -> bytes:
     return b"." + octets if at_line_start and octets[:1] == b"." else octets
 
 
-def _is_ascii(transaction: Transaction) -> bool:
-    return transaction.sender.isascii() and all(
-        recipient.address.isascii() for recipient in transaction.recipients
-    )
-
-
 def _checked(text: str) -> str:
     if _FORBIDDEN.search(text):
         raise LocalProtocolError(f"{text!r} cannot stand in a command")
     return text
 
 
-def _line(parts: list[str]) -> bytes:
+def _line(parts: list[str], charset: str) -> bytes:
     line = " ".join(parts)
-    return f"{line}\r\n".encode()
+    try:
+        return f"{line}\r\n".encode(charset)
+    except UnicodeEncodeError:
+        raise LocalProtocolError(f"{line!r} is no command in {charset}") from None

@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
-from mta.errors import LocalProtocolError
+from mta.errors import LocalProtocolError, RemoteProtocolError
 from mta.model.message import Envelope, Recipient
 from mta.model.outcome import Stage
 from mta.model.queue_key import QueueKey
@@ -53,6 +55,8 @@ def answered(client, *replies):
         steps.append(client.receive(reply))
         if steps[-1] is Next.WRITE:
             written.append(client.take_output())
+        elif steps[-1] is Next.CONTENT:
+            client.content_sent()
     return steps, written
 
 
@@ -139,16 +143,43 @@ def test_nothing_is_smuggled_into_a_command(address):
         (Extensions(eightbit=True), {"is_8bit": False}, b""),
         (Extensions(), {"is_8bit": True}, b""),
         (Extensions(smtputf8=True), {"is_smtputf8": True}, b" SMTPUTF8"),
+        (Extensions(smtputf8=True), {"is_smtputf8": False}, b""),
+        (Extensions(), {"is_smtputf8": True}, b""),
     ],
 )
 def test_parameters_are_given_where_offered_and_needed(offers, changes, expected):
     assert begun(offers, **changes) == b"MAIL FROM:<a@b.example>" + expected + b"\r\n"
 
 
-def test_an_address_the_peer_cannot_take_is_refused_by_us():
+@pytest.mark.parametrize("extensions", [ONE_BY_ONE, PIPELINING])
+def test_an_address_beyond_ascii_goes_with_smtputf8_though_nobody_asked_for_it(extensions):
+    """An alias or a rewrite-list may have put it there. RFC 6531 §3.4."""
+    offers = replace(extensions, smtputf8=True)
+    for one in (transaction("plain@d.example", "jörg@d.example"), transaction(mail_from="ö@b.c")):
+        assert Client(offers).begin(one).split(b"\r\n")[0].endswith(b"> SMTPUTF8")
+        with pytest.raises(LocalProtocolError):
+            Client(extensions).begin(one)
+
+
+@pytest.mark.parametrize("code", [452, 552])
+def test_a_refusal_before_the_end_of_the_content_counts_and_ends_the_connection(code):
     client = Client(PIPELINING)
-    assert client.begin(transaction("jörg@d.example", is_smtputf8=True)) == b""
-    assert client.result.mail.lines[0].startswith("5.6.7")
+    client.begin(transaction())
+    assert [client.receive(reply) for reply in (OK, OK, GO_AHEAD)][-1] is Next.CONTENT
+    refusal = Reply(code, ("5.3.4 too large",))
+    assert client.receive(refusal) is Next.CLOSE
+    assert client.result.final == refusal
+
+
+@pytest.mark.parametrize("reply", [OK, GO_AHEAD])
+def test_no_message_is_accepted_before_its_end(reply):
+    client = Client(PIPELINING)
+    client.begin(transaction())
+    assert [client.receive(one) for one in (OK, OK, GO_AHEAD)][-1] is Next.CONTENT
+    with pytest.raises(RemoteProtocolError):
+        client.receive(reply)
+    assert client.result.final is None
+    assert client.stage is Stage.CONTENT
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from mta import clock
 from mta.daemon.heads import Heads
-from mta.errors import SpoolDamagedError
+from mta.errors import LocalProtocolError, SpoolDamagedError
 from mta.queues.actions import Close
 from mta.queues.connection import Connection
 from mta.sim.loop import until
@@ -16,6 +16,7 @@ from mta.sim.node import Node
 from mta.sim.provider import Provider
 from mta.sim.submitter import Letter, submit
 from mta.sim.zone import Zone
+from mta.smtp.client import Client
 
 LISTENER = ("10.0.0.1", 25)
 HOST = "198.51.100.1"
@@ -138,6 +139,26 @@ async def test_a_damaged_message_uses_nothing_of_a_data_volume_rate(site, monkey
     assert site.has_said("is damaged")
     assert await until(lambda: not queue.connections, step_s=1, within_s=60)
     assert queue.data_limit.rate.used(clock.now() + 2 * 3600) == 0
+
+
+async def test_a_message_that_cannot_be_said_waits_and_the_rest_of_its_queue_goes(
+    site, monkeypatch
+):
+    begun = Client.begin
+
+    def defect(self, transaction):
+        if transaction.sender.startswith("bad@"):
+            raise LocalProtocolError("a defect")
+        return begun(self, transaction)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Client, "begin", defect)
+        await site.send("a@sender.example", "bad@sender.example", "b@sender.example")
+        await site.delivered("a@sender.example", "b@sender.example")
+        assert site.has_said("LocalProtocolError: a defect")
+        (queue,) = site.node.shard.scheduler.queues.values()
+        assert not queue.ladder.position
+    await site.delivered("a@sender.example", "b@sender.example", "bad@sender.example")
 
 
 @pytest.mark.parametrize("name", ["due", "priorities"])

@@ -80,7 +80,7 @@ async def test_a_copy_is_a_message_of_its_own_that_tells_the_sender_nothing(tmp_
     assert await mail.copy(original, content, "ü@x.example") is None
     ((envelope, held, (rcpt,), vmta),) = taken
     assert (rcpt.address, rcpt.notify, vmta, held) == ("ü@x.example", "NEVER", "", content)
-    assert (envelope.message_id, envelope.source_type, envelope.is_smtputf8) == (8, LOCAL, True)
+    assert (envelope.message_id, envelope.source_type, envelope.is_smtputf8) == (8, LOCAL, False)
     assert (envelope.mail_from, envelope.job_id, envelope.added_fields) == (
         "a@s.example",
         "j",
