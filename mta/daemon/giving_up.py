@@ -169,7 +169,10 @@ class GivingUp:
             try:
                 found = await self._spool.ages.oldest(queue.key)
                 after = queue.settings.bounce_after
-                if found is not None and found + after <= clock.now() and not queue.frozen:
+                is_old = found is not None and found + after <= clock.now()
+                # It may have had to wait so long for its turn that another has its name.
+                is_there = self._scheduler.queues.get(queue.key) is queue
+                if is_old and is_there and not queue.frozen:
                     async with self.frozen([queue]) as frozen:
                         is_scheduled = await self._expire(queue, frozen.busy)
                     found = await self._spool.ages.oldest(queue.key)

@@ -281,8 +281,11 @@ def with_refusals(concluded: Concluded, refusals: Sequence[Outcome | None]) -> C
 def put_off(concluded: Concluded) -> Concluded:
     """As concluded, and those untried are deferred: the peer may break off because of them.
 
-    Else they would come first again, and again, and nothing behind them would go.
+    Else they would come first again, and again, and nothing behind them would go. What a verdict
+    leaves to the next host, or to the end of the queue, stays.
     """
+    if concluded.verdict.skip_mx or concluded.verdict.bounce_queue:
+        return concluded
     outcomes = tuple(one or Deferred("4.4.2", "") for one in concluded.outcomes)
     return concluded._replace(outcomes=outcomes)
 

@@ -324,7 +324,8 @@ class Scheduler:
         A run is bounded: call again while it `has_decisions`.
         """
         for queue in self._agenda.due(now):
-            self._decide(queue, now)
+            if self.queues.get(queue.key) is queue:  # not forgotten meanwhile
+                self._decide(queue, now)
         return self._agenda.take_actions()
 
     @property
@@ -493,7 +494,6 @@ class Scheduler:
             self._agenda.wake_at(queue, min(times))
 
     def _forget(self, queue: Queue, now: float) -> None:
-        if self.queues.get(queue.key) is queue:  # else another has come for new mail
-            del self.queues[queue.key]
+        del self.queues[queue.key]
         self.gate.forget(queue, now)
         self._agenda.forget(queue)

@@ -9,8 +9,8 @@ without it each is written when the one before was answered.
     MAIL        2yz                          the recipients
                 other                        end of the transaction
     RCPT        2yz | other                  noted; after the last: DATA if any was accepted
-    DATA        354, a recipient accepted    write the content, expect CONTENT
-                354, none accepted           write an empty message (RFC 2920 §3.1), expect CONTENT
+    DATA        3yz, a recipient accepted    write the content, expect CONTENT
+                3yz, none accepted           write an empty message (RFC 2920 §3.1), expect CONTENT
                 other                        end of the transaction
     CONTENT     any, all content is out      end of the transaction
                 4yz, 5yz before that         end of it, and of the connection
@@ -179,7 +179,7 @@ class Client:
             self._accepted += reply.is_positive
             return self._after_rcpt()
         if stage is Stage.DATA:
-            if reply.code != 354:
+            if reply.code // 100 != 3:  # RFC 5321 §4.3.2: the first digit decides
                 result.data = reply
                 return Next.DONE
             self._expected.append(Stage.CONTENT)

@@ -193,3 +193,12 @@ def test_no_message_is_accepted_before_its_end(reply):
 )
 def test_dots_are_stuffed(plain, sent):
     assert stuffed(plain) == sent
+
+
+def test_any_reply_of_the_third_class_lets_the_content_go():
+    """RFC 5321 §4.3.2: a code nobody knows is taken by its first digit."""
+    client = Client(PIPELINING)
+    client.begin(transaction())
+    steps, _ = answered(client, OK, OK, Reply(355, ("go ahead",)), OK)
+    assert steps[-2:] == [Next.CONTENT, Next.DONE]
+    assert client.result.final == OK

@@ -74,6 +74,21 @@ async def test_a_queue_that_rests_gives_up_what_only_the_spool_has(spool):
     assert run.queue.oldest == start - DAY
 
 
+async def test_a_sweep_that_waited_for_its_turn_leaves_the_queue_alone_that_came_meanwhile(spool):
+    """What it holds may be in a transaction, of which the old queue knows nothing."""
+    start = clock.now()
+    await queued(spool, start - 5 * DAY)
+    run = QueueRun("bounce-after 4d")
+    gone = run.scheduler.queue(KEY, start)
+    del run.scheduler.queues[KEY]
+    run.scheduler.restore(KEY, recipients=1, octets=0, paused=True, retry_position=0, now=start)
+    ledger = Ledger(SimpleNamespace(wanted_kinds=frozenset(), log=print), spool)
+    await GivingUp(run.scheduler, spool, ledger, lambda: None, print).sweep(gone)
+    await ledger.close()
+    assert (await spool.tally.counts()).recipients == 1
+    assert (run.queue.frozen, gone.frozen) == (0, 0)
+
+
 def test_the_spool_is_asked_only_when_something_may_be_too_old():
     run = QueueRun("bounce-after 4d")
     scheduler = run.scheduler

@@ -7,7 +7,7 @@ from mta.model.outcome import Bounced, Deferred, Delivered, Stage, Verdict
 from mta.model.reply import Reply
 from mta.model.reply_rule import ReplyRule
 from mta.queues.backoff import effective
-from mta.queues.replies import Fate, conclude, failure_of, judge
+from mta.queues.replies import Fate, conclude, failure_of, judge, put_off
 from mta.queues.retry import POSITION_MAX, RetryLadder
 from mta.smtp.client import TransactionResult
 from mta.units import DataRate, Rate
@@ -238,3 +238,14 @@ def test_an_answer_out_of_step_is_a_failure_and_after_the_content_of_who_got_it(
     concluded = conclude(result(final=GO_AHEAD), settings(), ())
     assert kinds(concluded.outcomes) == ["Deferred"]
     assert concluded.verdict.close_connection
+
+
+@pytest.mark.parametrize("action", ["skip_mx", "bounce_queue"])
+def test_what_a_verdict_leaves_to_others_is_not_put_off_where_the_peer_hangs_up(action):
+    gone = {"rcpts": [None], "data": None, "final": None, "broken": "EDISCON"}
+    given = result(mail=OK, broken_stage=Stage.RCPT, **gone)
+    assert kinds(put_off(conclude(given, settings(), ())).outcomes) == ["Deferred"]
+    given = result(rcpts=[Reply(554, ("blocked",)), None], data=None, final=None, broken="EDISCON")
+    concluded = conclude(given, settings(), (rule("blocked", **{action: True}),))
+    assert put_off(concluded) == concluded
+    assert concluded.outcomes[1] is None

@@ -1,8 +1,9 @@
 """What the simulator found asleep, or without a reason, at the scheduler alone."""
 
 from mta.queues.actions import Expire
+from mta.queues.queue import KEEP_EMPTY_S
 from mta.units import Rate
-from tests.unit.test_scheduler import DAY, NOW, finish, opened, recipients, scheduler, up
+from tests.unit.test_scheduler import DAY, KEY, NOW, finish, opened, recipients, scheduler, up
 
 
 def test_mail_too_old_is_given_up_where_a_rate_holds_it_back():
@@ -53,3 +54,16 @@ def test_an_empty_queue_is_remembered_for_the_longest_window_of_its_rates():
     some.arrive(recipients(1, first=2, due=NOW + 1800), NOW + 1800)
     assert opened(some.run(NOW + 1800)) == []
     assert len(opened(some.run(NOW + 3600))) == 1
+
+
+def test_a_queue_that_another_has_come_for_decides_nothing():
+    """Whoever held it meanwhile would have it read, and deliver, the mail of the other."""
+    some = scheduler()
+    old = some.queue(KEY, NOW)
+    some._agenda.touch(old)
+    some.run(NOW)
+    some.run(NOW + KEEP_EMPTY_S + 1)
+    new = some.queue(KEY, NOW + KEEP_EMPTY_S + 1)
+    some.reread(old)
+    assert some.run(NOW + 10 * KEEP_EMPTY_S) == []
+    assert some.queues[KEY] is new
