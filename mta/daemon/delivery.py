@@ -325,7 +325,7 @@ class Delivery:
             reason = "every host is passed over (skip-mx)"
             self._scheduler.failed(connection, reason, now)
             return
-        deferred = replies.failure_of(problem.stage, problem.reply)
+        deferred = replies.failure_of(problem.stage, problem.reply, problem.fault)
         self._ledger.queue_failure(connection.queue, deferred, problem.attempt, now)
         self._scheduler.failed(connection, problem.text, now)
 

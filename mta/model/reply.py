@@ -31,7 +31,7 @@ class Reply:
 
     @property
     def is_positive(self) -> bool:
-        return 200 <= self.code < 400
+        return 200 <= self.code < 300
 
     @property
     def is_transient(self) -> bool:

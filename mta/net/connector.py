@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 HANDSHAKE_S = 60
 """How long a peer may take over STARTTLS before it counts as broken, at most."""
+FAULT_CHARS_MAX = 200
+"""What is shown of something that is no reply; a line of a web server may be long."""
 PIX_ASTERISKS_MIN = 10
 """Guide: bounce-upon-pix-transfer-failure. A firewall that stars out a banner shows so many."""
 
@@ -51,14 +53,20 @@ class ConnectSettings(AuthSettings, DialogueSettings, ExtensionSettings, TlsSett
 
 
 class ConnectFailed(TransportError):  # noqa: N818 - an outcome rather than an error
-    """A host that could not be used: where it failed, by which reply if by one."""
+    """A host that could not be used: where it failed, by which reply if by one.
 
-    def __init__(self, stage: Stage, reply: Reply | None, text: str, attempt: Attempt) -> None:
+    `fault` is what it said that is no reply.
+    """
+
+    def __init__(
+        self, stage: Stage, reply: Reply | None, text: str, attempt: Attempt, *, fault: str = ""
+    ) -> None:
         super().__init__(text)
         self.stage = stage
         self.reply = reply
         self.text = text
         self.attempt = attempt
+        self.fault = fault
 
 
 class _TlsBrokenError(Exception):
@@ -273,6 +281,12 @@ def _failure(error: BaseException, stage: Stage, host: Host, attempt: Attempt) -
         reply = _reply(error)
         text = f'"{reply}" while connected from {attempt.helo} to {host}'
         return ConnectFailed(stage, reply, text, attempt)
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        said = _reply(error)
+        fault = "; ".join(said.lines) if said.code < 0 else f"not a reply: {str(said)!r}"
+        fault = fault[:FAULT_CHARS_MAX].rstrip()
+        text = f"protocol error in connection to {host}: {fault}"
+        return ConnectFailed(stage, None, text, attempt, fault=fault)
     name = _error_name(error)
     where = "connecting to" if stage is Stage.CONNECT else "in connection to"
     return ConnectFailed(stage, None, f"{name} {where} {host}", attempt)

@@ -84,6 +84,7 @@ class Dialogue(asyncio.Protocol):
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._broken = ""
+        self._fault = ""
         self._is_dot_out = False
         """Whether the final dot of the transaction is written."""
         self.farewell = ""
@@ -130,8 +131,11 @@ class Dialogue(asyncio.Protocol):
             self._waiter = None
             self._transaction = None
         result = self._client.result
-        if self._broken:
+        if self._broken and self._client.is_over:  # What came after its replies is of no account.
+            self.farewell = self._broken
+        elif self._broken:
             result.broken = self._broken
+            result.fault = self._fault
             result.broken_stage = self._client.stage
             result.is_unanswered = self._is_unanswered
             result.is_pix = self._is_pix
@@ -178,6 +182,7 @@ class Dialogue(asyncio.Protocol):
                     raise RemoteProtocolError(f"a reply nobody asked for: {reply}")
                 self._step(self._client.receive(reply))
         except RemoteProtocolError as error:
+            self._fault = str(error)
             self._break(f"protocol error in connection to {self.attempt.dsn_mta}: {error}")
 
     def _step(self, step: Next) -> None:

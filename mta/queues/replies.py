@@ -10,6 +10,9 @@ Who is concerned follows from the stage; what happens to them from the first dig
     DATA, message content     recipients accepted     defer                bounce
     RSET, QUIT                nobody
 
+Any other first digit is out of step: those concerned are deferred with what the peer said, and
+the queue has failed, as nobody knows what such a host makes of the next message.
+
 Three things change that table. `<smtp-pattern-list>` rules that match (the first rule wins
 where two contradict, what does not contradict is added up); 421 where
 `smtp-421-means-mx-unavailable` is set; and 552 for a recipient after others were accepted,
@@ -69,6 +72,8 @@ class TransactionReplies(Protocol):
     @property
     def broken_stage(self) -> Stage | None: ...
     @property
+    def fault(self) -> str: ...
+    @property
     def is_unanswered(self) -> bool: ...
     @property
     def is_pix(self) -> bool: ...
@@ -105,6 +110,8 @@ class Concluded(NamedTuple):
     """The reply the verdict comes from, or None where there is no verdict."""
     failure: str
     """Why the connection is gone, or empty."""
+    fault: str = ""
+    """What the peer said that is no reply, or that nothing had asked for."""
     said_421: bool = False
     """Whether the peer said that it is about to close the connection."""
 
@@ -116,9 +123,9 @@ _GO_ON: Final = Judged(Fate.DELIVER)
 _DEFER: Final = Judged(Fate.DEFER)
 _BOUNCE: Final = Judged(Fate.BOUNCE)
 _CLOSE: Final = replace(NO_VERDICT, close_connection=True)
-_OUT_OF_STEP: Final = Judged(Fate.DEFER, _CLOSE, is_queue_level=True)
-_OUT_OF_STEP_AT_END: Final = Judged(Fate.DEFER, _CLOSE)
-"""The peer has the content, whatever it makes of it."""
+_OUT_OF_STEP: Final = Judged(Fate.DEFER, _CLOSE)
+_PROTOCOL_FAULT: Final = "4.5.0"
+"""RFC 3463 §3.6: other or undefined protocol status."""
 _MX_UNAVAILABLE: Final = Verdict(
     skip_mx=True, close_connection=True, pattern="smtp-421-means-mx-unavailable"
 )
@@ -145,7 +152,7 @@ def judge(
     if kind == (3 if stage is Stage.DATA else 2):
         return _judge_positive(reply, rules) if rules else _GO_ON
     if kind < 4:
-        return _OUT_OF_STEP_AT_END if stage is Stage.CONTENT else _OUT_OF_STEP
+        return _OUT_OF_STEP
     verdict, bounce_rcpt = _collect(reply, rules) if rules else (NO_VERDICT, False)
     if bounce_rcpt and kind == 4 and stage is Stage.RCPT:
         return Judged(Fate.BOUNCE, verdict, cause="bounce-rcpt")
@@ -179,9 +186,10 @@ def outcome_of(
 
     The status is the peer's own enhanced code; without one it is the class and `.0.0`.
     """
-    status = _status(reply, stage, settings)
     if fate is Fate.DELIVER:
-        return Delivered(status, f"smtp;{reply}")
+        enhanced = reply.enhanced
+        return Delivered(enhanced if enhanced[:1] == "2" else "2.0.0", f"smtp;{reply}")
+    status = _status(reply, stage, settings)
     text = str(reply)
     if settings is not None and settings.replace_smtp_421_service_response and reply.code == 421:
         text = f"421 {reply.enhanced} service unavailable".replace("  ", " ")
@@ -195,13 +203,15 @@ def bounce_of_queue(reply: Reply) -> Bounced:
     return Bounced(_status(reply, None, None), f"{_LOCAL};bounce-queue;reply:{reply}")
 
 
-def failure_of(stage: Stage, reply: Reply | None = None) -> Deferred:
+def failure_of(stage: Stage, reply: Reply | None = None, fault: str = "") -> Deferred:
     """What is recorded when a host could not be used: by its reply, or by where it broke.
 
-    The diagnostic is empty without a reply: what the network did stands in the log.
+    The diagnostic is empty where the host said nothing: what the network did stands in the log.
     """
     if reply is not None:
         return Deferred(_status(reply, stage, None), f"smtp;{reply}")
+    if fault:
+        return _broken_off(fault)
     if stage is Stage.RESOLVE:
         return Deferred("4.4.3", "")
     return Deferred("4.4.1" if stage is Stage.CONNECT else "4.4.2", "")
@@ -269,7 +279,8 @@ def _conclude(
     replies = (result.mail, *result.rcpts, result.data, result.final)
     said_421 = any(reply is not None and reply.code == 421 for reply in replies)
     is_assumed = ASSUMED in outcomes
-    return Concluded(tuple(outcomes), verdict, source, "" if is_assumed else failure, said_421)
+    failure = "" if is_assumed else failure
+    return Concluded(tuple(outcomes), verdict, source, failure, result.fault, said_421)
 
 
 def with_refusals(concluded: Concluded, refusals: Sequence[Outcome | None]) -> Concluded:
@@ -286,7 +297,8 @@ def put_off(concluded: Concluded) -> Concluded:
     """
     if concluded.verdict.skip_mx or concluded.verdict.bounce_queue:
         return concluded
-    outcomes = tuple(one or Deferred("4.4.2", "") for one in concluded.outcomes)
+    broken_off = _broken_off(concluded.fault)
+    outcomes = tuple(one or broken_off for one in concluded.outcomes)
     return concluded._replace(outcomes=outcomes)
 
 
@@ -298,7 +310,12 @@ def _broken_transfer(result: TransactionReplies, settings: ReplySettings) -> Out
         return Bounced("5.4.2", f"{_LOCAL};bounce-upon-transfer-failure")
     if result.is_pix and settings.bounce_upon_pix_transfer_failure:
         return Bounced("5.4.2", f"{_LOCAL};bounce-upon-pix-transfer-failure")
-    return Deferred("4.4.2", "")
+    return _broken_off(result.fault)
+
+
+def _broken_off(fault: str) -> Deferred:
+    """The peer hung up, or had to be hung up on for what it said."""
+    return Deferred(_PROTOCOL_FAULT, f"{_LOCAL};{fault}") if fault else Deferred("4.4.2", "")
 
 
 def _judge_positive(reply: Reply, rules: tuple[ReplyRule, ...]) -> Judged:
@@ -365,13 +382,16 @@ def _is_too_many(reply: Reply, stage: Stage) -> bool:
 
 
 def _status(reply: Reply, stage: Stage | None, settings: ReplySettings | None) -> str:
+    """The status of a failure."""
     kind = reply.code // 100
+    if kind < 4:
+        return _PROTOCOL_FAULT
     enhanced = reply.enhanced
-    # A class of success in a failure, or the other way round, says nothing; a 5 in a 4yz
-    # reply is common and is kept as the peer wrote it.
-    if enhanced and (enhanced[0] == "2") == (kind == 2):
+    # A class of success in a failure says nothing; a 5 in a 4yz reply is common and is kept as
+    # the peer wrote it.
+    if enhanced and enhanced[0] != "2":
         return enhanced
     if reply.code == 553 and stage is Stage.RCPT and settings is not None:
         # Guide, smtp-553-means-invalid-mailbox: it stands in for the missing code only.
         return "5.1.1" if settings.smtp_553_means_invalid_mailbox else "5.0.0"
-    return "4.5.0" if kind == 3 else f"{kind}.0.0"
+    return f"{kind}.0.0"

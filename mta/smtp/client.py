@@ -83,6 +83,8 @@ class TransactionResult:
     final: Reply | None = None
     broken: str = ""
     broken_stage: Stage | None = None
+    fault: str = ""
+    """What the peer said that is no reply, or that nothing had asked for, if it broke by that."""
     is_unanswered: bool = False
     """Whether all of the content went out and the time for a reply to it is over."""
     is_pix: bool = False
@@ -129,6 +131,11 @@ class Client:
         self._is_sending = False
         """Whether content is on its way, and its end not written."""
         self._output = b""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every reply is there."""
+        return not self._expected
 
     @property
     def stage(self) -> Stage:

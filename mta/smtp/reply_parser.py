@@ -1,6 +1,7 @@
 """Replies out of a stream of octets (RFC 5321 §4.2). Bounded; what is no reply raises."""
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from mta.errors import RemoteProtocolError
@@ -27,11 +28,13 @@ class ReplyParser:
         self._lines: list[str] = []
         self._code = 0
 
-    def feed(self, octets: bytes) -> list[Reply]:
-        """The replies that are now complete; RemoteProtocolError if the peer talks nonsense."""
+    def feed(self, octets: bytes) -> Iterator[Reply]:
+        """The replies that are now complete; RemoteProtocolError if the peer talks nonsense.
+
+        What comes before the nonsense counts: it may be the reply to a message.
+        """
         buffer = self._buffer + octets if self._buffer else octets
         *lines, self._buffer = buffer.split(b"\n")
-        replies = []
         known = self._known
         for line in lines:
             reply = known.get(line) if not self._lines else None
@@ -41,10 +44,9 @@ class ReplyParser:
                     continue
                 if len(known) < KNOWN_MAX and len(reply.lines) == 1:
                     known[line] = reply
-            replies.append(reply)
+            yield reply
         if len(self._buffer) > LINE_OCTETS_MAX:
             raise RemoteProtocolError(f"a reply line of more than {LINE_OCTETS_MAX} octets")
-        return replies
 
     def _line(self, line: bytes) -> Reply | None:
         match = _LINE.fullmatch(line)

@@ -202,3 +202,13 @@ def test_any_reply_of_the_third_class_lets_the_content_go():
     steps, _ = answered(client, OK, OK, Reply(355, ("go ahead",)), OK)
     assert steps[-2:] == [Next.CONTENT, Next.DONE]
     assert client.result.final == OK
+
+
+@pytest.mark.parametrize("extensions", [PIPELINING, ONE_BY_ONE])
+def test_nobody_gets_content_who_was_answered_out_of_step(extensions):
+    client = Client(extensions)
+    client.begin(transaction())
+    replies = [OK, GO_AHEAD, GO_AHEAD] if extensions.pipelining else [OK, GO_AHEAD]
+    steps, written = answered(client, *replies)
+    assert Next.CONTENT not in steps
+    assert written[-1:] == ([b".\r\n"] if extensions.pipelining else [b"RCPT TO:<c@d.example>\r\n"])

@@ -19,11 +19,11 @@ def test_several_replies_at_once():
 
 
 def test_a_code_alone_is_a_reply():
-    assert ReplyParser().feed(b"250\r\n")[0].lines == ("",)
+    assert next(ReplyParser().feed(b"250\r\n")).lines == ("",)
 
 
 def test_a_line_may_end_in_lf():
-    assert ReplyParser().feed(b"250 ok\n")[0].lines == ("ok",)
+    assert next(ReplyParser().feed(b"250 ok\n")).lines == ("ok",)
 
 
 @pytest.mark.parametrize(
@@ -31,30 +31,30 @@ def test_a_line_may_end_in_lf():
 )
 def test_nonsense_is_an_error(said):
     with pytest.raises(RemoteProtocolError):
-        ReplyParser().feed(said)
+        list(ReplyParser().feed(said))
 
 
 def test_two_codes_in_one_reply_are_an_error():
     with pytest.raises(RemoteProtocolError, match="two codes"):
-        ReplyParser().feed(b"250-a\r\n550 b\r\n")
+        list(ReplyParser().feed(b"250-a\r\n550 b\r\n"))
 
 
 def test_a_line_without_end_is_bounded():
     with pytest.raises(RemoteProtocolError):
-        ReplyParser().feed(b"250 " + b"x" * LINE_OCTETS_MAX)
+        list(ReplyParser().feed(b"250 " + b"x" * LINE_OCTETS_MAX))
 
 
 def test_lines_without_end_are_bounded():
     with pytest.raises(RemoteProtocolError):
-        ReplyParser().feed(b"250-x\r\n" * (LINES_MAX + 1))
+        list(ReplyParser().feed(b"250-x\r\n" * (LINES_MAX + 1)))
 
 
 def test_control_characters_do_not_get_through():
-    assert ReplyParser().feed(b"550 a\x1b[31mb\0c\r\n")[0].lines == ("a [31mb c",)
+    assert next(ReplyParser().feed(b"550 a\x1b[31mb\0c\r\n")).lines == ("a [31mb c",)
 
 
 def test_what_is_not_utf8_is_readable_all_the_same():
-    assert "caf" in ReplyParser().feed(b"550 caf\xe9\r\n")[0].lines[0]
+    assert "caf" in next(ReplyParser().feed(b"550 caf\xe9\r\n")).lines[0]
 
 
 def test_a_line_said_before_means_the_same_alone_and_another_thing_behind_others():
@@ -63,6 +63,13 @@ def test_a_line_said_before_means_the_same_alone_and_another_thing_behind_others
     (reply,) = parser.feed(b"250-first\r\n250 ok\r\n")
     assert reply.lines == ("first", "ok")
     assert [str(reply) for reply in parser.feed(b"250 ok\r\n")] == ["250 ok"]
+
+
+def test_what_comes_before_nonsense_is_a_reply():
+    replies = ReplyParser().feed(b"250 queued\r\nnonsense\r\n")
+    assert str(next(replies)) == "250 queued"
+    with pytest.raises(RemoteProtocolError, match="nonsense"):
+        next(replies)
 
 
 def test_a_peer_that_never_says_the_same_twice_fills_nothing():

@@ -1,11 +1,13 @@
 """Logging in and securing a connection at another server, as the directives of the queue say."""
 
+import asyncio
 import re
 import ssl
 from contextlib import asynccontextmanager
 
 import pytest
 
+from mta.model.host import Host
 from mta.model.message import Envelope, Recipient
 from mta.model.outcome import Deferred, Stage
 from mta.model.queue_key import QueueKey
@@ -119,6 +121,32 @@ async def test_a_challenge_that_is_none_is_a_failure_of_the_peer():
         with pytest.raises(ConnectFailed, match="Invalid CRAM-MD5 challenge"):
             async with opened(peer, LOGIN):
                 pass
+
+
+@pytest.mark.parametrize(
+    ("greeting", "status", "said"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2", "4.5.0", "SSH-2.0-OpenSSH_9.2"),
+        (b"150 wait", "4.5.0", "150 wait"),
+        (b"354 go on", "4.5.0", "354 go on"),
+        (b"250 2.0.0 hello", "4.5.0", "250 2.0.0 hello"),
+    ],
+)
+async def test_a_host_that_greets_as_no_mail_server_does_is_quoted(greeting, status, said):
+    async def serve(reader, writer):
+        writer.write(greeting + b"\r\n")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        host = Host("mx.example", "127.0.0.1", server.sockets[0].getsockname()[1])
+        with pytest.raises(ConnectFailed, match=re.escape(said)) as failed:
+            await open_dialogue(host, "", "us.example", settings(""), connect=connect_over_tcp)
+    problem = failed.value
+    deferred = replies.failure_of(problem.stage, problem.reply, problem.fault)
+    assert deferred.status == status
+    assert said in deferred.diagnostic
 
 
 async def test_without_any_offer_of_login_nothing_is_sent():

@@ -14,10 +14,11 @@ WITHIN_S = 3600.0
 class Touchy:
     """Takes mail, but hangs up at a recipient whose name it does not like."""
 
-    def __init__(self, to_data=b"354 go on"):
+    def __init__(self, to_data=b"354 go on", to_content=b"250 ok"):
         self.taken = []
         self.connections = 0
         self._to_data = to_data
+        self._to_content = to_content
 
     async def serve(self, reader, writer):
         self.connections += 1
@@ -39,7 +40,7 @@ class Touchy:
                 if self._to_data.startswith(b"354"):
                     await reader.readuntil(b"\r\n.\r\n")
                     self.taken.append(rcpt)
-                    writer.write(b"250 ok\r\n")
+                    writer.write(self._to_content + b"\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
@@ -75,3 +76,20 @@ async def test_a_peer_that_answers_out_of_step_is_tried_as_often_as_one_that_fai
     peer = Touchy(to_data=b"250 ok")
     assert not await run(tmp_path, peer, ["u@d.example"], lambda: peer.taken)
     assert 2 <= peer.connections < 20
+
+
+async def test_a_peer_that_answers_content_out_of_step_is_tried_as_often_as_one_that_fails(
+    tmp_path,
+):
+    peer = Touchy(to_content=b"354 go on")
+    rcpts = [f"u{number}@d.example" for number in range(20)]
+    assert not await run(tmp_path, peer, rcpts, lambda: len(peer.taken) > 20)
+    assert 2 <= len(peer.taken) < 20
+
+
+async def test_what_follows_a_reply_does_not_undo_it(tmp_path):
+    peer = Touchy(to_content=b"250 ok\r\nnonsense")
+    rcpts = [f"u{number}@d.example" for number in range(3)]
+    assert not await run(tmp_path, peer, rcpts, lambda: len(peer.taken) > 3)
+    assert sorted(peer.taken) == sorted(rcpt.encode() for rcpt in rcpts)
+    assert peer.connections == 3

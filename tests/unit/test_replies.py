@@ -232,12 +232,33 @@ def test_backoff_has_limits_of_its_own_and_the_normal_rates_by_default():
 
 
 def test_an_answer_out_of_step_is_a_failure_and_after_the_content_of_who_got_it():
-    concluded = conclude(result(data=OK, final=None), settings(), ())
-    assert kinds(concluded.outcomes) == [None]
-    assert concluded.failure.startswith("DATA was answered out of step: 250")
-    concluded = conclude(result(final=GO_AHEAD), settings(), ())
-    assert kinds(concluded.outcomes) == ["Deferred"]
-    assert concluded.verdict.close_connection
+    for given, stage, said in [
+        ({"mail": GO_AHEAD, "rcpts": [None]}, "MAIL", "354 go ahead"),
+        ({"rcpts": [GO_AHEAD]}, "RCPT", "354 go ahead"),
+        ({"data": OK, "final": None}, "DATA", "250 2.0.0 ok"),
+        ({"final": GO_AHEAD}, "CONTENT", "354 go ahead"),
+    ]:
+        concluded = put_off(conclude(result(**given), settings(), ()))
+        assert concluded.outcomes == (Deferred("4.5.0", f"smtp;{said}"),)
+        assert concluded.failure == f"{stage} was answered out of step: {said}"
+        assert concluded.verdict.close_connection
+
+
+@pytest.mark.parametrize("stage", [Stage.RCPT, Stage.CONTENT])
+def test_what_is_no_reply_stands_in_what_is_recorded(stage):
+    fault = "not a reply: 'Traceback'"
+    missing = {"rcpts": [None], "data": None} if stage is Stage.RCPT else {}
+    given = result(final=None, broken="protocol error", broken_stage=stage, fault=fault, **missing)
+    concluded = put_off(conclude(given, settings(), ()))
+    assert concluded.outcomes == (Deferred("4.5.0", f"x-pmta;{fault}"),)
+
+
+def test_a_host_that_greets_out_of_step_is_quoted():
+    greeting = Reply(250, ("2.0.0 hello",))
+    assert failure_of(Stage.GREETING, greeting) == Deferred("4.5.0", "smtp;250 2.0.0 hello")
+    assert failure_of(Stage.GREETING, None, "not a reply: 'SSH-2.0'") == Deferred(
+        "4.5.0", "x-pmta;not a reply: 'SSH-2.0'"
+    )
 
 
 @pytest.mark.parametrize("action", ["skip_mx", "bounce_queue"])
