@@ -67,7 +67,7 @@ def receipt_record(recipient: Recipient, now: float) -> Record:
     envelope = recipient.envelope
     values: Values = {
         "timeLogged": now,
-        "orig": envelope.mail_from,
+        "orig": recipient.return_path,
         "rcpt": recipient.address,
         "srcType": envelope.source_type,
         "srcMta": _source_mta(envelope),
@@ -129,7 +129,7 @@ def _outcome(
     values: Values = {
         "timeLogged": now,
         "timeQueued": envelope.time_queued,
-        "orig": envelope.mail_from,
+        "orig": recipient.return_path,
         "rcpt": recipient.address,
         "dsnStatus": _status(status, words),
         "dsnDiag": diagnostic,

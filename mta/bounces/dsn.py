@@ -9,7 +9,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import format_datetime
+from email.header import Header
+from email.utils import format_datetime, formataddr, parseaddr
 from string import Template
 from typing import Final
 
@@ -17,13 +18,23 @@ from mta.bounces.status_texts import with_text
 from mta.model.attempt import Attempt
 from mta.model.message import Envelope, Recipient
 from mta.smtp import header_block
+from mta.smtp.plain_text import one_line, wrapped
 
 LINE_OCTETS_MAX: Final = 900
 """Longer field bodies are cut. RFC 5322 §2.1.1 allows 998 octets of a line."""
 FULL_OCTETS_MAX: Final = 256 << 10
 """A larger message is not sent back whole: its header block goes instead."""
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]+")
+SUBJECT_CHARACTERS_MAX: Final = 200
+"""Of a subject that is not ASCII, which takes up to twelve octets for each."""
 _TRANSIENT: Final = re.compile(r"^smtp;4\d\d[ -](4\.\d{1,3}\.\d{1,3})\b")
+_RETURNED: Final = {
+    (True, False): "message/rfc822",
+    (False, False): "text/rfc822-headers",
+    (True, True): "message/global",
+    (False, True): "message/global-headers",
+}
+"""What goes back, by whether it is all of the message and its header is UTF-8 (RFC 6533)."""
+_BACKSLASH: Final = "\\"
 _TEMPLATE_VARIABLES: Final = (
     "hostname", "originator", "recipient", "subject", "retryAfter", "bounceAfter", "date",
     "timeQueued", "response",
@@ -114,9 +125,10 @@ def compose(told: Sequence[Told], content: bytes, style: Style, *, now: float) -
         subject = _filled(style.subject_template, variables)
     fields = [
         f"Date: {_date(now)}",
-        f"From: {_line(sender)}",
-        f"Subject: {_line(subject)}",
-        f"To: {_line(envelope.mail_from)}",
+        f"From: {_mailbox(sender)}",
+        f"Subject: {_words(subject)}",
+        # In UTF-8 where it is not ASCII: the notification goes with SMTPUTF8 then.
+        f"To: {one_line(told[0].recipient.return_path)}",
         "Auto-Submitted: auto-replied",  # RFC 3834 §5
         "MIME-Version: 1.0",
     ]
@@ -124,8 +136,11 @@ def compose(told: Sequence[Told], content: bytes, style: Style, *, now: float) -
     if style.is_plain:
         fields.append('Content-Type: text/plain; charset="utf-8"')
         return _octets([*fields, "", *status])
-    text = _filled(style.body_template, variables).splitlines() if style.body_template else []
-    return _report(fields, text or _text(told, host), status, envelope, content, style, now)
+    is_filled = failed and style.body_template
+    text = _filled(style.body_template, variables).splitlines() if is_filled else []
+    return _report(
+        fields, wrapped(text or _text(told, host)), status, envelope, content, style, now
+    )
 
 
 def _report(
@@ -144,6 +159,7 @@ def _report(
     # What was an instruction to us, such as a key to sign with, goes to nobody.
     names = frozenset(name.encode() for name in envelope.remove_fields)
     original = header_block.without(head, names)
+    is_global = _is_utf8(original)
     if is_full:
         original += content[envelope.head_size :]
     boundary = f"report{int(now):08X}@{style.host_name}"
@@ -151,24 +167,29 @@ def _report(
     while boundary.encode() in original:
         number += 1
         boundary = f"report{int(now):08X}.{number}@{style.host_name}"
+    kind = _RETURNED[is_full, is_global]
+    of_text, of_original = _encoding("".join(text).isascii()), _encoding(original.isascii())
     parts = [
         *fields,
+        # RFC 2045 §6.4: what holds 8-bit data says so.
+        *(of_text or of_original),
         "Content-Type: multipart/report; report-type=delivery-status;",
         f'    boundary="{boundary}"',
         "",
         "",
         f"--{boundary}",
         'Content-Type: text/plain; charset="utf-8"',
+        *of_text,
         "",
-        *map(_printable, text),
+        *text,
         "",
         f"--{boundary}",
         "Content-Type: message/delivery-status",
         "",
         *status,
         f"--{boundary}",
-        f"Content-Type: {'message/rfc822' if is_full else 'text/rfc822-headers'}",
-        *([] if original.isascii() else ["Content-Transfer-Encoding: 8bit"]),
+        f"Content-Type: {kind}",
+        *of_original,
         "",
         "",
     ]
@@ -203,7 +224,11 @@ def _status_fields(told: Sequence[Told], style: Style) -> list[str]:
     for one in told:
         attempt = one.attempt
         lines += [
-            *([f"Original-Recipient: {_line(one.recipient.orcpt)}"] if one.recipient.orcpt else []),
+            *(
+                [f"Original-Recipient: {_original(one.recipient.orcpt)}"]
+                if one.recipient.orcpt
+                else []
+            ),
             f"Final-Recipient: {_address(one.recipient.address)}",
             f"Action: {one.action.value[0]}",
             f"Status: {with_text(one.status, one.words)}",
@@ -222,7 +247,7 @@ def _variables(told: Sequence[Told], head: bytes, style: Style, now: float) -> d
     envelope = recipient.envelope
     values = (
         style.host_name,
-        envelope.mail_from,
+        recipient.return_path,
         ", ".join(one.recipient.address for one in told),
         header_block.find(head, frozenset([b"subject"])).get(b"subject", ""),
         style.retry_after,
@@ -242,17 +267,62 @@ def _address(address: str) -> str:
     """RFC 3464 §2.3.2; RFC 6533 §3 where it is not ASCII."""
     if address.isascii():
         return f"rfc822;{_line(address)}"
-    spelled = "".join(c if c.isascii() else f"\\x{{{ord(c):X}}}" for c in address)
-    return f"utf-8;{_line(spelled)}"
+    return f"utf-8;{_line(_in_ascii(address, '+= ' + _BACKSLASH))}"
+
+
+def _original(orcpt: str) -> str:
+    """ORCPT, which may have come in UTF-8 over SMTPUTF8 (RFC 6533 §3)."""
+    kind, _, address = orcpt.partition(";")
+    if kind.lower() == "utf-8":
+        # What is spelled out in it already stays so.
+        return _line(f"{kind};{_in_ascii(address, '+= ')}")
+    return _address(address) if not address.isascii() else _line(orcpt)
+
+
+def _in_ascii(address: str, special: str) -> str:
+    """RFC 6533's utf-8-addr-xtext, which has no character that begins one of xtext."""
+    return "".join(c if c.isascii() and c not in special else _spelled(c) for c in address)
+
+
+def _spelled(character: str) -> str:
+    return f"\\x{{{ord(character):X}}}"
+
+
+def _is_utf8(octets: bytes) -> bool:
+    """Whether a header block is RFC 6532's: not ASCII, and UTF-8."""
+    if octets.isascii():
+        return False
+    try:
+        octets.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _encoding(is_ascii: bool) -> list[str]:  # noqa: FBT001 - said where it is called
+    return [] if is_ascii else ["Content-Transfer-Encoding: 8bit"]
+
+
+def _mailbox(text: str) -> str:
+    """The From field; a name that is not ASCII in encoded words (RFC 2047)."""
+    if not text.isascii():
+        name, address = parseaddr(one_line(text))
+        if name and address.isascii():
+            return _line(formataddr((name, address)))
+    return _line(text)
+
+
+def _words(text: str) -> str:
+    """A Subject field; in encoded words where it is not ASCII (RFC 2047)."""
+    if text.isascii():
+        return _line(text)
+    shown = one_line(text)[:SUBJECT_CHARACTERS_MAX]
+    return Header(shown, "utf-8", header_name="Subject").encode(linesep="\r\n")
 
 
 def _line(text: str) -> str:
     """Text that may stand in a header field: one line, ASCII, no longer than it may be."""
-    return _printable(text).encode("ascii", "replace").decode()[:LINE_OCTETS_MAX]
-
-
-def _printable(text: str) -> str:
-    return _CONTROL.sub(" ", text)
+    return one_line(text).encode("ascii", "replace").decode()[:LINE_OCTETS_MAX]
 
 
 def _date(at: float) -> str:

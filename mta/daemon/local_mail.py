@@ -8,30 +8,24 @@ here nothing is held back.
 """
 
 import asyncio
-import re
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.header import Header
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mta import clock, ids
 from mta.daemon.intake import DISK_FULL
 from mta.model.message import LOCAL, Content, Envelope
 from mta.net.spill import MEMORY_OCTETS_MAX, Spill
 from mta.smtp.command import RcptParameters
+from mta.smtp.plain_text import one_line, wrapped
 
 if TYPE_CHECKING:
     from mta.daemon.intake import Intake
     from mta.model.reply import Reply
     from mta.spool.store import Spool
-
-LINE_CHARACTERS_MAX: Final = 240
-"""Longer lines of a text are wrapped: with four octets to a character they stay below the 998
-octets of RFC 5322 §2.1.1."""
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +126,7 @@ def composed(
     now: float,
 ) -> bytes:
     """Canonical content with that text; `number` is the id of the message."""
-    clean = _CONTROL.sub(" ", subject)
+    clean = one_line(subject)
     lines = [
         f"Date: {format_datetime(datetime.fromtimestamp(int(now), UTC).astimezone())}",
         f"From: postmaster@{host_name}",
@@ -145,8 +139,5 @@ def composed(
         "Content-Transfer-Encoding: 8bit",
         "",
     ]
-    for line in text.split("\n"):
-        plain = _CONTROL.sub(" ", line)
-        is_long = len(plain) > LINE_CHARACTERS_MAX
-        lines += textwrap.wrap(plain, LINE_CHARACTERS_MAX) if is_long else [plain]
+    lines += wrapped(text.split("\n"))
     return "".join(f"{one}\r\n" for one in lines).encode()

@@ -151,7 +151,7 @@ class Reports:
             return
         told = owed.told
         envelope = told[0].recipient.envelope
-        mail_from = envelope.mail_from
+        mail_from = told[0].recipient.return_path
         octets = dsn.compose(told, owed.content, self._style(told[0]), now=clock.now())
         letter = Letter(recipients=(mail_from,), content=octets, requires_tls=envelope.requires_tls)
         while (refusal := await self._mail.submit(letter)) is not None:

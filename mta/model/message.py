@@ -6,6 +6,7 @@ from typing import Final
 
 from mta.model.frozen import frozen
 from mta.model.queue_key import QueueKey
+from mta.model.return_path import verp
 
 PRIORITY: Final = 50
 """What a recipient has unless somebody says otherwise."""
@@ -131,6 +132,14 @@ class Recipient:
     attempts: int = 0
     last_reply: str = ""
     """What the last failed try was answered, for people."""
+
+    @property
+    def return_path(self) -> str:
+        """The sender that says to whom it went, where VERP makes one, else the message's."""
+        envelope = self.envelope
+        if envelope.is_verp and envelope.mail_from:
+            return verp(envelope.mail_from, self.address)
+        return envelope.mail_from
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from mta import ids
 from mta.model.header_field import field_name
 from mta.model.message import Envelope
-from mta.smtp.rewriting import NO_REWRITES, RewriteList, verp, with_domains
+from mta.model.return_path import verp
+from mta.smtp.rewriting import NO_REWRITES, RewriteList, with_domains
 
 PRODUCT = "Petrel"
 

@@ -18,11 +18,11 @@ from typing import Final
 
 from mta.model.frozen import frozen
 from mta.model.reply import Reply
+from mta.model.return_path import verp
 from mta.smtp import header_block
 from mta.smtp.command import CommandError, MailParameters, RcptParameters
 from mta.smtp.definitions import PARTS_MAX, Range, parse_definitions, parse_parts
 from mta.smtp.framing import LINE_OCTETS_MAX
-from mta.smtp.rewriting import verp
 from mta.smtp.template import Part, merged, references
 from mta.units import UNLIMITED
 

@@ -1,4 +1,4 @@
-"""Senders and From fields as a `<rewrite-list>` or VERP wants them. Guide: rewrite-list.
+"""Senders and From fields as a `<rewrite-list>` wants them. Guide: rewrite-list.
 
 The first rule that matches decides. In a From field nothing but the domain of an address
 changes: names, comments, folding and everything else stay as they are, octet by octet.
@@ -16,9 +16,6 @@ _TOKEN = re.compile(
     rb'"(?:[^"\\]|\\.)*"?|\\.|[<>(),:;]|@[ \t\r\n]*([A-Za-z0-9_.\x80-\xff-]+)', re.DOTALL
 )
 _IN_COMMENT = re.compile(rb"\\.|[()]", re.DOTALL)
-_DOT_ATOM = re.compile(r'[^\s"(),:;<>@\[\\\]\x00-\x1f\x7f]+')
-_QUOTABLE = re.compile(r'(["\\])')
-_QUOTED_PAIR = re.compile(r"\\(.)")
 
 
 class Domains(Protocol):
@@ -79,16 +76,6 @@ class RewriteList:
 NO_REWRITES: Final = RewriteList()
 
 
-def verp(mail_from: str, rcpt: str) -> str:
-    """The sender that says to whom a message went: `user-rcptlocal=rcptdomain@domain`."""
-    local, _, domain = mail_from.rpartition("@")
-    rcpt_local, _, rcpt_domain = rcpt.rpartition("@")
-    text = f"{_bare(local)}-{_bare(rcpt_local)}={rcpt_domain}"
-    if not _DOT_ATOM.fullmatch(text):
-        text = '"' + _QUOTABLE.sub(r"\\\1", text) + '"'
-    return f"{text}@{domain}"
-
-
 def domains_of(field: bytes) -> set[str]:
     """The domains of the addresses of a From field, in lower case."""
     return {_domain(field, start, end) for start, end in _domains(field)}
@@ -136,10 +123,3 @@ def _domains(field: bytes) -> list[tuple[int, int]]:
 
 def _domain(field: bytes, start: int, end: int) -> str:
     return field[start:end].decode("utf-8", "replace").lower()
-
-
-def _bare(local: str) -> str:
-    """A local part without its quotes."""
-    if len(local) >= 2 and local[0] == '"' == local[-1]:
-        return _QUOTED_PAIR.sub(r"\1", local[1:-1])
-    return local

@@ -161,9 +161,13 @@ class OwedReports:
             return b""
 
 
-def _subject(told: Told) -> tuple[int, str]:
-    """What one notification is about: a message, and the VirtualMTA it went through."""
-    return told.recipient.envelope.message_id, told.recipient.queue.vmta
+def _subject(told: Told) -> tuple[int, str, str, str]:
+    """What one notification is about: a message, the VirtualMTA it went through, what became of
+    it there, and whom to tell: with VERP each recipient has a sender of its own.
+    """
+    recipient = told.recipient
+    about = recipient.envelope.message_id, recipient.queue.vmta, told.action.name
+    return *about, recipient.return_path
 
 
 def _values(told: Told) -> dict[str, Any]:

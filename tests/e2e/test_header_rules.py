@@ -187,6 +187,12 @@ async def test_with_verp_each_recipient_has_a_sender_of_its_own(submitting):
             await smtp.sendmail("", rcpts, b"Subject: x\r\n\r\nx\r\n")
         await until(lambda: len(submitting.rows("d")) == 4, 30, submitting.told)
     assert {row["vmta"] for row in submitting.rows("d")} == {"c"}
+    assert sorted(row["orig"] for row in submitting.rows("d")) == [
+        "",
+        "",
+        "news-jim+x=one.example@sender.example",
+        "news-joe=one.example@sender.example",
+    ]
     assert sorted(submitting.mailbox.envelopes) == [
         ("<>", tuple(rcpts)),
         ("news-jim+x=one.example@sender.example", ("jim+x@one.example",)),

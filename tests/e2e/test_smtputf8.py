@@ -114,3 +114,38 @@ async def test_header_fields_beyond_ascii_bounce_if_smtputf8_was_said_and_else_g
     assert lacking("5.6.9", rows[f"said@{PLAIN}"])
     assert rows[f"unsaid@{PLAIN}"][0] == rows[f"said@{AWARE}"][0] == "d"
     assert UTF8[-12:] in b"".join(site.plain.segments)
+
+
+async def test_a_sender_beyond_ascii_is_told_in_utf8(site):
+    await site.send(f"δοκ+x@{PLAIN}", sender=f"δοκ@{AWARE}", content=UTF8 + BODY)
+    await site.rows(2)
+    (mail,), (rcpt,) = mails(site.aware), rcpts(site.aware)
+    assert mail.startswith("MAIL FROM:<> ")
+    assert "SMTPUTF8" in mail.split()
+    assert "BODY=8BITMIME" in mail.split()
+    assert rcpt.startswith(f"RCPT TO:<δοκ@{AWARE}>")
+    report = b"".join(site.aware.segments).decode()
+    assert f"\r\nTo: δοκ@{AWARE}\r\n" in report
+    assert f"\r\nFinal-Recipient: utf-8;\\x{{3B4}}\\x{{3BF}}\\x{{3BA}}\\x{{2B}}x@{PLAIN}" in report
+    assert "\r\nContent-Type: message/global-headers\r\n" in report
+
+
+async def test_a_sender_in_ascii_is_told_without_smtputf8(site):
+    """Of a message that only went with it; the host of the sender may not know it."""
+    await site.send(f"δοκ@{PLAIN}", sender=f"joe@{PLAIN}", content=UTF8 + BODY)
+    rows = await site.rows(2)
+    assert rows[f"joe@{PLAIN}"][0] == "d"
+    (mail,) = mails(site.plain)
+    assert mail == "MAIL FROM:<> BODY=8BITMIME"
+    assert UTF8.strip() in b"".join(site.plain.segments)
+
+
+async def test_a_sender_that_cannot_be_told_is_the_end_of_it(site):
+    """RFC 5321 §4.5.5: of a notification that bounces nobody is told."""
+    await site.send(f"δοκ@{PLAIN}", sender=f"joerg-δ@{PLAIN}")
+    rows = await site.rows(2)
+    assert lacking("5.6.9", rows[f"joerg-δ@{PLAIN}"])
+    await site.send(f"last@{PLAIN}")
+    assert len(await site.rows(3)) == 3
+    assert sorted(row["orig"] for row in site.loopback.rows("b")) == ["", f"joerg-δ@{PLAIN}"]
+    assert len(mails(site.plain)) == 1

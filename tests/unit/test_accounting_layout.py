@@ -1,7 +1,7 @@
 """Accounting files: columns in the order parsers know, values in their formats."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -164,6 +164,16 @@ def test_a_header_mapped_to_a_field_fills_it():
     )
     record = build.delivery_record(RECIPIENT, Delivered("2.0.0", ""), ATTEMPT, NOW)
     assert Layout(settings).lines([record])[0] == b'd,"Spring, ""at last"""\r\n'
+
+
+@pytest.mark.parametrize(
+    ("mail_from", "orig"), [("news@b.example", "news-u01=example.net@b.example"), ("", "")]
+)
+def test_with_verp_orig_is_the_sender_that_it_leaves_with(mail_from, orig):
+    recipient = replace(RECIPIENT, envelope=replace(ENVELOPE, is_verp=True, mail_from=mail_from))
+    assert build.receipt_record(recipient, NOW).values["orig"] == orig
+    record = build.delivery_record(recipient, Delivered("2.0.0", ""), ATTEMPT, NOW)
+    assert record.values["orig"] == orig
 
 
 def test_records_a_file_does_not_want_are_left_out():

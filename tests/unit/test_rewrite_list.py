@@ -3,7 +3,8 @@
 import pytest
 
 from mta.address import is_valid
-from mta.smtp.rewriting import domains_of, verp, with_domains
+from mta.model.return_path import verp
+from mta.smtp.rewriting import domains_of, with_domains
 from tests.texts import configured, only, said
 
 USED = "<source 0/0>\nrewrite-list l\n</source>\n"
