@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from mta.address import utf8_domain
 from mta.bounces.status_texts import status_text
 from mta.model.attempt import Attempt
 from mta.model.message import Envelope, Recipient
@@ -141,7 +142,7 @@ def _outcome(
         "dlvDestinationIp": attempt.remote_ip,
         "dlvEsmtpAvailable": attempt.esmtp,
         "vmta": queue.vmta,
-        "queue": str(queue),
+        "queue": f"{utf8_domain(queue.domain)}/{queue.vmta}",
     }
     if category:
         values["bounceCat"] = category

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
+from mta.address import domain_name
 from mta.model.queue_key import DEFAULT_VMTA, QueueKey
 
 
@@ -17,6 +18,11 @@ def wildcard(text: str) -> re.Pattern[str]:
 def is_wild(text: str) -> bool:
     """Whether text holds a wildcard."""
     return "*" in text or "?" in text
+
+
+def one_spelling(domain: str) -> str:
+    """A domain, which may have wildcards, as queues are named."""
+    return ".".join(map(domain_name, domain.removesuffix(".").split(".")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ class QueuePattern:
         domain, slash, vmta = text.partition("/")
         if not domain or (slash and not vmta):
             raise ValueError("expected a queue such as gmail.com/vmta1, gmail.com/* or */*")
-        return cls(domain.lower(), vmta if slash else default_vmta)
+        return cls(one_spelling(domain), vmta if slash else default_vmta)
 
     @property
     def is_exact(self) -> bool:

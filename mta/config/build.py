@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from mta.address import domain_name
 from mta.config import (
     acct,
     domain_keys,
@@ -428,7 +429,7 @@ class Builder:
         parts.root = RootSettings(**values)
         parts.networks = sorted(self._networks.items(), key=_prefix_length)
         # Guide: mail to a name of this host is accepted as if by relay-domain.
-        local = (DomainPattern(name.lower()) for name in parts.root.host_names)
+        local = (DomainPattern(domain_name(name)) for name in parts.root.host_names)
         parts.relay_domain = (*self._relay_domains, *local)
         parts.relay_address = tuple(self._relay_addresses)
         parts.bounce_category_patterns = self._patterns.categories

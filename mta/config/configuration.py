@@ -14,6 +14,7 @@ from ipaddress import ip_address, ip_network
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from mta.address import domain_name
 from mta.config.block import Block
 from mta.config.patterns import (
     AddressPattern,
@@ -148,6 +149,8 @@ class DomainIndex:
 
     def matching(self, domain: str) -> Iterator[Block]:
         """The blocks that match a domain, most specific first."""
+        if not domain.isascii():
+            domain = domain_name(domain)  # A queue of an older version.
         if domain.startswith("["):
             yield from (b for _, b in self._literals if literal_matches(b.name, domain))
             yield from self._by_pattern.get("*", ())

@@ -32,7 +32,7 @@ def parse_pattern(text: str) -> str:
     name = pattern.removeprefix("[*.]").removeprefix("*.")
     if not name or not address.is_valid_domain(name) or "*" in name:
         raise ValueError("expected a domain such as gmail.com, *.gmail.com, [*.]gmail.com or *")
-    return pattern
+    return pattern.removesuffix(name) + address.domain_name(name)
 
 
 def candidates(domain: str) -> Iterator[str]:
@@ -72,7 +72,7 @@ class DomainPattern:
     text: str
 
     def matches(self, domain: str) -> bool:
-        """Whether it matches a domain in lower case."""
+        """Whether it matches a domain in its one spelling."""
         if domain.startswith("["):
             return self.text == EVERY or literal_matches(self.text, domain)
         return self.text in candidates(domain)
@@ -85,8 +85,8 @@ class AddressPattern:
     text: str
     expression: re.Pattern[str] | None = None
 
-    def matches(self, address: str) -> bool:
-        """Whether it matches; case does not count."""
+    def matches(self, rcpt: str) -> bool:
+        """Whether it matches; neither case nor spelling counts."""
         if self.expression is not None:
-            return bool(self.expression.search(address))
-        return self.text.lower() == address.lower()
+            return any(self.expression.search(text) for text in address.spellings(rcpt))
+        return address.mailbox(self.text.lower()) == address.mailbox(rcpt.lower())

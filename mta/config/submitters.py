@@ -67,7 +67,7 @@ class Submitters:
     groups: Mapping[str, SourceGroup] = field(default_factory=dict)
     address_lists: Mapping[str, AddressList] = field(default_factory=dict)
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Targets by full address, `*@domain` or local part, lower case."""
+    """Targets by full address, `*@domain` or local part, lower case, in its one spelling."""
     postmasters: tuple[str, ...] = ()
     """Who gets what is written to postmaster and abuse of this host; aliases go before."""
 
@@ -88,24 +88,24 @@ class Submitters:
 
     def targets(self, rcpt: str, local_names: frozenset[str]) -> tuple[str, ...]:
         """The addresses that a recipient stands for; itself if it is no alias."""
-        found: dict[str, None] = {}
+        found: dict[str, str] = {}
         self._expand(rcpt, local_names, found, (), 0)
-        return tuple(found)
+        return tuple(found.values())
 
     def _expand(
         self,
         rcpt: str,
         local_names: frozenset[str],
-        found: dict[str, None],
+        found: dict[str, str],
         within: tuple[str, ...],
         depth: int,
     ) -> None:
-        key = rcpt.lower()
+        key = address.mailbox(rcpt.lower())
         targets = self._targets(key, local_names)
         if targets is None or key in within or depth >= ALIAS_DEPTH_MAX:
             # An alias of itself, such as `anna anna,backup`, keeps its own copy.
             if len(found) < ALIAS_TARGETS_MAX:
-                found.setdefault(rcpt)
+                found.setdefault(address.mailbox(rcpt), rcpt)
             return
         for target in targets:
             self._expand(target, local_names, found, (*within, key), depth + 1)
@@ -259,7 +259,7 @@ class Builder:
 
 def _alias(text: str, host_name: str) -> tuple[str, tuple[str, ...]]:
     name, _, rest = text.strip().partition(" ")
-    name = unquote(name).lower()
+    name = address.mailbox(unquote(name).lower())
     items = [unquote(item.strip()) for item in rest.split(",")]
     targets = tuple(item if "@" in item else f"{item}@{host_name}" for item in items if item)
     if not targets:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mta.address import domain_name
 from mta.smtp.command import RcptParameters
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def own_domains(configuration: "Configuration") -> frozenset[str]:
-    """The names of this host, lower case."""
-    return frozenset(name.lower() for name in configuration.root.host_names)
+    """The names of this host, in their one spelling."""
+    return frozenset(domain_name(name) for name in configuration.root.host_names)
 
 
 def refusals(

@@ -37,7 +37,7 @@ from mta.admin.operations import (
     RecipientFilter,
     Sort,
 )
-from mta.admin.pattern import QueuePattern, wildcard
+from mta.admin.pattern import QueuePattern, one_spelling, wildcard
 from mta.bounces import local
 from mta.daemon import explaining, limit_use, message_explaining, reload, signing_text, ways
 from mta.model.queue_key import QueueKey
@@ -179,7 +179,7 @@ class ShardOperations:
         )
 
     async def domains(self, query: DomainQuery) -> DomainsAnswer:
-        domain = wildcard(query.domain or "*")
+        domain = wildcard(one_spelling(query.domain or "*"))
         vmta = wildcard(query.vmta or "*")
         by_domain: dict[str, list[Queue]] = {}
         async for some in self._queues_in_turns():

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mta import clock
+from mta.address import domain_of
 from mta.errors import ResolveError
 from mta.model.queue_key import QueueKey
 from mta.model.rollup_rule import SUFFIX, RollupRule
@@ -89,7 +90,7 @@ class Rollups:
             return origin.domain
         # After a restart the queue may hold mail before any domain of it was looked up.
         waiting = next(iter(queue.backlog), None)
-        return name if waiting is None else waiting.address.rpartition("@")[2].lower()
+        return name if waiting is None else domain_of(waiting.address)
 
     async def _addresses(self, names: Iterable[str]) -> frozenset[str]:
         found: set[str] = set()

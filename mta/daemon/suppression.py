@@ -6,11 +6,13 @@ sorted one by one, so that reading a large file never keeps the interpreter for 
 """
 
 import asyncio
+import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from mta.address import domain_of, mailbox, spellings
 from mta.config.patterns import candidates, literal_matches
 from mta.config.place import Diagnostic
 from mta.errors import ConfigError
@@ -27,7 +29,7 @@ LINE_OCTETS_MAX: Final = 1024
 
 
 class AddressSet:
-    """Addresses and local parts of one list, whatever their case."""
+    """Addresses and local parts of one list, however they are spelled."""
 
     def __init__(self) -> None:
         self._buckets: dict[int, array[int]] = {}
@@ -40,6 +42,7 @@ class AddressSet:
             text = line.strip().lower()
             if not text or text[0] == "#" or len(text) > LINE_OCTETS_MAX:
                 continue
+            text = mailbox(text)
             if "@" not in text:
                 self._has_local_parts = True
             # Python's own hash is keyed anew in each process: nobody can make two collide.
@@ -55,7 +58,7 @@ class AddressSet:
             self._buckets[key] = array("Q", sorted(bucket))
 
     def __contains__(self, address: str) -> bool:
-        """Whether an address, lower case, is one of them, or its local part is."""
+        """Whether an address, lower case, in its one spelling, is there, or its local part is."""
         if self._has(address):
             return True
         return self._has_local_parts and self._has(address.rpartition("@")[0])
@@ -81,14 +84,14 @@ class Suppression:
 
     def refusal(self, names: Sequence[str], address: str) -> Reply | None:
         """A Reply if a recipient is in one of the lists."""
-        lower = address.lower()
-        domain = lower.rpartition("@")[2].removesuffix(".")
+        one_spelling = mailbox(address.lower())
+        domain = domain_of(one_spelling)
         for name in names:
             one, addresses = self._lists[name.lower()]
             if (
-                lower in addresses
+                one_spelling in addresses
                 or self._has_domain(name.lower(), domain)
-                or any(expression.search(lower) for expression in one.expressions)
+                or any(_is_found(expression, address) for expression in one.expressions)
             ):
                 text = (
                     f'5.7.1 recipient is in suppression list "{one.name}": <{address}> '
@@ -104,6 +107,10 @@ class Suppression:
         if domain.startswith("["):
             return any(text == "*" or literal_matches(text, domain) for text in patterns)
         return not patterns.isdisjoint(candidates(domain))
+
+
+def _is_found(expression: re.Pattern[str], address: str) -> bool:
+    return any(expression.search(text) for text in spellings(address))
 
 
 def unreadable(lists: "Iterable[AddressList]") -> list[Diagnostic]:
@@ -135,7 +142,8 @@ def read_now(lists: "Mapping[str, AddressList]") -> Suppression:
         addresses.read(one.addresses)
         for path, _ in one.files:
             try:
-                with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - a str
+                # Editors on Windows begin a file with a mark that is no part of its first line.
+                with open(path, encoding="utf-8-sig", errors="replace") as file:  # noqa: PTH123 - a str
                     addresses.read(file)
             except OSError as error:
                 raise ConfigError(

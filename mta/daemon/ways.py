@@ -44,8 +44,13 @@ def _steps(
         note = "it is not in the configuration any more; mail in it bounces when it is tried next"
         yield Redirection(directive="virtual-mta", value=key.vmta, note=note)
     if redirects.is_orphan(key):
-        note = "no line names this queue any more; mail in it goes to its recipients' domains"
-        yield Redirection(directive=MX, value=key.domain, note=note)
+        directive = redirects.leads_away(key)
+        note = (
+            "no line names this queue any more; mail in it goes to its recipients' domains"
+            if directive == MX
+            else "queues are named with A-labels now; mail in it goes to its recipients' domains"
+        )
+        yield Redirection(directive=directive, value=key.domain, note=note)
         return
     outlook = redirects.outlook(key)
     yield from (_step(at, edge, configuration) for at, edge in outlook)

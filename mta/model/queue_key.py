@@ -2,6 +2,8 @@
 
 from typing import Final, NamedTuple
 
+from mta.address import domain_name
+
 DEFAULT_VMTA: Final = "{default}"
 """The VirtualMTA of messages that chose none. Guide: VirtualMTAs."""
 
@@ -10,7 +12,10 @@ INVALID_DOMAIN: Final = "{invalid}"
 
 
 class QueueKey(NamedTuple):
-    """`domain/vmta`; domain is lower case."""
+    """`domain/vmta`; domain is in its one spelling, in lower case with A-labels.
+
+    Spools of older versions have queues with U-labels; `Redirects` empties them.
+    """
 
     domain: str
     vmta: str
@@ -22,4 +27,4 @@ class QueueKey(NamedTuple):
     def parse(cls, text: str) -> "QueueKey":
         """The key of `domain/vmta`; without a slash the VMTA is `{default}`."""
         domain, slash, vmta = text.partition("/")
-        return cls(domain.lower(), vmta if slash else DEFAULT_VMTA)
+        return cls(domain_name(domain), vmta if slash else DEFAULT_VMTA)

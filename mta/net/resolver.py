@@ -22,6 +22,7 @@ from dns.rdtypes.nsbase import NSBase
 from dns.rdtypes.txtbase import TXTBase
 
 from mta import clock
+from mta.address import domain_name
 from mta.errors import ResolveError
 from mta.model.dns_answer import MxAnswer
 from mta.net.lasting import Lasting
@@ -182,7 +183,7 @@ class Resolver:
             if self._dns is None:
                 self._dns = self._configured(self._servers)
             # Names are absolute: a search list must not make one domain another.
-            absolute = dns.name.from_text(name)
+            absolute = dns.name.from_text(domain_name(name))
             return await self._dns.resolve(absolute, kind, search=False)
         except dns.resolver.NXDOMAIN:
             return False

@@ -19,6 +19,7 @@ backoff that point at each other keep what they have.
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple, Protocol
 
+from mta.address import domain_name
 from mta.model.queue_key import QueueKey
 from mta.model.rollup_rule import SUFFIX
 from mta.model.route import RouteSpec
@@ -27,6 +28,8 @@ from mta.routing.rollup import RollupList
 
 QUEUE_TO: Final = "queue-to"
 MX: Final = "mx"
+A_LABELS: Final = "A-labels"
+"""No directive: the queue of an older version, whose name has U-labels."""
 COLD: Final = "cold-virtual-mta"
 REROUTE: Final = "reroute-to-virtual-mta"
 BACKOFF_REROUTE: Final = "backoff-reroute-to-virtual-mta"
@@ -166,12 +169,12 @@ class Redirects:
     def home(self, key: QueueKey, domain: str) -> list[Hop]:
         """Where a recipient at domain goes from a queue that `is_orphan`."""
         own = QueueKey(domain, key.vmta)
-        return [Hop(MX, own), *self.way(own, is_new=True)]
+        return [Hop(_orphaned(key), own), *self.way(own, is_new=True)]
 
     def leads_away(self, key: QueueKey) -> str:
         """The directive that takes from a queue what it holds; empty if nothing does."""
         if self.is_orphan(key):
-            return MX
+            return _orphaned(key)
         edge = self._renaming(key, renamed=True) or self._rerouting(key)
         return edge.directive if edge is not None else ""
 
@@ -195,8 +198,11 @@ class Redirects:
     def is_orphan(self, key: QueueKey) -> bool:
         """Whether a queue is a rollup queue that the configuration no longer has.
 
-        Its mail goes back to the queues of its recipients' domains.
+        Or one that an older version named with U-labels. Its mail goes back to the queues of
+        its recipients' domains.
         """
+        if not key.domain.isascii():
+            return domain_name(key.domain) != key.domain
         return (
             key.domain.endswith(SUFFIX)
             and self._rollup.queue(key.domain) is None
@@ -356,3 +362,7 @@ class Redirects:
         if loop not in self._loops:
             self._loops.add(loop)
             self._on_loop(loop)
+
+
+def _orphaned(key: QueueKey) -> str:
+    return MX if key.domain.isascii() else A_LABELS

@@ -26,7 +26,7 @@ class DomainMatch(Protocol):
 class AddressMatch(Protocol):
     """An address, or a pattern of addresses."""
 
-    def matches(self, address: str) -> bool: ...
+    def matches(self, rcpt: str) -> bool: ...
 
 
 class RelayConfiguration(Protocol):
@@ -47,7 +47,7 @@ def may_relay(
     domain: str,
     address: str,
 ) -> bool:
-    """Whether this client may send to address, whose domain (lower case) is domain.
+    """Whether this client may send to address, whose domain, in its one spelling, is domain.
 
     `is_local_client` is a client on a loopback or own address of this host;
     `source_matched` says whether any `<source>` block applied to the client.

@@ -506,7 +506,7 @@ def _queue_name(text: str) -> str:
     value = _word(text).lower().removesuffix(".")
     if value and not value.startswith("{") and not address.is_valid_domain(value):
         raise ValueError("expected a domain such as hotmail.queue")
-    return value
+    return address.domain_name(value)
 
 
 QUEUE_NAME: Final[Kind[str]] = Kind("DOMAIN", _queue_name, quote)

@@ -144,7 +144,7 @@ def parse_rcpt(
                 orcpt = f"{kind};{_xtext(text)}"
             case _:
                 raise CommandError(555, f"5.5.4 RCPT TO parameter {name} is not recognized")
-    if found.lower() == "postmaster" and domain:
+    if "@" not in found and address.mailbox(found.lower()) == "postmaster" and domain:
         found = f"{found}@{domain}"
     elif suffix:
         found = qualified(found, suffix)

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from mta.address import domain_name, mailbox
+
 ANY: Final = "*"
 
 # What tells apart the parts of an address list (RFC 5322 §3.4), and a domain after its @.
@@ -19,7 +21,7 @@ _IN_COMMENT = re.compile(rb"\\.|[()]", re.DOTALL)
 
 
 class Domains(Protocol):
-    """Some domains, in lower case."""
+    """Some domains, asked for in their one spelling."""
 
     def matches(self, domain: str) -> bool: ...
 
@@ -41,7 +43,7 @@ class SenderRule:
         if not self.domain or not domain:
             return self.domain == domain
         return self.local.lower() in (ANY, local.lower()) and (
-            self.domain.lower() in (ANY, domain.lower())
+            domain_name(self.domain) in (ANY, domain_name(domain))
         )
 
     def target(self, local: str, domain: str) -> str:
@@ -63,14 +65,16 @@ class RewriteList:
     def sender(self, mail_from: str) -> str:
         """The envelope sender in the place of mail_from."""
         local, _, domain = mail_from.rpartition("@")
+        known, _, name = mailbox(mail_from).rpartition("@")
         for rule in self.senders:
-            if rule.covers(local, domain):
+            if rule.covers(known, name):
                 return rule.target(local, domain)
         return mail_from
 
     def domain(self, domain: str) -> str:
-        """The domain in the place of one in lower case."""
-        return next((to for some, to in self.domains if some.matches(domain)), domain)
+        """The domain in the place of one."""
+        name = domain_name(domain)
+        return next((to for some, to in self.domains if some.matches(name)), domain)
 
 
 NO_REWRITES: Final = RewriteList()

@@ -12,6 +12,10 @@ from tests.texts import domain, only
         ("gmail.com", ["gmail.com"], ["mail.gmail.com", "xgmail.com"]),
         ("*.gmail.com", ["a.gmail.com", "a.b.gmail.com"], ["gmail.com", "agmail.com"]),
         ("[*.]gmail.com", ["gmail.com", "a.gmail.com"], ["agmail.com"]),
+        ("Gmail.com.", ["gmail.com"], ["gmail.com."]),
+        ("Bücher.example", ["xn--bcher-kva.example"], ["bücher.example"]),
+        ("xn--bcher-kva.example", ["xn--bcher-kva.example"], ["bücher.example"]),
+        ("[*.]bücher.example.", ["xn--bcher-kva.example", "a.xn--bcher-kva.example"], []),
         ("*", ["gmail.com", "a", "[192.0.2.1]"], []),
         ("[192.0.2.0/24]", ["[192.0.2.7]"], ["[192.0.3.7]", "gmail.com"]),
         ("[2001:db8::/32]", ["[ipv6:2001:db8::1]"], ["[192.0.2.1]"]),
@@ -77,3 +81,10 @@ def test_what_a_specific_block_leaves_out_comes_from_a_wider_one():
 )
 def test_what_is_no_pattern_is_an_error_at_its_line(pattern):
     assert only(f"\n<domain {pattern}>\nmax-smtp-out 3\n</domain>\n", "error").place.line == 2
+
+
+@pytest.mark.parametrize("pattern", ["Bücher.example", "*.example.", "xn--bcher-kva.example"])
+@pytest.mark.parametrize("name", ["bücher.example", "xn--bcher-kva.example"])
+def test_a_block_is_for_a_domain_with_u_labels_or_a_labels(pattern, name):
+    text = f"<domain {pattern}>\nmax-smtp-out 3\n</domain>\n"
+    assert domain(text, f"{name}/v").max_smtp_out == 3

@@ -68,6 +68,9 @@ alias boss@old.example joe@else.example
 alias self self,copy@else.example
 alias ping pong
 alias pong ping
+alias "max"@bücher.example. joe@else.example
+alias *@old.Bücher.example catch@new.example
+alias twice one@else.example,"one"@else.example.
 </aliases>
 """
 
@@ -82,6 +85,12 @@ alias pong ping
         ("Boss@Old.example", ("joe@else.example",)),
         ("self@mx.example", ("self@mx.example", "copy@else.example")),
         ("ping@mx.example", ("ping@mx.example",)),
+        ('"info"@mx.example.', ("joe@else.example", "ann@else.example")),
+        ("any@OLD.example.", ("catch@new.example",)),
+        ("max@xn--bcher-kva.example", ("joe@else.example",)),
+        ("any@old.bücher.example", ("catch@new.example",)),
+        ("twice@mx.example", ("one@else.example",)),
+        ('"Nobody"@mx.example.', ('"Nobody"@mx.example.',)),
     ],
 )
 def test_aliases(rcpt, targets):
@@ -124,3 +133,9 @@ LISTENING = "smtp-listener 0.0.0.0:25 source=door\n<source door>\nalways-allow-r
 def test_a_source_for_everybody_is_no_open_relay_where_it_requires_auth():
     assert "lets everybody relay" in only(f"{LISTENING}</source>\n", "error").message
     assert said(f"{LISTENING}require-auth yes\n</source>\n", "error") == []
+
+
+@pytest.mark.parametrize("rcpt", ["postmaster@mx.example", '"Abuse"@MX.example.'])
+def test_the_postmaster_gets_what_is_for_him_however_it_is_spelled(rcpt):
+    found = submitters("host-name mx.example\npostmaster pat@else.example\n")
+    assert found.targets(rcpt, frozenset({"mx.example"})) == ("pat@else.example",)

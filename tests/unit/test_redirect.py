@@ -230,3 +230,21 @@ def test_cold_comes_after_renaming_and_its_own_rules_follow():
         "queue-to route.queue/c",
     ]
     assert asked == ["y.queue/a"]
+
+
+def test_a_queue_that_an_older_version_named_with_u_labels_is_emptied():
+    site = Site(of_domain("bücher.example", "queue-to y.queue"))
+    old = QueueKey("bücher.example", "a")
+    assert site.redirects.may_lead_away(old)
+    assert site.redirects.leads_away(old) == "A-labels"
+    hops = site.redirects.home(old, "xn--bcher-kva.example")
+    assert hops == [
+        Hop("A-labels", QueueKey("xn--bcher-kva.example", "a")),
+        Hop("queue-to", QueueKey("y.queue", "a")),
+    ]
+    assert not site.redirects.may_lead_away(QueueKey("ü" * 64, "a"))
+
+
+def test_queue_to_may_name_a_domain_with_u_labels():
+    site = Site(of_domain("x.com", "queue-to Bücher.queue"))
+    assert site.way("x.com/a") == ["queue-to xn--bcher-kva.queue/a"]

@@ -23,6 +23,8 @@ def rewrites(rules):
         ("*@a.example *@bounces.a.example", "joe@A.Example", "joe@bounces.a.example"),
         ("*@a.example *@bounces.a.example", "joe@b.example", "joe@b.example"),
         ("*@a.example *@bounces.a.example", "joe@sub.a.example", "joe@sub.a.example"),
+        ("*@a.example *@bounces.a.example", "joe@a.example.", "joe@bounces.a.example"),
+        ("joe@* bounce@*", '"joe"@a.example', "bounce@a.example"),
         ("joe@* bounce@*", "Joe@a.example", "bounce@a.example"),
         ("joe@a.example x@b.example", "joe@a.example", "x@b.example"),
         ("*@* x@b.example", "joe@a.example", "x@b.example"),
@@ -106,3 +108,9 @@ def test_only_the_domain_of_an_address_changes(before, after):
 def test_verp_names_the_recipient_in_the_sender(mail_from, rcpt, sender):
     assert verp(mail_from, rcpt) == sender
     assert is_valid(sender)
+
+
+def test_a_domain_of_a_from_field_is_matched_however_it_is_spelled():
+    found = rewrites("from-domain bücher.example b.example")
+    for domain in ("bücher.example", "BÜCHER.example.", "xn--bcher-kva.example"):
+        assert found.domain(domain) == "b.example"

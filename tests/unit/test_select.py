@@ -2,11 +2,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from mta.address import domain_of
 from mta.model.pattern_list import Selection
 from mta.routing.pattern_match import Match
 from mta.routing.pool import Turns
 from mta.routing.relay import may_relay
 from mta.routing.select import Choice, choose, wish
+from tests.texts import configured
 
 
 class Configuration:
@@ -135,6 +137,45 @@ def test_domains_with_one_message_each_are_spread_too():
 
 def pattern(text):
     return SimpleNamespace(matches=lambda what: what == text)
+
+
+RELAY = """
+host-name Mx.Sender.Example.
+relay-domain bücher.example
+relay-domain *.deep.example.
+relay-address "Otto"@example.com.
+relay-address /^ann@example\\.com$/
+"""
+
+
+@pytest.mark.parametrize(
+    ("rcpt", "may"),
+    [
+        ("x@mx.sender.example", True),
+        ("x@MX.sender.example.", True),
+        ("x@xn--bcher-kva.example", True),
+        ("x@Bücher.example.", True),
+        ("x@a.deep.example.", True),
+        ("otto@example.com", True),
+        ('"otto"@EXAMPLE.com.', True),
+        ('"ann"@example.com.', True),
+        ("x@example.com.", False),
+        ("x@bücher.example.evil.example", False),
+        ('"x@bücher.example"@evil.example', False),
+        ("otto@example.com.evil.example", False),
+        ('"otto@example.com"@evil.example', False),
+        ("x@deep.example.", False),
+    ],
+)
+def test_no_spelling_opens_or_closes_a_relay(rcpt, may):
+    assert may is may_relay(
+        configured(RELAY),
+        SimpleNamespace(always_allow_relaying=False),
+        is_local_client=False,
+        source_matched=True,
+        domain=domain_of(rcpt),
+        address=rcpt,
+    )
 
 
 def relay(*, allow=False, local=False, matched=False, domains=(), addresses=()):

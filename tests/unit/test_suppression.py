@@ -80,3 +80,47 @@ def test_many_entries_take_little_memory():
     assert peak < 32 * count
     assert all(f"user{n}@domain{n % 977}.example" in addresses for n in range(0, count, 997))
     assert not any(f"user{n}@domain{n % 977 + 1}.example" in addresses for n in range(10_000))
+
+
+IDN = """
+<address-list a>
+address "otto"@Example.com.
+address "root"
+address ida@bücher.example
+address /^spam@example\\.com$/
+address /^all@.*\\.bücher\\.example$/
+domain *.bücher.example
+</address-list>
+"""
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["otto@example.com", '"Otto"@EXAMPLE.com', "otto@example.com.", '"ot\\to"@example.com.',
+     '"root"@x.example', "ROOT@x.example.", "ida@xn--bcher-kva.example", "ida@BÜCHER.example.",
+     "x@a.bücher.example", "x@a.XN--bcher-kva.example.", '"spam"@example.com.'],
+)  # fmt: skip
+def test_no_spelling_passes_by_a_list(address):
+    assert lists(IDN).refusal(("a",), address)
+
+
+@pytest.mark.parametrize(
+    "address", ['"ot to"@example.com', "otto@example.com.x", "x@bucher.example"]
+)
+def test_what_is_no_spelling_passes(address):
+    assert lists(IDN).refusal(("a",), address) is None
+
+
+def test_an_expression_with_u_labels_is_for_a_labels_too():
+    text = "<address-list a>\naddress /@bücher\\.example$/\n</address-list>\n"
+    assert lists(text).refusal(("a",), "x@xn--bcher-kva.example")
+
+
+def test_a_file_may_begin_with_a_byte_order_mark_and_has_any_spelling(tmp_path):
+    file = tmp_path / "list.txt"
+    file.write_bytes(
+        '\ufeffKim@Example.com\r\n"ann"@example.com.\r\nida@Bücher.example\r\n'.encode()
+    )
+    found = lists(f"<address-list a>\naddress-file {file}\n</address-list>")
+    for address in ("kim@example.com", "ann@example.com", "ida@xn--bcher-kva.example"):
+        assert found.refusal(("a",), address)
