@@ -164,7 +164,9 @@ def _report(
         original += content[envelope.head_size :]
     boundary = f"report{int(now):08X}@{style.host_name}"
     number = 0
-    while boundary.encode() in original:
+    # A template and what peers said may begin a line, too.
+    held = "\r\n".join([*text, *status]).encode() + original
+    while boundary.encode() in held:
         number += 1
         boundary = f"report{int(now):08X}.{number}@{style.host_name}"
     kind = _RETURNED[is_full, is_global]

@@ -52,7 +52,8 @@ def expanded(
             found.append(rcpt)
             continue
         # RFC 3461 §5.2.1: who was written to is not forgotten.
-        orcpt = rcpt.orcpt or (f"rfc822;{rcpt.address}" if rcpt.address.isascii() else "")
+        kind = "rfc822" if rcpt.address.isascii() else "utf-8"  # RFC 6533 §3
+        orcpt = rcpt.orcpt or f"{kind};{rcpt.address}"
         found += [
             replace(rcpt, address=target, orcpt=orcpt, chosen_by=rcpt.address) for target in targets
         ]

@@ -25,6 +25,7 @@ import enum
 import re
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 from mta.errors import LocalProtocolError, RemoteProtocolError
 from mta.model.frozen import frozen
@@ -37,6 +38,10 @@ _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f<>]")
 # RFC 3461 §4 asks it of + and = alone. Brackets are encoded for receivers who look for the last
 # one on a line to find the end of the address.
 _XTEXT = re.compile(r"[^\x21-\x2a\x2c-\x3b\x3f-\x7e]")
+_XTEXT_BRACKETS = re.compile(r"[^\x21-\x2a\x2c-\x3c\x3e-\x7e]")
+ENVID_OCTETS_MAX: Final = 100
+ORCPT_OCTETS_MAX: Final = 500
+"""RFC 3461 §5.4: a longer parameter may have the command refused."""
 
 
 @frozen()
@@ -250,8 +255,8 @@ class Client:
             parts.append("REQUIRETLS")
         if offers.dsn and envelope.ret:
             parts.append(f"RET={_checked(envelope.ret)}")
-        if offers.dsn and envelope.env_id:
-            parts.append(f"ENVID={xtext(envelope.env_id)}")
+        if offers.dsn and (env_id := _fitting(envelope.env_id, ENVID_OCTETS_MAX)):
+            parts.append(f"ENVID={env_id}")
         return _line(parts, charset)
 
     def _rcpt(self, recipient: Recipient, charset: str) -> bytes:
@@ -262,13 +267,25 @@ class Client:
             kind, _, address = recipient.orcpt.partition(";")
             if kind.lower() == "utf-8":  # RFC 6533 §3: in ASCII, whatever the peer takes
                 address = "".join(c if c.isascii() else f"\\x{{{ord(c):X}}}" for c in address)
-            parts.append(f"ORCPT={_checked(kind)};{xtext(address)}")
+            if fitting := _fitting(address, ORCPT_OCTETS_MAX - len(kind) - 1):
+                parts.append(f"ORCPT={_checked(kind)};{fitting}")
         return _line(parts, charset)
 
 
-def xtext(text: str) -> str:
+def xtext(text: str, pattern: re.Pattern[str] = _XTEXT) -> str:
     """Text as RFC 3461 §4 writes it in a parameter."""
-    return _XTEXT.sub(lambda m: "".join(f"+{octet:02X}" for octet in m[0].encode()), text)
+    return pattern.sub(lambda m: "".join(f"+{octet:02X}" for octet in m[0].encode()), text)
+
+
+def _fitting(text: str, octets_max: int) -> str:
+    """Text in xtext no longer than the parameter may be, with bare brackets if it must.
+
+    Empty if it is too long even so: one that is missing costs no mail, a refused command does.
+    """
+    encoded = xtext(text)
+    if len(encoded) > octets_max:
+        encoded = xtext(text, _XTEXT_BRACKETS)
+    return encoded if len(encoded) <= octets_max else ""
 
 
 def stuffed(octets: bytes, *, at_line_start: bool = True) -> bytes:

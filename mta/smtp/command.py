@@ -103,7 +103,7 @@ def parse_mail(
             case "RET" if value.upper() in ("FULL", "HDRS"):
                 values["ret"] = value.upper()
             case "ENVID" if 0 < len(value) <= 100 and value.isascii():
-                values["env_id"] = _xtext(value)
+                values["env_id"] = _env_id(value)
             case "VERP" if not value:
                 values["is_verp"] = True
             case "AUTH":
@@ -199,6 +199,14 @@ def _notify(value: str) -> str:
     if items != ["NEVER"] and not (set(items) <= _NOTIFY and items):
         raise CommandError(501, "5.5.4 NOTIFY is NEVER, or of SUCCESS, FAILURE, DELAY")
     return ",".join(items)
+
+
+def _env_id(value: str) -> str:
+    """RFC 3461 §4.4: ASCII also where it is encoded; a notification has to repeat it."""
+    env_id = _xtext(value)
+    if not env_id.isascii():
+        raise CommandError(501, "5.5.4 ENVID contains what is not ASCII")
+    return env_id
 
 
 def _xtext(value: str) -> str:

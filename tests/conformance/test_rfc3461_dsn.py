@@ -48,6 +48,7 @@ def test_what_is_no_parameter_is_refused(parameter):
         f"ENVID={'x' * 101}",
         "ENVID=é",
         "ENVID=+C2+85",
+        "ENVID=caf+C3+A9",
         "RET=FULL RET=HDRS",
         "SIZE=1 SIZE=2",
     ],
@@ -83,6 +84,31 @@ def test_what_is_not_ascii_is_passed_on_as_it_was_meant(given, passed_on):
     orcpt = smtp.rcpts[0].orcpt
     written = begun(DSN, recipients=(recipient("c@d.example", orcpt=orcpt),))
     assert b"ORCPT=" + passed_on + b"\r\n" in written
+
+
+@pytest.mark.parametrize(
+    ("given", "passed_on"),
+    [
+        ("<m@b>", "+3Cm@b+3E"),
+        (f"<{'m' * 98}>", f"<{'m' * 98}>"),
+        ("<" * 100, "<" * 100),
+        (f"{'m' * 97}+20", f"{'m' * 97}+20"),
+    ],
+)
+def test_an_envid_that_may_come_may_go(given, passed_on):
+    """§5.4: of at most 100 octets in xtext; a peer refuses a longer one, and the mail with it."""
+    smtp = server()
+    codes, _ = say(smtp, "EHLO c.example", f"MAIL FROM:<a@b.example> ENVID={given}")
+    assert codes == [250, 250]
+    assert f"ENVID={passed_on}\r\n".encode() in begun(DSN, env_id=smtp.mail.env_id)
+
+
+def test_what_is_too_long_in_xtext_is_left_out_and_the_mail_goes():
+    """X-Envid is not in xtext and may have blanks."""
+    rcpt = recipient("c@d.example", orcpt=f"rfc822;{'ü' * 90}@d.example")
+    written = begun(DSN, recipients=(rcpt,), env_id="a " * 50)
+    assert b"MAIL FROM:<a@b.example>\r\n" in written
+    assert b"RCPT TO:<c@d.example>\r\n" in written
 
 
 def test_parameters_are_kept_back_where_dsn_is_not_offered():

@@ -188,6 +188,16 @@ def test_a_message_cannot_end_its_own_part():
     assert len(parts(octets)) == 3
 
 
+def test_what_a_peer_said_cannot_end_a_part():
+    """It stands at the beginning of a line in a template, or where a long one is wrapped."""
+    one = replace(told(), diagnostic="smtp;--report65E6F0C7@mta1.example.com--")
+    octets = composed(one, style=replace(STYLE, body_template="${response}\n"))
+    assert [part.get_content_type() for part in parts(octets)][1:] == [
+        "message/delivery-status",
+        "text/rfc822-headers",
+    ]
+
+
 @pytest.mark.parametrize("ret", ["HDRS", "FULL"])
 def test_what_was_an_instruction_to_us_does_not_go_back(ret):
     head = b"X-DKIM-Key: secret\r\n  and more\r\n" + CONTENT[:HEAD_SIZE]
