@@ -14,6 +14,7 @@ A limit that is lowered is the exception: what is lent beyond it is called in, a
 is back the old limit holds, as with one shard.
 """
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -235,10 +236,15 @@ class Lessor:
             targets = dict.fromkeys(needs, 0)
         left = ceiling - sum(targets.values())
         needs = {shard: max(0, need - targets[shard]) for shard, need in needs.items()}
-        # Where not everybody can have one, whose turn it is changes with time.
-        turn = int(now / TURN_S) if is_scarce else 0
-        places = {shard: (place + turn) % len(needs) for place, shard in enumerate(sorted(needs))}
-        ordered = sorted(needs, key=lambda shard: (needs[shard], places[shard]))
+        # Where not everybody can have one, whose turn it is changes with time. It is drawn: one
+        # after another, they would keep step with the window of a rate, or with a greeting, and
+        # it would be the turn of the same one whenever there is something to have.
+        ordered = sorted(needs)
+        if is_scarce:
+            turn = int(now / TURN_S)
+            drawn = {shard: _drawn(turn, place) for place, shard in enumerate(ordered)}
+            ordered.sort(key=drawn.__getitem__)
+        ordered.sort(key=needs.__getitem__)
         # Who keeps what is used and is not short only wants room to grow.
         later = {shard for shard in needs if targets[shard] and shard not in short}
         for waiting in (
@@ -258,3 +264,8 @@ class Lessor:
             targets[shard] += more
             missing -= more
         return targets
+
+
+def _drawn(turn: int, place: int) -> bytes:
+    """A number that depends on nothing else: who has the turn at one limit has it at all."""
+    return blake2b(b"%d %d" % (turn, place), digest_size=8).digest()

@@ -130,6 +130,20 @@ def test_where_greetings_take_longer_than_turns_each_connection_carries_mail(
     assert not any(worker.in_vain for worker in workers.every)
 
 
+@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("rate", ["1/10s", "1/min"])
+@pytest.mark.parametrize("greeting_s", [0, 20])
+def test_a_rate_too_small_for_all_serves_each_whatever_it_keeps_step_with(
+    workers, rate, greeting_s
+):
+    configuration = lent(f"max-smtp-out 1\nmax-smtp-msg-rate {rate}")
+    run = Workers(workers, configuration, greeting_s=greeting_s)
+    run.mail(400)
+    run.run(1800)
+    counts = [len(worker.delivered) for worker in run.every]
+    assert min(counts) * 4 >= max(counts), counts
+
+
 def test_what_a_group_has_reserved_is_not_lent_to_others():
     workers = Workers(2, lent(top="total-max-smtp-in 20", more=RESERVED))
     busy, quiet = workers.every
