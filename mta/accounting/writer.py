@@ -4,15 +4,20 @@ A round: append what is in the outbox to the files, sync them, then in one trans
 the spool note how far each file is good and delete the records. A crash before that
 transaction leaves rows beyond the good part; they are cut off at the next start, and written
 again from the outbox. A new piece of a file is noted, empty, before its first row.
+
+A piece that is complete goes where `move-to` says without waiting for another row. That it
+gets no more rows is noted first, and where it has to go as long as it has to.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mta import clock, failpoints
-from mta.accounting.csv_file import CsvFile, FileSettings
+from mta.accounting.csv_file import CsvFile, FileSettings, finish_stranded
+from mta.accounting.departures import Departures
 from mta.accounting.layout import Layout, LayoutSettings
 from mta.errors import SpoolError
 
@@ -23,6 +28,10 @@ ROUND_S = 0.2
 """How long a row waits for others; people and programs tail these files."""
 RETRY_S = 5.0
 """When a file that could not be written is tried again; its rows wait in the outbox."""
+WAKE_S = 60.0
+"""The longest wait while a piece has rows, as the clock may be set; then, too, what could not
+be moved is tried again."""
+WAKE_MIN_S = 1.0
 TIDY_S = 3600
 """How often pieces that are too old are looked for."""
 
@@ -35,6 +44,8 @@ class Outbox(Protocol):
 
     async def positions(self) -> dict[str, tuple[str, int]]: ...
 
+    async def pieces(self) -> dict[str, tuple[str, float]]: ...
+
     async def pending(self) -> Sequence[tuple[int, Sequence["Record"]]]: ...
 
     async def written(self) -> dict[int, int]: ...
@@ -44,6 +55,7 @@ class Outbox(Protocol):
         upto: int,
         positions: dict[str, tuple[str, int]],
         elsewhere: dict[int, int] | None = None,
+        pieces: dict[str, tuple[str, float] | None] | None = None,
     ) -> Awaitable[None]: ...
 
 
@@ -96,13 +108,24 @@ class AccountingWriter:
         self._task: asyncio.Task[None] | None = None
         self._next_files: list[_File] | None = None
         self._tidy_at = 0.0
+        self._departures = Departures(log)
+        self._move_at = 0.0
+        self._noted: dict[str, tuple[str, float]] = {}
+        """What the spool says of pieces."""
+        self._gone: set[str] = set()
+        """Files that are configured no more, until that is noted."""
+        self._ending: list[_File] = []
+        """Such files, until their piece is ended."""
 
     async def start(self) -> None:
         """Cut off what a crash left half written, and begin with what waits in the outbox."""
         positions = await self._outbox.positions()
+        self._noted = await self._outbox.pieces()
         for file in self._files:
-            piece, octets = positions.get(file.name, ("", 0))
-            await asyncio.to_thread(file.csv.resume, piece, octets)
+            piece, octets = positions.pop(file.name, ("", 0))
+            _, begun = self._noted.get(piece, ("", None))
+            await asyncio.to_thread(file.csv.resume, piece, octets, begun)
+        await asyncio.to_thread(self._take_stranded, positions)
         self._elsewhere = await self._outbox.written()
         self._come = dict(self._elsewhere)
         self._rows = [_Row(*row) for row in await self._outbox.pending()]
@@ -122,10 +145,11 @@ class AccountingWriter:
             file.csv.close()
 
     def rotate(self, name: str = "") -> None:
-        """Begin a new piece of each file, or of the one so named. Guide: pmta rotate acct."""
+        """End the piece of each file, or of the one so named. Guide: pmta rotate acct."""
         for file in self._files:
             if name in ("", file.name):
                 file.csv.rotate()
+        self._arrived.set()
 
     def reload(self, settings: Sequence[AcctFileSettings]) -> None:
         """Follow a new configuration from the next round on.
@@ -161,7 +185,7 @@ class AccountingWriter:
     async def _run(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(TIDY_S):
+                async with asyncio.timeout(self._wait()):
                     await self._arrived.wait()
             await self._pause(ROUND_S)
             self._arrived.clear()
@@ -173,6 +197,7 @@ class AccountingWriter:
                     return
                 await self._pause(RETRY_S)
                 self._arrived.set()
+            await self._end_pieces()
             if self._now() >= self._tidy_at:
                 self._tidy_at = self._now() + TIDY_S
                 await asyncio.to_thread(self._tidy, self._now())
@@ -184,6 +209,14 @@ class AccountingWriter:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
+
+    def _wait(self) -> float:
+        """How long nothing has to be done if nothing comes."""
+        now = self._now()
+        ends = [at for file in self._files if (at := file.csv.complete_at()) is not None]
+        if self._departures.waiting:
+            ends.append(self._move_at)
+        return min(WAKE_S, max(WAKE_MIN_S, min(ends) - now)) if ends else TIDY_S
 
     def _adopt(self) -> None:
         """Take over the files of a reload."""
@@ -197,8 +230,97 @@ class AccountingWriter:
                 continue
             file.csv = before.csv
             file.csv.follow(file.settings, file.layout.header)
-        for gone in old.values():
-            gone.csv.close()
+        self._ending += old.values()
+        for piece, directory in list(self._departures.waiting.items()):
+            self._depart(piece, directory)
+
+    def _take_stranded(self, positions: dict[str, tuple[str, int]]) -> None:
+        """Pieces that nobody goes on with: of files that are gone, or not moved before a stop."""
+        for name, (piece, octets) in positions.items():
+            self._gone.add(name)
+            if piece:
+                try:
+                    finish_stranded(Path(piece), octets)
+                except OSError as error:
+                    self._log(f"{piece} cannot be ended: {error.strerror}")
+        for path, (move_to, _) in self._noted.items():
+            noted = Path(path)
+            for file in self._files:
+                if file.csv.owns(noted):
+                    file.csv.remember(noted)
+            if move_to and all(file.csv.piece != noted for file in self._files):
+                self._depart(noted, Path(move_to))
+
+    def _depart(self, piece: Path, directory: Path) -> None:
+        """A complete piece has to be moved, by what is configured now if its file still is."""
+        self._departures.waiting[piece] = directory
+        for file in self._files:
+            if file.csv.owns(piece):
+                if file.csv.move_to is None:
+                    del self._departures.waiting[piece]
+                else:
+                    self._departures.waiting[piece] = file.csv.move_to
+        self._move_at = 0.0
+
+    async def _finish(self, file: _File) -> None:
+        """The current piece of a file gets no more rows."""
+        piece = await asyncio.to_thread(file.csv.finish_piece)
+        if piece is not None and file.csv.move_to is not None:
+            self._depart(piece, file.csv.move_to)
+
+    async def _end_pieces(self) -> None:
+        """Finish the pieces that are complete, and move what has to be moved."""
+        now = self._now()
+        try:
+            while self._ending:
+                await self._finish(self._ending[-1])
+                self._gone.add(self._ending.pop().name)
+            for file in self._files:
+                if file.csv.is_complete(now):
+                    await self._finish(file)
+            await self._note()
+            if self._departures.waiting and now >= self._move_at:
+                self._move_at = now + WAKE_S
+                await asyncio.to_thread(self._departures.move)
+                await self._note()
+        except (OSError, SpoolError) as error:
+            self._log(f"an accounting file cannot be ended: {error}")
+            await self._pause(RETRY_S)
+
+    async def _note(self) -> None:
+        """Have the spool know what has become of pieces, if it does not."""
+        changes = self._changes()
+        if changes or self._gone:
+            gone = dict.fromkeys(self._gone, ("", 0))
+            await self._save_pieces(gone, changes)
+            self._gone.difference_update(gone)
+
+    async def _save_pieces(
+        self,
+        gone: dict[str, tuple[str, int]],
+        changes: dict[str, tuple[str, float] | None],
+    ) -> None:
+        await self._outbox.save_positions(-1, gone | self._positions(), None, changes)
+        for path, piece in changes.items():
+            self._noted.pop(path, None)
+            if piece is not None:
+                self._noted[path] = piece
+
+    def _changes(self) -> dict[str, tuple[str, float] | None]:
+        """What the spool does not know of pieces."""
+        pieces = {}
+        for file in [*self._ending, *self._files]:
+            if file.csv.piece is not None:
+                pieces[str(file.csv.piece)] = (str(file.csv.move_to or ""), file.csv.begun)
+            elif file.csv.last_piece is not None:
+                pieces[str(file.csv.last_piece)] = ("", 0.0)
+        for piece, directory in self._departures.waiting.items():
+            pieces[str(piece)] = (str(directory), 0.0)
+        return {
+            path: pieces.get(path)
+            for path in pieces | self._noted
+            if pieces.get(path) != self._noted.get(path)
+        }
 
     async def _write(self, rows: list[_Row]) -> bool:
         """One round; False if a disk did not take it and it has to be done again."""
@@ -236,21 +358,17 @@ class AccountingWriter:
 
     async def _begin_piece(self, file: _File, now: float) -> None:
         """A piece that is not noted has no rows: a start would not know where to cut it off."""
-        await asyncio.to_thread(file.csv.close_piece)
+        await self._finish(file)
         try:
             await asyncio.to_thread(file.csv.begin_piece, now)
             await asyncio.to_thread(file.csv.sync)
-            await self._outbox.save_positions(-1, self._positions())
+            await self._save_pieces({}, self._changes())
         except (OSError, SpoolError):
             await asyncio.to_thread(file.csv.abandon_piece)
             raise
 
     def _positions(self) -> dict[str, tuple[str, int]]:
-        return {
-            file.name: (str(file.csv.piece), file.csv.octets)
-            for file in self._files
-            if file.csv.piece is not None
-        }
+        return {file.name: (str(file.csv.piece or ""), file.csv.octets) for file in self._files}
 
     def _sync(self) -> None:
         for file in self._files:

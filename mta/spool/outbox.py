@@ -63,15 +63,28 @@ class Outbox:
             }
         )
 
+    async def pieces(self) -> dict[str, tuple[str, float]]:
+        """By path of a file: where it goes when it is complete, if anywhere; when it began."""
+        return await self._ask(
+            lambda connection: {
+                path: (move_to, begun)
+                for path, move_to, begun in connection.execute(
+                    "SELECT path, move_to, begun FROM piece"
+                )
+            }
+        )
+
     def save_positions(
         self,
         upto: int,
         positions: dict[str, tuple[str, int]],
         elsewhere: dict[int, int] | None = None,
+        pieces: dict[str, tuple[str, float] | None] | None = None,
     ) -> "asyncio.Future[None]":
         """Accounting files are good up to these octets; outbox rows up to `upto` are done.
 
-        `elsewhere` says how far the outboxes of other shards are.
+        `elsewhere` says how far the outboxes of other shards are; `pieces` what of them
+        changed, None what is to be forgotten.
         """
 
         def change(connection: sqlite3.Connection) -> None:
@@ -88,5 +101,10 @@ class Outbox:
                 " DO UPDATE SET file = excluded.file, octets = excluded.octets",
                 [(name, file, octets) for name, (file, octets) in positions.items()],
             )
+            for path, piece in (pieces or {}).items():
+                if piece is None:
+                    connection.execute("DELETE FROM piece WHERE path = ?", (path,))
+                else:
+                    connection.execute("REPLACE INTO piece VALUES (?, ?, ?)", (path, *piece))
 
         return self._change(change, about=(), accounted=upto)

@@ -8,6 +8,8 @@ record      accounting records not yet in their files: one row for each commit
 try         what recipients that wait were answered
 cold        how many messages VirtualMTAs being warmed up took today, and how far they are
 position    how far each accounting file is good
+piece       of accounting files: when those being written began, where those that are complete
+            go to; the last of each, even if it is gone, because its name is not used again
 report      notifications that are owed
 counter     the next block of message ids; the last outbox row that was ever written to files;
             the last look for mail that is delayed; of the journal that stands before the
@@ -91,6 +93,12 @@ CREATE TABLE IF NOT EXISTS taken (parcel INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS written (shard INTEGER PRIMARY KEY, upto INTEGER NOT NULL);
 """
 
+PIECE_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS piece (
+    path TEXT PRIMARY KEY, move_to TEXT NOT NULL, begun REAL NOT NULL
+);
+"""
+
 REPORT_TABLE: Final = """
 CREATE TABLE IF NOT EXISTS report (
     id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL, content BLOB NOT NULL
@@ -164,7 +172,8 @@ def connect(path: str) -> sqlite3.Connection:
         else:
             raise SpoolError(f"{path} was written by another version ({version}) of the program")
         connection.executescript(
-            f"BEGIN;{SHARED_TABLES}{COLD_TABLE}{REPORT_TABLE}{DELAY_INDEX}{tries.TABLE}COMMIT;"
+            f"BEGIN;{SHARED_TABLES}{COLD_TABLE}{PIECE_TABLE}{REPORT_TABLE}{DELAY_INDEX}"
+            f"{tries.TABLE}COMMIT;"
         )
         tries.forget_strays(connection)
     except sqlite3.DatabaseError as error:
