@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from itertools import repeat
 from typing import NamedTuple, Protocol
 
-from mta.accounting.fields import KINDS
 from mta.model.record import Record
+from mta.model.record_fields import KINDS
 
 Value = str | float | int
 Cell = Callable[[dict[str, Value]], Value]

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from mta.accounting.fields import KINDS
+from mta.model.record_fields import KINDS
 
 NAME: Final = "accounting.md"
 
 _HEAD = """\
 # Accounting files
 
-This page is generated from the declarations in `mta/accounting/fields.py` by `make docs`;
+This page is generated from the declarations in `mta/model/record_fields.py` by `make docs`;
 do not edit it.
 
 An accounting file is CSV (RFC 4180) with a header line. Each `<acct-file>` has the kinds of

@@ -7,7 +7,8 @@ from difflib import get_close_matches
 from mta.config.block import Block
 from mta.config.configuration import AcctFileSettings
 from mta.config.grammar import Statement
-from mta.config.place import Diagnostics
+from mta.config.place import Diagnostics, Place
+from mta.model import record_fields
 from mta.settings.acct_file import AcctFileDirectives
 from mta.settings.directive import directives
 
@@ -86,13 +87,17 @@ def _one(
         return None
     if path.startswith("|"):
         diagnostics.note(block.place, "accounting to a program is not in force yet")
+    elif path.lower().endswith(".json"):
+        diagnostics.warning(
+            block.place, f"accounting in JSON is not in force yet; what {path} gets is CSV"
+        )
     try:
         return AcctFileSettings(
             path=path,
             place=block.place,
             records=_records(values, block, diagnostics),
-            record_fields=_fields(values),
-            map_header_to_field=_maps(values),
+            record_fields=_fields(block, diagnostics),
+            map_header_to_field=_maps(block, diagnostics),
             move_to=values.get("move_to", ""),
             move_interval=values.get("move_interval", 86400),
             max_size=max(values.get("max_size", 250 << 20), SIZE_MIN),
@@ -116,22 +121,43 @@ def _records(values: dict[str, object], block: Block, diagnostics: Diagnostics) 
     return kinds
 
 
-def _fields(values: dict[str, object]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _fields(block: Block, diagnostics: Diagnostics) -> tuple[tuple[str, tuple[str, ...]], ...]:
     found: dict[str, tuple[str, ...]] = {}
-    for text in values.get("record_fields", ()):  # type: ignore[attr-defined]  # a tuple of texts
-        kind, _, items = str(text).partition(" ")
+    for entry in block.entries.get("record_fields", ()):
+        name, items = [*str(entry.value).split(None, 1), "", ""][:2]
         chosen = tuple(item.strip() for item in items.split(",") if item.strip())
         if not chosen:
-            raise ValueError(f"record-fields {kind}: which fields? For all: record-fields {kind} *")
-        found[kind_of(kind)] = chosen
+            raise ValueError(f"record-fields {name}: which fields? For all: record-fields {name} *")
+        kind = kind_of(name)
+        for item in chosen:
+            if item != "*":
+                what = "removes nothing" if item[0] == "!" else "stays empty"
+                _check_column(kind, item.removeprefix("!"), what, entry.place, diagnostics)
+        found[kind] = chosen
     return tuple(found.items())
 
 
-def _maps(values: dict[str, object]) -> tuple[tuple[str, str, str], ...]:
+def _maps(block: Block, diagnostics: Diagnostics) -> tuple[tuple[str, str, str], ...]:
     found = []
-    for text in values.get("map_header_to_field", ()):  # type: ignore[attr-defined]  # as above
-        words = str(text).split()
+    for entry in block.entries.get("map_header_to_field", ()):
+        words = str(entry.value).split()
         if len(words) != 3:
             raise ValueError("map-header-to-field: expected KIND header_NAME FIELD")
-        found.append((kind_of(words[0]), words[1], words[2]))
+        kind = kind_of(words[0])
+        _check_column(kind, words[2], "has no effect", entry.place, diagnostics)
+        found.append((kind, words[1], words[2]))
     return tuple(found)
+
+
+def _check_column(kind: str, name: str, what: str, place: Place, diagnostics: Diagnostics) -> None:
+    """Say what becomes of a column that there is not: misspelt, it looks as if it had no data."""
+    if kind not in record_fields.KINDS or name.lower().startswith("header_"):
+        return  # Of kinds that are not written, that is said already.
+    columns = {field.name.lower(): field.name for field in record_fields.KINDS[kind].fields}
+    if name.lower() not in columns:
+        close = diagnostics.nearest(name.lower(), columns, 0.7)
+        diagnostics.warning(
+            place,
+            f'{KINDS[kind][1]} records have no column "{name}": it {what}',
+            hint=f'did you mean "{columns[close]}"?' if close else "",
+        )

@@ -421,8 +421,12 @@ class ShardOperations:
     async def rotate(self, what: Literal["acct", "log"], file: str = "") -> None:
         if what == "log":
             self._log.rotate()
-        else:
-            self._shard.accounting.rotate(file)
+            return
+        known = [one.path for one in self._shard.configuration.acct_files if one.path[0] != "|"]
+        if file and file not in known:
+            there = ", ".join(known) or "none"
+            raise CommandRefusedError(f"there is no accounting file {file}; there are: {there}")
+        self._shard.accounting.rotate(file)
 
     async def clear_dns_cache(self, domain: str) -> None:
         self._shard.resolver.clear(domain)

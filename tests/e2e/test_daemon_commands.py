@@ -54,6 +54,15 @@ async def test_list_and_delete_by_pattern(held):
     assert nothing.text == "0 of 0 matching recipients deleted.\n"
 
 
+async def test_a_rotation_of_an_unknown_accounting_file_is_refused_with_those_there_are(held):
+    loopback, daemon, _ = held
+    known = str(loopback.directory / "acct/acct.csv")
+    assert (await daemon.command("rotate", "acct", known)).code == 0
+    refused = await daemon.command("rotate", "acct", "acct.csv")
+    assert refused.code == 1
+    assert f"no accounting file acct.csv; there are: {known}" in refused.text
+
+
 async def test_delete_of_a_job_without_accounting(held):
     loopback, daemon, _ = held
     done = await daemon.command("delete", "--jobid=spring", "--no-accounting")

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 import pytest
 
 from mta.accounting import build
-from mta.accounting.fields import kind_of
 from mta.accounting.layout import Layout
 from mta.model.attempt import Attempt
 from mta.model.message import Envelope, Recipient
 from mta.model.outcome import Bounced, Deferred, Delivered
 from mta.model.queue_key import QueueKey
+from mta.model.record_fields import kind_of
 
 DEFAULT = (
     "type,timeLogged,timeQueued,orig,rcpt,orcpt,dsnAction,dsnStatus,dsnDiag,dsnMta,bounceCat,"

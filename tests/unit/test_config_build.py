@@ -145,6 +145,12 @@ def test_an_acct_file_of_the_guide():
     assert one.delete_after is None
 
 
+def test_columns_after_a_tab_or_several_blanks():
+    text = "<acct-file /a.csv>\nrecord-fields\td\trcpt,\torig\nrecord-fields b   *\n</acct-file>\n"
+    one = configured(text).acct_files[0]
+    assert one.record_fields == (("d", ("rcpt", "orig")), ("b", ("*",)))
+
+
 def test_reply_rules_in_their_order():
     one = configured(
         "<smtp-pattern-list l>\nreply /^421/ mode=backoff\n"

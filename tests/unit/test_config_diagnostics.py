@@ -93,6 +93,22 @@ def test_one_error_at_its_place_with_what_to_do(text, place, words, hint):
         ("<smtp-pattern-list x>\n</smtp-pattern-list>\n", 1, "not used"),
         ("<pattern-list x>\n</pattern-list>\n", 1, "not used"),
         ("<domain *>\nbackoff-max-msg-rate 0/d\n</domain>\n", 2, "0/d means no limit"),
+        (
+            "<acct-file /a>\nrecord-fields b *,dsnSTATUS,dsnStats\n</acct-file>\n",
+            2,
+            'bounce records have no column "dsnStats": it stays empty',
+        ),
+        (
+            "<acct-file /a>\nrecord-fields d *,!timeImprinted,header_X\n</acct-file>\n",
+            2,
+            'delivery records have no column "timeImprinted": it removes nothing',
+        ),
+        (
+            "<acct-file /a>\nmap-header-to-field d header_X job\n</acct-file>\n",
+            2,
+            'delivery records have no column "job": it has no effect',
+        ),
+        ("<acct-file /a.json>\n</acct-file>\n", 1, "what /a.json gets is CSV"),
     ],
 )
 def test_a_warning_says_what_was_probably_not_meant(text, line, words):
