@@ -10,9 +10,16 @@ from mta import address
 from mta.settings import dkim_kinds
 from mta.signing.canonical import Field
 
-_QUOTED_OR_COMMENT = re.compile(r'"(?:[^"\\]|\\.)*"(?!@)|\((?:[^()\\]|\\.)*\)')
-_ANGLE = re.compile(r"<([^<>]*)>")
+# A piece of an address list: a string, a literal, what has a meaning, or a run of anything else.
+# A quote or bracket that is never closed is a character like others.
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|\[[^\[\]]*\]|\\.|[^"\[\\<>(),:;]+|.', re.DOTALL)
+_TOKEN_WITHOUT_COMMENTS = re.compile(_TOKEN.pattern.replace("(),", ",", 1), re.DOTALL)
+_IN_COMMENT = re.compile(r"\\.|[^\\()]+|.", re.DOTALL)
 _PEM = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----(.*?)-----END \1-----", re.DOTALL)
+LIST_OCTETS_MAX: Final = 65_536
+"""What of a field is looked at for its first address: a thousand names before it."""
+REMEMBERED_OCTETS_MAX: Final = 1000
+"""Of a field whose address is remembered; four thousand are."""
 OPTIONS_MAX: Final = 1000
 """Characters of an X-DKIM-Options field; five tags need a tenth."""
 
@@ -27,15 +34,70 @@ def header_identity(fields: Sequence[Field], rule: str) -> str:
     return ""
 
 
-@lru_cache(4096)
 def _mailbox(field: bytes) -> str:
     """The first address of a field; its domain in lower case, as it stands in DNS."""
-    text = field.partition(b":")[2].replace(b"\r\n", b"").decode("utf-8", "replace")
-    if '"' in text or "(" in text:
-        text = _QUOTED_OR_COMMENT.sub(" ", text)
-    angle = _ANGLE.search(text)
-    found = (angle[1] if angle else text.partition(",")[0]).strip()
-    local, _, domain = found.rpartition("@")
+    return _known(field) if len(field) <= REMEMBERED_OCTETS_MAX else _first(field)
+
+
+@lru_cache(4096)
+def _known(field: bytes) -> str:
+    return _first(field)
+
+
+def _first(field: bytes) -> str:
+    octets = field.partition(b":")[2][:LIST_OCTETS_MAX].replace(b"\r\n", b"")
+    text = octets.decode("utf-8", "replace")
+    found = _first_of(text, _TOKEN)
+    if found is None:  # A comment that never ends is none: many a name has such a bracket.
+        found = _first_of(text, _TOKEN_WITHOUT_COMMENTS)
+    return found or ""
+
+
+def _first_of(text: str, tokens: re.Pattern[str]) -> str | None:
+    """The first address of a list (RFC 5322 §3.4); None if a comment is open at the end.
+
+    What is no address is passed over, such as the first half of `Smith, Joe <joe@a.example>`.
+    Each character is looked at once: a field may be long, and made by an enemy.
+    """
+    words: list[str] = []
+    depth, is_inside, is_closed = 0, False, False
+    at, end = 0, len(text)
+    while at < end:
+        token = (_IN_COMMENT if depth else tokens).match(text, at)
+        assert token is not None, "one character is a token, at least"
+        at = token.end()
+        match token[0]:
+            case "(" if depth or tokens is _TOKEN:
+                depth += 1
+                words.append(" ")
+            case ")" if depth:
+                depth -= 1
+            case _ if depth:
+                pass
+            case "<":
+                # What stood before is a name, or the address in clear for people.
+                words, is_inside, is_closed = [], True, False
+            case ">" if is_inside:
+                if found := _address("".join(words)):
+                    return found
+                is_inside, is_closed = False, True
+            case "," | ";" if not is_inside:
+                if not is_closed and (found := _address("".join(words))):
+                    return found
+                words, is_closed = [], False
+            case ":":
+                words = []  # A group's name, or a route.
+            case word if len(word) > 1 and word[0] == '"' and text[at : at + 1] != "@":
+                words.append(" ")  # A name.
+            case word:
+                words.append(word)
+    if depth:
+        return None
+    return "" if is_inside or is_closed else _address("".join(words))
+
+
+def _address(text: str) -> str:
+    local, _, domain = (part.strip() for part in text.rpartition("@"))
     domain = address.ascii_domain(domain)
     return f"{local}@{domain}" if domain and address.is_valid(f"{local}@{domain}") else ""
 
