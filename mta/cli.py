@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _root().main(arguments, prog_name=_program(), standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
+        _out(render_failure(error.format_message(), _format_asked_for(arguments)))
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -68,6 +69,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(Exit.REFUSED)
     return code if isinstance(code, int) else int(Exit.DONE)
+
+
+def _format_asked_for(arguments: Sequence[str] | None) -> Format:
+    """What a command line asks for that could not be read."""
+    form: Format = "text"
+    for word in sys.argv[1:] if arguments is None else arguments:
+        if word == "--":
+            break
+        for name in _FORM_NAMES:
+            if word.lower() == f"--{name}":
+                form = cast("Format", name)
+    return form
 
 
 def _program() -> str:
@@ -262,19 +275,43 @@ def _ask(context: click.Context, command: AdminCommand, given: _Given) -> int:
         arguments = command.arguments(raw)
         if IN_FILE.name in raw and IN_FILE in command.parameters:
             return _ask_file(context, command, arguments)
-        return ask(
+        answer = _Answer(options.format)
+        code = ask(
             control_socket(Path(options.config)),
             request,
-            out=_out,
-            error=_error,
+            out=answer.out,
+            error=answer.error,
             is_stream=command.stream is not None,
         )
+        answer.end(code)
+        return code
     except UsageError as error:
         raise click.UsageError(str(error), context) from None
     except PetrelError as error:
         return _fail(context, str(error), Exit.USAGE)
     except KeyboardInterrupt:
         return int(Exit.DONE) if command.stream is not None else INTERRUPTED
+
+
+class _Answer:
+    """Passes an answer on; where the daemon gave no document about a failure, it makes one."""
+
+    def __init__(self, form: Format) -> None:
+        self._form = form
+        self._is_empty = True
+        self._errors: list[str] = []
+
+    def out(self, text: str) -> None:
+        self._is_empty = False
+        _out(text)
+
+    def error(self, text: str) -> None:
+        self._errors.append(text)
+        _error(text)
+
+    def end(self, code: Exit) -> None:
+        if self._is_empty and code is not Exit.DONE:
+            _out(render_failure("\n".join(self._errors), self._form))
 
 
 def _ask_file(context: click.Context, command: AdminCommand, arguments: Arguments) -> int:

@@ -175,6 +175,8 @@ def _status(status: str, words: str) -> str:
 
 
 def _source_mta(envelope: Envelope) -> str:
+    if not envelope.source_ip:
+        return envelope.source_helo  # It came from no client: a report, a copy, an alias.
     return f"{envelope.source_helo} ({envelope.source_ip})"
 
 

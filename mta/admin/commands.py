@@ -16,7 +16,6 @@ from mta.admin.answers import (
     Changed,
     CommandDone,
     DirectiveAnswer,
-    DomainsAnswer,
     QueuesAnswer,
     SettingsAnswer,
     VersionAnswer,
@@ -56,11 +55,28 @@ def _domain_query(a: Arguments, sort: Parameter[Sort]) -> DomainQuery:
 
 
 def _show_domains(sort: Parameter[Sort]) -> Run:
-    def finish(answers: Sequence[DomainsAnswer], a: Arguments) -> Answer:
-        answer = merge.merge_domains(answers, _domain_query(a, sort))
-        return replace(answer, shows_events=a[p.ERRORS])
+    async def run(shards: Sequence[Operations], a: Arguments) -> Answer:
+        query = _domain_query(a, sort)
+        if len(shards) == 1:
+            answer = await shards[0].domains(query)
+        else:
+            # Queues of one domain are in several shards: sums first, then the choice, and
+            # events of the chosen only.
+            sums = [await s.domain_sums(domain=query.domain, vmta=query.vmta) for s in shards]
+            answer = merge.merge_domains(sums, query)
+            names = frozenset(row.domain for row in answer.rows)
+            chosen = replace(query, connected=None, names=names)
+            answer = merge.add_events(answer, [await s.domains(chosen) for s in shards])
+        return replace(answer, shows_events=query.errors)
 
-    return merged(lambda operations, a: operations.domains(_domain_query(a, sort)), finish)
+    return run
+
+
+async def _show_vmtas(shards: Sequence[Operations], a: Arguments) -> Answer:
+    sort, max_items = a[p.SORT_NAME], a[p.ALL_ITEMS]
+    asked = max_items if len(shards) == 1 else None
+    answers = [await s.vmtas(sort=sort, max_items=asked) for s in shards]
+    return merge.merge_vmtas(answers, sort, max_items)
 
 
 def _queue_query(a: Arguments, sort: Parameter[Sort]) -> QueueQuery:
@@ -117,8 +133,11 @@ async def _explain_directive(
     return effective.directive(answer, a[p.DIRECTIVE])
 
 
-def _change(call: Callable[[Operations, Arguments], Awaitable[Changed]]) -> Run:
-    """A change of queues; it is refused if the pattern matches none."""
+def _hold_back(call: Callable[[Operations, Arguments], Awaitable[Changed]]) -> Run:
+    """A change of queues that is refused if the pattern matches none.
+
+    It would hold back nothing, and the mail that comes later goes out.
+    """
 
     async def run(shards: Sequence[Operations], a: Arguments) -> Answer:
         changed = await _changed(call, shards, a)
@@ -129,6 +148,22 @@ def _change(call: Callable[[Operations, Arguments], Awaitable[Changed]]) -> Run:
         return changed
 
     return run
+
+
+async def _resume(shards: Sequence[Operations], a: Arguments) -> Answer:
+    """Where no queue matches none is paused, as was asked; a misspelt name is pointed out."""
+    changed = await _changed(
+        lambda operations, a: operations.pause(a[p.QUEUES], paused=False), shards, a
+    )
+    none = "" if changed.matching else f"\nNo queue matches {a[p.QUEUES]}."
+    return CommandDone(f"Queue(s) resumed.{none}")
+
+
+async def _set_mode(shards: Sequence[Operations], a: Arguments) -> Answer:
+    run = (_hold_back if a[p.NEW_MODE] == "backoff" else _let_go)(
+        lambda operations, a: operations.set_mode(a[p.QUEUES], a[p.NEW_MODE])
+    )
+    return await run(shards, a)
 
 
 async def _changed(
@@ -143,8 +178,8 @@ async def _changed(
     return merge.merge_changes(await in_each(call, shards, a, did))
 
 
-def _change_recipients(call: Callable[[Operations, Arguments], Awaitable[Changed]]) -> Run:
-    """A change of recipients; there may be none."""
+def _let_go(call: Callable[[Operations, Arguments], Awaitable[Changed]]) -> Run:
+    """A change that is done, too, where there is nothing to be changed."""
 
     async def run(shards: Sequence[Operations], a: Arguments) -> Answer:
         return await _changed(call, shards, a)
@@ -241,11 +276,8 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
     AdminCommand(
         words="show vmtas",
         help="VirtualMTAs, over all their queues",
-        parameters=(p.MAX_ITEMS, p.SORT_NAME),
-        run=merged(
-            lambda operations, a: operations.vmtas(sort=a[p.SORT_NAME], max_items=a[p.MAX_ITEMS]),
-            lambda answers, a: merge.merge_vmtas(answers, a[p.SORT_NAME], a[p.MAX_ITEMS]),
-        ),
+        parameters=(p.ALL_ITEMS, p.SORT_NAME),
+        run=_show_vmtas,
     ),
     AdminCommand(
         words="show settings",
@@ -287,7 +319,7 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         help="open no more connections for queues, until resumed; restarts do not resume",
         changes=True,
         parameters=(p.QUEUES,),
-        run=_change(lambda operations, a: operations.pause(a[p.QUEUES], paused=True)),
+        run=_hold_back(lambda operations, a: operations.pause(a[p.QUEUES], paused=True)),
         done="Queue(s) paused.",
     ),
     AdminCommand(
@@ -295,15 +327,14 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         help="let paused queues deliver again",
         changes=True,
         parameters=(p.QUEUES,),
-        run=_change(lambda operations, a: operations.pause(a[p.QUEUES], paused=False)),
-        done="Queue(s) resumed.",
+        run=_resume,
     ),
     AdminCommand(
         words="set queue",
         help="put queues into normal or backoff mode",
         changes=True,
         parameters=(p.QUEUES, p.NEW_MODE),
-        run=_change(lambda operations, a: operations.set_mode(a[p.QUEUES], a[p.NEW_MODE])),
+        run=_set_mode,
         done="Mode of {count} of {matching} matching queues changed.",
         example="set queue 'gmail.com/*' --mode=normal",
     ),
@@ -314,9 +345,7 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         changes=True,
         parameters=(p.PRIORITY, *p.FILTER),
         check=_check_chosen("set priority"),
-        run=_change_recipients(
-            lambda operations, a: operations.set_priority(_filter(a), a[p.PRIORITY])
-        ),
+        run=_let_go(lambda operations, a: operations.set_priority(_filter(a), a[p.PRIORITY])),
         done="Priority of {count} of {matching} matching recipients changed.",
         example="set priority 90 --jobId=alert-7",
     ),
@@ -325,7 +354,7 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         help="try retrying queues now",
         changes=True,
         parameters=(p.QUEUES, p.RETRY_RECIPIENTS),
-        run=_change(
+        run=_let_go(
             lambda operations, a: operations.schedule(a[p.QUEUES], recipients=a[p.RETRY_RECIPIENTS])
         ),
         done="{count} of {matching} matching queues scheduled.",
@@ -337,7 +366,7 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         changes=True,
         parameters=(*p.FILTER, p.DSN, p.NO_ACCOUNTING),
         check=_check_chosen("delete"),
-        run=_change_recipients(
+        run=_let_go(
             lambda operations, a: operations.delete(
                 _filter(a), dsn=a[p.DSN], accounting=not a[p.NO_ACCOUNTING]
             )

@@ -34,6 +34,7 @@ from mta.admin.answers import (
 from mta.admin.operations import (
     CommandRefusedError,
     DomainQuery,
+    DomainSum,
     QueueQuery,
     RecipientFilter,
     Sort,
@@ -91,11 +92,19 @@ class FakeOperations:
         )
 
     async def domains(self, query: DomainQuery) -> DomainsAnswer:
-        del query
-        rows = [DomainRow(domain=k.domain, recipients=r.recipients) for k, r in self.rows.items()]
+        rows = [
+            DomainRow(domain=key.domain, recipients=row.recipients, events=row.events)
+            for key, row in self.rows.items()
+            if query.names is None or key.domain in query.names
+        ]
         return DomainsAnswer(tuple(rows), len(rows))
 
-    async def vmtas(self, *, sort: Sort, max_items: int) -> VmtasAnswer:
+    async def domain_sums(self, *, domain: str, vmta: str) -> list[DomainSum]:
+        del domain, vmta
+        rows = self.rows.items()
+        return [(key.domain, row.recipients, row.octets, row.connections) for key, row in rows]
+
+    async def vmtas(self, *, sort: Sort, max_items: int | None) -> VmtasAnswer:
         del sort, max_items
         recipients = sum(row.recipients for row in self.rows.values())
         row = VmtaRow(name="vmta1", domains=len(self.rows), recipients=recipients)

@@ -1,11 +1,13 @@
 """How the answers of several shards become one.
 
-A queue belongs to one shard, so rows of queues concatenate; rows of domains and
-VirtualMTAs of the same name add up. One answer merges to itself, sorted and cut.
+A queue belongs to one shard, so rows of queues concatenate, and each shard may cut its own.
+Rows of domains and VirtualMTAs of the same name add up: there the answers must be whole, for
+what is little in each shard may be much in all. One answer merges to itself, sorted and cut.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
+from itertools import chain
 from typing import TypeVar
 
 from mta.admin.answers import (
@@ -15,6 +17,7 @@ from mta.admin.answers import (
     Connections,
     DomainRow,
     DomainsAnswer,
+    Event,
     Explanation,
     ListAnswer,
     MessageExplanation,
@@ -28,10 +31,10 @@ from mta.admin.answers import (
     VmtaRow,
     VmtasAnswer,
 )
-from mta.admin.operations import DomainQuery, QueueQuery, Sort
+from mta.admin.operations import DomainQuery, DomainSum, QueueQuery, Sort
 
 Counts = TypeVar("Counts", Traffic, QueueTotals, Changed)
-Row = TypeVar("Row", QueueRow, DomainRow, VmtaRow)
+Row = TypeVar("Row", QueueRow, VmtaRow)
 
 
 def merge_status(answers: Sequence[StatusAnswer]) -> StatusAnswer:
@@ -71,19 +74,38 @@ def merge_queues(answers: Sequence[QueuesAnswer], query: QueueQuery) -> QueuesAn
     )
 
 
-def merge_domains(answers: Sequence[DomainsAnswer], query: DomainQuery) -> DomainsAnswer:
-    """Rows of the same domain add up."""
-    by_name: dict[str, DomainRow] = {}
-    for row in (row for answer in answers for row in answer.rows):
-        other = by_name.get(row.domain)
-        by_name[row.domain] = row if other is None else _sum_domains(other, row)
-    rows = _sorted(list(by_name.values()), query.sort, lambda row: row.domain)
-    matching = max(len(by_name), *(a.matching for a in answers))
-    return DomainsAnswer(rows[: query.max_items], matching)
+def merge_domains(sums: Sequence[Sequence[DomainSum]], query: DomainQuery) -> DomainsAnswer:
+    """Sums of the same domain add up; then they are chosen from."""
+    totals: dict[str, tuple[int, int, int]] = {}
+    for name, recipients, octets, connections in chain.from_iterable(sums):
+        before = totals.get(name, (0, 0, 0))
+        totals[name] = (before[0] + recipients, before[1] + octets, before[2] + connections)
+    found = [
+        (name, total) for name, total in totals.items() if query.connected in (None, total[2] > 0)
+    ]
+    by = {"rcpt": 0, "size": 1}.get(query.sort)
+    found.sort(key=lambda item: (0 if by is None else -item[1][by], item[0]))
+    rows = tuple(
+        DomainRow(domain=name, recipients=r, octets=o, connections=c)
+        for name, (r, o, c) in found[: query.max_items]
+    )
+    return DomainsAnswer(rows, len(found))
+
+
+def add_events(answer: DomainsAnswer, events: Sequence[DomainsAnswer]) -> DomainsAnswer:
+    """With what those answers have of the events of its rows."""
+    by_name: dict[str, list[Event]] = {}
+    for row in (row for one in events for row in one.rows):
+        by_name.setdefault(row.domain, []).extend(row.events)
+    rows = (
+        replace(row, events=tuple(sorted(by_name.get(row.domain, ()), key=lambda e: -e.time)))
+        for row in answer.rows
+    )
+    return replace(answer, rows=tuple(rows))
 
 
 def merge_vmtas(answers: Sequence[VmtasAnswer], sort: Sort, max_items: int) -> VmtasAnswer:
-    """Rows of the same VirtualMTA add up."""
+    """Rows of the same VirtualMTA add up; of whole answers, or of that of one shard."""
     by_name: dict[str, VmtaRow] = {}
     for row in (row for answer in answers for row in answer.rows):
         other = by_name.get(row.name)
@@ -101,7 +123,7 @@ def merge_vmtas(answers: Sequence[VmtasAnswer], sort: Sort, max_items: int) -> V
     rows = _sorted(list(by_name.values()), sort, lambda row: row.name)
     return VmtasAnswer(
         rows[:max_items],
-        matching=max(len(by_name), *(a.matching for a in answers)),
+        matching=answers[0].matching if len(answers) == 1 else len(by_name),
         total_recipients=sum(a.total_recipients for a in answers),
     )
 
@@ -164,17 +186,6 @@ def _sum_connections(connections: Sequence[Connections]) -> Connections:
 def _sum(counts: Sequence[Counts]) -> Counts:
     kind = type(counts[0])
     return kind(*(sum(getattr(c, f.name) for c in counts) for f in fields(kind)))
-
-
-def _sum_domains(one: DomainRow, other: DomainRow) -> DomainRow:
-    events = sorted((*one.events, *other.events), key=lambda event: -event.time)
-    return DomainRow(
-        domain=one.domain,
-        recipients=one.recipients + other.recipients,
-        octets=one.octets + other.octets,
-        connections=one.connections + other.connections,
-        events=tuple(events),
-    )
 
 
 def _sorted(rows: Sequence[Row], sort: Sort, name: Callable[[Row], str]) -> tuple[Row, ...]:

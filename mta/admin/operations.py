@@ -49,6 +49,11 @@ class QueueQuery:
     """Whether rows carry all their events; without, the newest is enough."""
 
 
+DomainSum = tuple[str, int, int, int]
+"""A domain, its recipients, octets and connections. A plain tuple: 100,000 of them cross from
+process to process in the time of 10,000 rows."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainQuery:
     """Which domains to show. `domain` may hold wildcards; empty is all, as is `vmta`."""
@@ -59,6 +64,8 @@ class DomainQuery:
     max_items: int = 20
     connected: bool | None = None
     errors: bool = False
+    names: frozenset[str] | None = None
+    """Only domains of exactly these names, if given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +91,11 @@ class Operations(Protocol):
 
     async def domains(self, query: DomainQuery) -> DomainsAnswer: ...
 
-    async def vmtas(self, *, sort: Sort, max_items: int) -> VmtasAnswer: ...
+    async def domain_sums(self, *, domain: str, vmta: str) -> list[DomainSum]:
+        """Of all those domains: unsorted, uncut, to be added to what other shards have."""
+
+    async def vmtas(self, *, sort: Sort, max_items: int | None) -> VmtasAnswer:
+        """None for all there are."""
 
     async def settings(self, queue: QueueKey) -> SettingsAnswer:
         """Of any queue, also one that has no recipients; unknown VMTA: CommandRefusedError."""

@@ -178,6 +178,13 @@ SORT_RCPT: Final[Parameter[Sort]] = Parameter(
 MAX_ITEMS: Final = Parameter(
     name="maxitems", parse=parse_count, default=20, metavar="N", help="most rows; default 20"
 )
+ALL_ITEMS: Final = Parameter(
+    name="maxitems",
+    parse=parse_count,
+    default=LISTED_MAX,
+    metavar="N",
+    help="most rows; default all",
+)
 LIST_MAX_ITEMS: Final = Parameter(
     name="maxitems", parse=parse_count, default=100, metavar="N", help="most rows; default 100"
 )

@@ -214,7 +214,9 @@ def _status_fields(told: Sequence[Told], style: Style) -> list[str]:
     """RFC 3464 §2.2 and §2.3: a group for the message, one for each recipient."""
     first = told[0].recipient
     envelope = first.envelope
-    came_from = f"{envelope.source_helo} ({envelope.source_ip})".strip()
+    came_from = envelope.source_helo
+    if envelope.source_ip:
+        came_from = f"{came_from} ({envelope.source_ip})".strip()
     lines = [
         *([f"Original-Envelope-Id: {_line(envelope.env_id)}"] if envelope.env_id else []),
         f"Reporting-MTA: dns;{style.host_name}",

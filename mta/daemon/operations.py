@@ -13,9 +13,7 @@ from mta.admin.answers import (
     EXPLAINED_RECIPIENTS_MAX,
     Changed,
     Connections,
-    DomainRow,
     DomainsAnswer,
-    Event,
     Explanation,
     ListAnswer,
     ListedRecipient,
@@ -33,14 +31,25 @@ from mta.admin.answers import (
 from mta.admin.operations import (
     CommandRefusedError,
     DomainQuery,
+    DomainSum,
     QueueQuery,
     RecipientFilter,
     Sort,
 )
 from mta.admin.pattern import QueuePattern, one_spelling, wildcard
 from mta.bounces import local
-from mta.daemon import explaining, limit_use, message_explaining, reload, signing_text, ways
+from mta.daemon import (
+    domain_rows,
+    explaining,
+    limit_use,
+    message_explaining,
+    reload,
+    signing_text,
+    ways,
+)
+from mta.daemon.domain_rows import QUEUES_AT_ONCE
 from mta.model.queue_key import QueueKey
+from mta.smtp.header_block import find
 from mta.spool.query import RecipientQuery
 
 if TYPE_CHECKING:
@@ -54,8 +63,7 @@ CHANGE_PAGE = 1000
 """Recipients deleted or changed at once."""
 FROZEN_MAX = 1000
 """Queues frozen together for a change of recipients, before it is known which hold any."""
-QUEUES_AT_ONCE = 2000
-"""Queues looked at in one go, which takes some milliseconds."""
+_SUBJECT = frozenset({b"subject"})
 
 
 class _FoundPage(NamedTuple):
@@ -165,7 +173,7 @@ class ShardOperations:
             await asyncio.sleep(0)
 
     def _row(self, queue: "Queue", now: float, *, all_events: bool) -> QueueRow:
-        events = _events(queue)
+        events = domain_rows.events(queue)
         return QueueRow(
             key=queue.key,
             recipients=queue.recipients,
@@ -179,37 +187,54 @@ class ShardOperations:
         )
 
     async def domains(self, query: DomainQuery) -> DomainsAnswer:
-        domain = wildcard(one_spelling(query.domain or "*"))
-        vmta = wildcard(query.vmta or "*")
-        by_domain: dict[str, list[Queue]] = {}
-        async for some in self._queues_in_turns():
-            for queue in some:
-                if domain.fullmatch(queue.key.domain) and vmta.fullmatch(queue.key.vmta):
-                    by_domain.setdefault(queue.key.domain, []).append(queue)
-        order: Callable[[DomainRow], tuple[int, str]] = {
-            "name": lambda row: (0, row.domain),
-            "rcpt": lambda row: (-row.recipients, row.domain),
-            "size": lambda row: (-row.octets, row.domain),
+        by_domain = await self._by_domain(query.domain, query.vmta, query.names)
+        order: Callable[[DomainSum], tuple[int, str]] = {
+            "name": lambda one: (0, one[0]),
+            "rcpt": lambda one: (-one[1], one[0]),
+            "size": lambda one: (-one[2], one[0]),
         }[query.sort]
-        chosen: list[DomainRow] = []
+        chosen: list[DomainSum] = []
         matching = 0
-        names = list(by_domain)
-        for start in range(0, len(names), QUEUES_AT_ONCE):
-            rows = [_domain_row(n, by_domain[n]) for n in names[start : start + QUEUES_AT_ONCE]]
+        async for some in domain_rows.sums_in_turns(by_domain):
             found = [
-                row
-                for row in rows
-                if (row.recipients or row.connections)
-                and query.connected in (None, row.connections > 0)
+                one
+                for one in some
+                if (query.names is not None or one[1] or one[3])
+                and query.connected in (None, one[3] > 0)
             ]
             chosen = heapq.nsmallest(query.max_items, [*chosen, *found], key=order)
             matching += len(found)
-            await asyncio.sleep(0)
         return DomainsAnswer(
-            tuple(_with_events(r, by_domain[r.domain], query.errors) for r in chosen), matching
+            tuple(
+                domain_rows.row(one, by_domain[one[0]], all_events=query.errors) for one in chosen
+            ),
+            matching,
         )
 
-    async def vmtas(self, *, sort: Sort, max_items: int) -> VmtasAnswer:
+    async def domain_sums(self, *, domain: str, vmta: str) -> list[DomainSum]:
+        by_domain = await self._by_domain(domain, vmta, None)
+        return [
+            one
+            async for some in domain_rows.sums_in_turns(by_domain)
+            for one in some
+            if one[1] or one[3]
+        ]
+
+    async def _by_domain(
+        self, domain: str, vmta: str, names: frozenset[str] | None
+    ) -> "dict[str, list[Queue]]":
+        domains, vmtas = wildcard(one_spelling(domain or "*")), wildcard(vmta or "*")
+        by_domain: dict[str, list[Queue]] = {}
+        async for some in self._queues_in_turns():
+            for queue in some:
+                name = queue.key.domain
+                if names is not None and name not in names:
+                    continue
+                if domains.fullmatch(name) and vmtas.fullmatch(queue.key.vmta):
+                    by_domain.setdefault(name, []).append(queue)
+        return by_domain
+
+    async def vmtas(self, *, sort: Sort, max_items: int | None) -> VmtasAnswer:
         rows = []
         by_vmta: dict[str, list[Queue]] = {}
         async for some in self._queues_in_turns():
@@ -273,7 +298,11 @@ class ShardOperations:
         return await message_explaining.explain(self._shard, envelope, recipients, queues)
 
     async def list_recipients(self, recipients: RecipientFilter, *, limit: int) -> ListAnswer:
-        found = await self._shard.spool.find(_query(recipients), limit + 1)
+        spool = self._shard.spool
+        found = await spool.find(_query(recipients), limit + 1)
+        subjects = await spool.header_blocks.each(
+            {r.envelope.message_id for r in found[:limit]}, _subject
+        )
         rows = tuple(
             ListedRecipient(
                 queue=r.queue,
@@ -287,6 +316,7 @@ class ShardOperations:
                 job_id=r.envelope.job_id,
                 env_id=r.envelope.env_id,
                 size=r.envelope.size,
+                subject=subjects.get(r.envelope.message_id, ""),
                 priority=r.priority,
             )
             for r in found[:limit]
@@ -459,21 +489,5 @@ def _query(recipients: RecipientFilter) -> RecipientQuery:
     )
 
 
-def _events(queue: "Queue") -> tuple[Event, ...]:
-    return tuple(Event(event.time, event.text, event.kind) for event in queue.events)
-
-
-def _domain_row(domain: str, queues: "list[Queue]") -> DomainRow:
-    """Its sums; events are looked for only where they are shown."""
-    return DomainRow(
-        domain=domain,
-        recipients=sum(queue.recipients for queue in queues),
-        octets=sum(queue.octets for queue in queues),
-        connections=sum(len(queue.connections) for queue in queues),
-        events=(),
-    )
-
-
-def _with_events(row: DomainRow, queues: "list[Queue]", all_events: bool) -> DomainRow:  # noqa: FBT001 - private
-    events = sorted((e for queue in queues for e in _events(queue)), key=lambda e: -e.time)
-    return replace(row, events=tuple(events if all_events else events[:1]))
+def _subject(block: bytes) -> str:
+    return find(block, _SUBJECT).get(b"subject", "")

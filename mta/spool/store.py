@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 from zlib import crc32
@@ -27,6 +28,7 @@ from mta.routing.cold import Count
 from mta.spool import gathering, moves, parcels, recovery, replay, schema
 from mta.spool.ages import Ages
 from mta.spool.damage import file_sum
+from mta.spool.header_blocks import HeaderBlocks
 from mta.spool.inbox import Inbox
 from mta.spool.lock import take_lock
 from mta.spool.moves import Moved
@@ -90,6 +92,7 @@ class Spool:
         self.outbox = Outbox(self._ask, self._change)
         self.reports = OwedReports(self._ask, self._look, self._change, directory)
         self.tries = Tries(self._look)
+        self.header_blocks = HeaderBlocks(self._look, directory)
         self.ages = Ages(self._look)
         self.tally = Tally(self._ask, self._path, self._reader)
 
@@ -129,7 +132,7 @@ class Spool:
         writer = Writer(
             connection,
             journal,
-            content_path=spool._content_path,
+            content_path=partial(content_path, spool.directory),
             set_aside=spool._put_aside,
             post=spool._post_from_writer,
             log=spool._log_from_writer,
@@ -243,7 +246,7 @@ class Spool:
             if wanted is not None and crc32(content) != wanted:
                 raise SpoolDamagedError(f"message {ids.printed(number)} is not what was written")
             return bytes(content)
-        path = self._content_path(number)
+        path = content_path(self.directory, number)
         if not path.exists():
             raise SpoolDamagedError(
                 f"the content of message {ids.printed(number)} is missing: {path}"
@@ -257,7 +260,7 @@ class Spool:
 
         def change(connection: sqlite3.Connection) -> None:
             recovery.set_aside(
-                connection, self.directory, message_id, self._content_path(message_id)
+                connection, self.directory, message_id, content_path(self.directory, message_id)
             )
 
         return self._change(change)
@@ -476,11 +479,8 @@ class Spool:
             self._cached_octets -= len(content)
 
     def _put_aside(self, message_id: int, text: str, content: bytes | None) -> None:
-        path = self._content_path(message_id)
+        path = content_path(self.directory, message_id)
         recovery.put_aside(self.directory, message_id, text.encode(), content, path)
-
-    def _content_path(self, message_id: int) -> Path:
-        return content_path(self.directory, message_id)
 
     def _has_room(self) -> bool:
         if not self._min_free:

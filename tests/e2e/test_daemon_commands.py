@@ -44,6 +44,8 @@ async def test_list_and_delete_by_pattern(held):
     listed = await daemon.command("list", "--queue=a.example/one")
     assert listed.code == 0
     assert listed.text.count("@a.example") == 3, listed.text
+    document = await daemon.command("--xml", "list", "--queue=a.example/one")
+    assert document.text.count("<header_subject>a test</header_subject>") == 3, document.text
     gone = await daemon.command("delete", "--queue=a.example/one", "--rcpt=r1@a.example")
     assert gone.code == 0, gone.text
     await until(lambda: len(loopback.rows("b")) == 1, WAIT_S, loopback.told)
@@ -142,6 +144,16 @@ async def test_trace_shows_the_dialogue_as_it_happens(held):
         trace.terminate()
         await trace.wait()
     assert "MAIL FROM:<news@sender.example>" in seen
+
+
+async def test_scripts_hear_of_what_is_wrong_in_their_format_and_of_nothing_where_all_is_well(held):
+    _, daemon, _ = held
+    for words in ("schedule", "resume queue"):
+        assert (await daemon.command(*words.split(), "nobody.example/one")).code == 0
+    assert (await daemon.command("pause", "queue", "nobody.example/*")).code == 1
+    wrong = await daemon.command("--xml", "show", "queues", "--no-such")
+    assert wrong.code == 2
+    assert "<rsp><fail>No such option" in wrong.text
 
 
 async def test_schedule_tries_a_waiting_queue_now(tmp_path):

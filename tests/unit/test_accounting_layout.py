@@ -116,6 +116,13 @@ def test_a_delivery_is_the_row_parsers_know():
     )
 
 
+def test_mail_that_came_from_no_client_has_no_empty_address():
+    envelope = replace(ENVELOPE, source_type="local", source_helo="mta.example", source_ip="")
+    recipient = replace(RECIPIENT, envelope=envelope)
+    record = build.delivery_record(recipient, Delivered("2.0.0", "smtp;250 OK"), ATTEMPT, NOW)
+    assert b",local,mta.example,smtp," in Layout(Settings()).lines([record])[0]
+
+
 def test_a_bounce_and_a_deferral_are_named():
     layout = Layout(
         Settings(

@@ -12,8 +12,6 @@ from mta.admin import merge
 from mta.admin import parameters as p
 from mta.admin.answers import (
     Connections,
-    DomainRow,
-    DomainsAnswer,
     Explanation,
     ListAnswer,
     QueueTotals,
@@ -70,9 +68,22 @@ def test_a_change_reaches_every_shard_and_is_summed(shards):
     )
 
 
-def test_a_change_that_matches_nothing_is_refused(shards):
+def test_holding_back_what_matches_nothing_is_refused(shards):
     with pytest.raises(CommandRefusedError, match=r"no queue matches x\.example/\{default\}"):
         run("pause queue", shards, queues="x.example")
+    with pytest.raises(CommandRefusedError, match=r"no queue matches x\.example/\{default\}"):
+        run("set queue", shards, queues="x.example", mode="backoff")
+
+
+def test_letting_go_what_matches_nothing_is_done(shards):
+    assert run("schedule", shards, queues="x.example") == "0 of 0 matching queues scheduled.\n"
+    assert run("resume queue", shards, queues="x.example").splitlines() == [
+        "Queue(s) resumed.",
+        "No queue matches x.example/{default}.",
+    ]
+    assert run("set queue", shards, queues="x.example", mode="normal") == (
+        "Mode of 0 of 0 matching queues changed.\n"
+    )
 
 
 class Dying(FakeOperations):
@@ -176,12 +187,50 @@ def test_traffic_and_connections_of_shards_add_up_under_one_ceiling():
 
 
 def test_rows_of_one_domain_or_vmta_add_up():
-    domain = DomainsAnswer((DomainRow(domain="a", recipients=2, octets=3, connections=1),), 1)
-    (row,) = merge.merge_domains([domain, domain], DomainQuery()).rows
+    (row,) = merge.merge_domains([[("a", 2, 3, 1)], [("a", 2, 3, 1)]], DomainQuery()).rows
     assert (row.recipients, row.octets, row.connections) == (4, 6, 2)
     vmta = VmtasAnswer((VmtaRow(name="v", recipients=2),), 1, 5)
     answer = merge.merge_vmtas([vmta, vmta], "name", 20)
     assert (answer.rows[0].recipients, answer.total_recipients) == (4, 10)
+
+
+def test_what_is_little_in_each_shard_may_be_the_most_of_all():
+    sums = [[("a", 5, 0, 0), ("b", 3, 0, 0)], [("c", 4, 0, 0), ("b", 3, 9, 1)]]
+    top = merge.merge_domains(sums, DomainQuery(max_items=1))
+    assert [(row.domain, row.recipients) for row in top.rows] == [("b", 6)]
+    assert top.matching == 3
+    connected = merge.merge_domains(sums, DomainQuery(connected=True))
+    assert [(row.domain, row.recipients) for row in connected.rows] == [("b", 6)]
+
+
+def test_domains_of_several_shards_are_summed_before_they_are_cut_and_keep_their_events():
+    shards = [
+        FakeOperations(["a.example/v1", "b.example/v1"]),
+        FakeOperations(["c.example/v1", "b.example/v2"]),
+    ]
+    text = run("show topdomains", shards, maxitems="1", errors="yes")
+    assert "b.example      80" in text
+    assert text.count("ETIMEDOUT connecting to mx.example") == 2
+    assert text.endswith("1 of 3 domains shown.\n")
+
+
+def test_virtualmtas_are_all_shown_and_summed_before_they_are_cut():
+    class Pool(FakeOperations):
+        def __init__(self, recipients: dict[str, int]) -> None:
+            super().__init__()
+            self.names = recipients
+
+        async def vmtas(self, *, sort, max_items):
+            del sort
+            rows = [VmtaRow(name=n, recipients=r) for n, r in sorted(self.names.items())]
+            return VmtasAnswer(tuple(rows[:max_items]), len(rows), sum(self.names.values()))
+
+    one = {f"v{n:02}": 1 for n in range(30)}
+    shards = [Pool(one), Pool({**one, "v29": 70})]
+    assert "30 of 30 virtual MTAs." in run("show vmtas", shards)
+    top = run("show vmtas", shards, sort="rcpt", maxitems="1")
+    assert "v29        0    71" in top
+    assert "1 of 30 virtual MTAs." in top
 
 
 def test_the_explanation_of_the_owner_wins():

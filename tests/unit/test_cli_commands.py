@@ -169,6 +169,47 @@ def test_what_is_typed_wrongly_ends_with_2_and_reaches_no_daemon(asked, capsys, 
     assert asked.requests == []
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "--json show queues --no-such",
+        "show queues --maxitems=0 --json",
+        "show queues --xml / --JSON",
+        "--json delete",
+        "--json pause queue",
+        "--json no-such",
+        "--json show",
+        "--json",
+    ],
+)
+def test_a_program_that_typed_it_wrongly_reads_why_in_its_format(asked, capsys, typed):
+    assert asked.type_(typed) == Exit.USAGE
+    said = capsys.readouterr()
+    document = json.loads(said.out)
+    assert document["status"] == "error"
+    assert document["message"]
+    assert document["message"] in said.err or "Usage:" in said.err
+
+
+def test_wrong_xml_commands_are_answered_with_a_failure_and_text_ones_with_nothing(asked, capsys):
+    asked.type_("--xml show queues --no-such")
+    assert capsys.readouterr().out.startswith("<rsp><fail>No such option")
+    asked.type_("show queues --no-such -- --xml")
+    assert capsys.readouterr().out == ""
+
+
+def test_an_answer_that_breaks_off_before_its_beginning_is_a_document_too(
+    asked, capsys, monkeypatch
+):
+    def ask(*_, error, **__):
+        error("the daemon ended the connection in the middle of its answer")
+        return Exit.UNKNOWN
+
+    monkeypatch.setattr("mta.admin.client.ask", ask)
+    assert asked.type_("--json show status") == Exit.UNKNOWN
+    assert json.loads(capsys.readouterr().out)["message"].startswith("the daemon ended")
+
+
 def test_without_a_daemon_it_says_what_to_do(tmp_path, capsys):
     config = tmp_path / "pmta.conf"
     config.write_text(f"spool {tmp_path}\n")

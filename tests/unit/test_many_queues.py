@@ -7,7 +7,8 @@ import pytest
 
 from mta.admin.operations import DomainQuery, QueueQuery
 from mta.admin.pattern import QueuePattern
-from mta.daemon.operations import QUEUES_AT_ONCE, ShardOperations
+from mta.daemon.domain_rows import QUEUES_AT_ONCE
+from mta.daemon.operations import ShardOperations
 from mta.model.queue_key import QueueKey
 from tests.limit_runs import Run
 

@@ -1,0 +1,49 @@
+"""What the queues of a domain add up to, for operators."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from mta.admin.answers import DomainRow, Event
+from mta.admin.operations import DomainSum
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from mta.queues.queue import Queue
+
+QUEUES_AT_ONCE = 2000
+"""Queues looked at in one go, which takes some milliseconds."""
+
+
+async def sums_in_turns(by_domain: "dict[str, list[Queue]]") -> "AsyncIterator[list[DomainSum]]":
+    """Of some domains at a time: between, the mail has its turn."""
+    names = list(by_domain)
+    for start in range(0, len(names), QUEUES_AT_ONCE):
+        yield [
+            (
+                name,
+                sum(queue.recipients for queue in by_domain[name]),
+                sum(queue.octets for queue in by_domain[name]),
+                sum(len(queue.connections) for queue in by_domain[name]),
+            )
+            for name in names[start : start + QUEUES_AT_ONCE]
+        ]
+        await asyncio.sleep(0)
+
+
+def row(one: DomainSum, queues: "list[Queue]", *, all_events: bool) -> DomainRow:
+    """With its events, which are looked for only where they are shown."""
+    name, recipients, octets, connections = one
+    found = sorted((e for queue in queues for e in events(queue)), key=lambda e: -e.time)
+    return DomainRow(
+        domain=name,
+        recipients=recipients,
+        octets=octets,
+        connections=connections,
+        events=tuple(found if all_events else found[:1]),
+    )
+
+
+def events(queue: "Queue") -> tuple[Event, ...]:
+    """Those a queue remembers, the newest first."""
+    return tuple(Event(event.time, event.text, event.kind) for event in queue.events)
