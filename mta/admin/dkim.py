@@ -3,19 +3,20 @@
 import os
 import re
 from collections.abc import Callable
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
 import dkim
 import dns.exception
 import dns.resolver
+from dns.nameserver import Do53Nameserver
 
 from mta import address
 from mta.admin.check import Checked
 from mta.admin.files import load_file
 from mta.admin.protocol import Exit
 from mta.errors import PetrelError
+from mta.net.resolver import server_address
 from mta.settings.dkim_kinds import is_selector
 from mta.signing.keys import RSA_BITS_MIN, PrivateKey, new_key, read_key
 
@@ -108,10 +109,8 @@ def name_server(text: str) -> Lookup:
     """Questions to one name server, `IP` or `IP:PORT`; to those of this host if empty."""
     resolver = dns.resolver.Resolver(configure=not text)
     if text:
-        host, _, port = text.rpartition(":") if text.count(":") == 1 else (text, "", "53")
         try:
-            resolver.nameservers = [str(ip_address(host))]
-            resolver.port = int(port)
+            resolver.nameservers = [Do53Nameserver(*server_address(text))]
         except ValueError:
             raise DkimError(f"{text} is no address such as 192.0.2.1 or 192.0.2.1:53") from None
     resolver.lifetime = LOOKUP_S

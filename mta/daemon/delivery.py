@@ -311,7 +311,8 @@ class Delivery:
         queue = connection.queue
         now = clock.now()
         if not error.permanent:
-            self._ledger.queue_failure(queue, Deferred(error.status, ""), NO_ATTEMPT, now)
+            said = f"x-pmta;{error.status_text}" if error.status_text else ""
+            self._ledger.queue_failure(queue, Deferred(error.status, said), NO_ATTEMPT, now)
             after = queue.settings.retry_after_dns_error
             self._scheduler.failed(connection, str(error), now, after=after)
             return

@@ -1,5 +1,6 @@
 """The hosts a queue's connection tries, one after another."""
 
+import random
 from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -24,7 +25,8 @@ class HostFinder:
         self._resolver = resolver
         self._rollups = rollups
         self._own = own
-        self._turn = 0
+        # One count for all would give a queue every other number, and so the same host again.
+        self._turns = random.Random(0)  # noqa: S311 - no secret
 
     async def find(self, queue: "Queue", source_ip: str) -> AsyncIterator[Host]:
         """Hosts in the order to try them, that source_ip (empty: any) can reach.
@@ -32,17 +34,23 @@ class HostFinder:
         ResolveError if there is none: permanent if there never will be.
         """
         domain = self._rollups.domain(queue)
-        self._turn += 1
         plan = hosts.plan(domain, queue.settings) or self._rollups.plan(queue)
         if plan is None:
             plan = hosts.plan_mx(domain, await self._resolver.mx(domain), queue.settings)
         if isinstance(plan, hosts.Failure):
             raise _error(plan)
-        walk = hosts.Walk(domain, plan, self._own, self._turn)
+        walk = hosts.Walk(domain, plan, self._own, self._turns.getrandbits(32))
+        is_out_of_reach = is_found = False
         while (route_host := walk.next()) is not None:
             for host in await self._look_up(walk, route_host, queue):
                 if _reachable(host.ip, source_ip):
+                    is_found = True
                     yield host
+                else:
+                    is_out_of_reach = True
+        if is_out_of_reach and not is_found:
+            text = "no compatible source IP configured"
+            raise ResolveError(text, permanent=False, status="4.4.4", status_text=text)
         if walk.failure is not None:
             raise _error(walk.failure)
 

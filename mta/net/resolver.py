@@ -13,10 +13,12 @@ from typing import Final, Protocol, TypeVar
 import dns.asyncresolver
 import dns.exception
 import dns.flags
+import dns.message
 import dns.name
 import dns.rdata
 import dns.rdatatype
 import dns.resolver
+from dns.nameserver import Do53Nameserver
 from dns.rdtypes.mxbase import MXBase
 from dns.rdtypes.nsbase import NSBase
 from dns.rdtypes.txtbase import TXTBase
@@ -35,6 +37,7 @@ NEGATIVE_TTL_S: Final = 300
 """RFC 2308 §5 allows up to three hours; senders correct their mistakes sooner."""
 STALE_S: Final = 3600
 NAMES_MAX: Final = 50_000
+DNS_PORT: Final = 53
 LIFETIME_S: Final = 15.0
 """How long one question may take, all servers tried."""
 
@@ -130,7 +133,8 @@ class Resolver:
         try:
             return await asyncio.shield(task)
         except ResolveError:
-            if stale is not None:
+            # That there was nothing is no news to bounce mail on.
+            if stale and getattr(stale, "exists", True):
                 return stale
             raise
 
@@ -171,10 +175,13 @@ class Resolver:
                 break
         if not found and failure is not None:
             raise failure
+        if failure is not None:  # half of an answer: not for long
+            untils.append(self._now() + TTL_MIN_S)
         return tuple(found), min(untils, default=self._now() + NEGATIVE_TTL_S)
 
     def _until(self, answer: dns.resolver.Answer) -> float:
-        ttl = answer.rrset.ttl if answer.rrset is not None else TTL_MIN_S
+        """By the shortest TTL on the way, that of an alias (CNAME) included."""
+        ttl = answer.chaining_result.minimum_ttl if answer.rrset is not None else TTL_MIN_S
         return self._now() + min(max(ttl, TTL_MIN_S), TTL_MAX_S)
 
     async def _query(self, name: str, kind: str) -> "dns.resolver.Answer | bool":
@@ -187,9 +194,12 @@ class Resolver:
             return await self._dns.resolve(absolute, kind, search=False)
         except dns.resolver.NXDOMAIN:
             return False
-        except dns.resolver.NoAnswer:
+        except dns.resolver.NoAnswer as error:
+            if _is_referral(error.kwargs.get("response")):
+                text = f"StatusDnsQueryFailed resolving {name}: the server refers to others"
+                raise ResolveError(text, permanent=False, status="4.4.3") from error
             return True
-        except dns.name.LabelTooLong as error:
+        except (dns.name.LabelTooLong, dns.name.NameTooLong, dns.name.EmptyLabel) as error:
             raise ResolveError(f"{name} is no name", permanent=True, status="5.1.2") from error
         except (dns.exception.DNSException, OSError) as error:
             text = f"StatusDnsQueryFailed resolving {name}"
@@ -206,6 +216,14 @@ def _is_authentic(answer: dns.resolver.Answer) -> bool:
         return False
 
 
+def _is_referral(response: dns.message.Message | None) -> bool:
+    """Whether a server that does not look up for us names others instead (RFC 2308 §2.2)."""
+    if response is None:
+        return False
+    kinds = {rrset.rdtype for rrset in response.authority}
+    return dns.rdatatype.NS in kinds and dns.rdatatype.SOA not in kinds
+
+
 def _text(record: dns.rdata.Rdata) -> str:
     """What a record says: an address, a name without its last dot, a text in one piece."""
     if isinstance(record, TXTBase):
@@ -218,14 +236,22 @@ def _text(record: dns.rdata.Rdata) -> str:
 
 
 def asker_of(servers: tuple[str, ...], lifetime: float = LIFETIME_S) -> dns.asyncresolver.Resolver:
-    """A resolver of dnspython that asks these servers, or those of the system."""
+    """A resolver of dnspython that asks these servers in rotation, or those of the system."""
     resolver = dns.asyncresolver.Resolver(configure=not servers)
     resolver.lifetime = lifetime
     # RFC 6840 §5.7: whether the answer is authentic is wanted, the signatures are not.
     resolver.flags = dns.flags.RD | dns.flags.AD
     if servers:
-        resolver.nameservers = [server.rpartition(":")[0] or server for server in servers]
-        ports = {server.rpartition(":")[2] for server in servers if ":" in server}
-        if len(ports) == 1:
-            resolver.port = int(ports.pop())
+        resolver.nameservers = [Do53Nameserver(*server_address(server)) for server in servers]
+        resolver.rotate = True
     return resolver
+
+
+def server_address(text: str) -> tuple[str, int]:
+    """The address and port of `IP`, `IP:PORT` or `[IP]:PORT`. ValueError: it is none."""
+    host, colon, port = text.rpartition(":")
+    if not colon or (":" in host and not host.endswith("]")):
+        host, port = text, str(DNS_PORT)
+    if not 0 < int(port) < 1 << 16:
+        raise ValueError(f"{port} is no port")
+    return str(ip_address(host.removeprefix("[").removesuffix("]"))), int(port)

@@ -75,8 +75,8 @@ class Walk:
     """
 
     __slots__ = (
-        "_domain", "_from_mx", "_is_cut", "_left", "_looped", "_own", "_permanent", "_plan",
-        "_turn", "_used",
+        "_domain", "_equals", "_from_mx", "_is_cut", "_left", "_looped", "_own", "_permanent",
+        "_plan", "_turn", "_used",
     )  # fmt: skip
 
     def __init__(self, domain: str, plan: Plan, own: Collection[str], turn: int = 0) -> None:
@@ -85,6 +85,8 @@ class Walk:
         self._plan = plan
         self._own = own
         self._turn = turn
+        # Addresses turn once a round of the hosts, or some pairs would never come first.
+        self._equals = max(map(len, plan.groups), default=1)
         self._left = deque(plan.ordered(turn))
         self._from_mx: set[RouteHost] = set()
         self._is_cut = self._looped = False
@@ -97,6 +99,7 @@ class Walk:
 
     def expand(self, host: RouteHost, plan: Plan) -> None:
         """Go through the MX hosts of a `lookup_mx` host next, on that host's port."""
+        self._equals = max(map(len, plan.groups), default=1)
         hosts = [found._replace(port=host.port) for found in plan.ordered(self._turn)]
         self._from_mx.update(hosts)
         self._left.extendleft(reversed(hosts))
@@ -108,7 +111,7 @@ class Walk:
 
     def addresses(self, host: RouteHost, ips: Sequence[str]) -> tuple[Host, ...]:
         """Those addresses of host that mail may go to, in the order to try them."""
-        start = self._turn % len(ips) if ips else 0
+        start = self._turn // self._equals % len(ips) if ips else 0
         port = SMTP_PORT if host.port is None else host.port
         is_route = self._plan.is_route and host not in self._from_mx
         hosts = []

@@ -1,0 +1,183 @@
+"""What is asked of whom, and how long an answer holds."""
+
+import random
+from types import SimpleNamespace
+
+import dns.message
+import dns.resolver
+import pytest
+
+from mta.daemon.hosts import HostFinder
+from mta.daemon.rollups import Rollups
+from mta.errors import ResolveError
+from mta.model.queue_key import QueueKey
+from mta.model.route import NO_ROUTE
+from mta.net.resolver import NEGATIVE_TTL_S, TTL_MIN_S, Resolver, asker_of
+from mta.sim.zone import Zone
+
+
+class Clock:
+    now = 1_000_000.0
+
+
+def resolver(zone, clock=None):
+    return Resolver(now=lambda: (clock or Clock).now, configured=lambda _: zone)
+
+
+def zone(**changes):
+    return Zone(random.Random(1), latency_s=0.0, **changes)
+
+
+class Saying:
+    """A name server that says one thing to every question, as dnspython hears it."""
+
+    def __init__(self, *records, authority=()):
+        self.records, self.authority = records, authority
+
+    async def resolve(self, qname, rdtype, *, search):
+        asked = [f"{qname} IN {rdtype}"]
+        lines = ["id 1", "opcode QUERY", "rcode NOERROR", "flags QR RD", ";QUESTION", *asked]
+        response = dns.message.from_text(
+            "\n".join([*lines, ";ANSWER", *self.records, ";AUTHORITY", *self.authority])
+        )
+        answer = dns.resolver.Answer(qname, rdtype, "IN", response)
+        if answer.rrset is None:
+            raise dns.resolver.NoAnswer(response=answer.response)
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ("192.0.2.1", ("192.0.2.1", 53)),
+        ("192.0.2.1:5353", ("192.0.2.1", 5353)),
+        ("::1", ("::1", 53)),
+        ("2001:db8::53", ("2001:db8::53", 53)),
+        ("[::1]:5353", ("::1", 5353)),
+        ("[::1]", ("::1", 53)),
+    ],
+)
+def test_a_name_server_is_an_address_of_either_family_with_a_port_of_its_own(given, asked):
+    made = asker_of((given, "192.0.2.9:99"))
+
+    assert [(one.address, one.port) for one in made.nameservers] == [asked, ("192.0.2.9", 99)]
+    assert made.rotate
+
+
+async def test_that_a_name_does_not_exist_is_not_believed_longer_because_nobody_answers():
+    names, clock = zone(), Clock()
+    some = resolver(names, clock)
+    assert not (await some.mx("a.example")).exists
+    names.failing.add("a.example")
+    clock.now += NEGATIVE_TTL_S + 1
+
+    with pytest.raises(ResolveError) as caught:
+        await some.mx("a.example")
+
+    assert not caught.value.permanent
+
+
+async def test_what_there_was_is_better_than_nothing_for_an_hour():
+    names, clock = zone(), Clock()
+    names.add("a.example", "MX", "10 mx.example.")
+    some = resolver(names, clock)
+    await some.mx("a.example")
+    names.failing.add("a.example")
+    clock.now += names.ttl_s + 1
+
+    assert (await some.mx("a.example")).records == ((10, "mx.example"),)
+
+
+async def test_a_referral_is_no_answer():
+    some = resolver(Saying(authority=["a.example. 60 IN NS ns.example."]))
+
+    with pytest.raises(ResolveError, match="refers to others") as caught:
+        await some.mx("a.example")
+
+    assert not caught.value.permanent
+
+
+async def test_without_records_of_the_kind_there_are_none():
+    soa = "example. 60 IN SOA ns.example. admin.example. 1 2 3 4 5"
+
+    assert not (await resolver(Saying(authority=[soa])).mx("a.example")).records
+
+
+async def test_an_alias_ends_when_its_own_time_is_over():
+    some = resolver(
+        Saying("a.example. 10 IN CNAME b.example.", "b.example. 900 IN MX 5 c.example.")
+    )
+    await some.mx("a.example")
+
+    assert some.mx_known_until("a.example") == Clock.now + 10
+
+
+async def test_half_of_the_addresses_are_not_kept_for_long():
+    class Half(Zone):
+        fails = True
+
+        async def resolve(self, qname, rdtype, *, search):
+            if rdtype == "A" and self.fails:
+                raise dns.resolver.NoNameservers
+            return await super().resolve(qname, rdtype, search=search)
+
+    names, clock = Half(random.Random(1), latency_s=0.0), Clock()
+    names.add("mx.example", "A", "192.0.2.1")
+    names.add("mx.example", "AAAA", "2001:db8::1")
+    some = resolver(names, clock)
+    assert await some.addresses("mx.example") == ("2001:db8::1",)
+    names.fails = False
+    clock.now += TTL_MIN_S + 1
+
+    assert await some.addresses("mx.example") == ("192.0.2.1", "2001:db8::1")
+
+
+@pytest.mark.parametrize("name", ["a" * 62 + ".b" * 100, "a..example"])
+async def test_what_cannot_be_a_name_bounces(name):
+    with pytest.raises(ResolveError, match="is no name") as caught:
+        await resolver(zone()).mx(name)
+
+    assert caught.value.permanent
+
+
+def queue(domain):
+    settings = SimpleNamespace(smtp_hosts=NO_ROUTE, default_smtp_port=25, bounce_upon_no_mx=None)
+    return SimpleNamespace(key=QueueKey(domain, "v"), settings=settings, backlog=())
+
+
+def finder(names):
+    some = resolver(names)
+    return HostFinder(some, frozenset(), Rollups(some))
+
+
+async def first(found):
+    async for host in found:
+        return host.name, host.ip
+    return None
+
+
+async def test_equal_hosts_and_their_addresses_take_turns_in_each_of_two_queues():
+    names = zone()
+    for domain in ("one.example", "two.example"):
+        names.add(domain, "MX", "10 a.example.", "10 b.example.")
+    names.add("a.example", "A", "192.0.2.1", "192.0.2.2")
+    names.add("b.example", "A", "192.0.2.3", "192.0.2.4")
+    some, begun = finder(names), {"one.example": [], "two.example": []}
+    for _ in range(100):
+        for domain, hosts in begun.items():
+            hosts.append(await first(some.find(queue(domain), "")))
+
+    for hosts in begun.values():
+        assert len(set(hosts)) == 4
+        assert min(map(hosts.count, set(hosts))) > 10
+
+
+async def test_hosts_of_another_family_than_the_source_are_named_as_the_cause():
+    names = zone()
+    names.add("one.example", "MX", "10 a.example.")
+    names.add("a.example", "AAAA", "2001:db8::1")
+
+    with pytest.raises(ResolveError, match="no compatible source IP configured") as caught:
+        await first(finder(names).find(queue("one.example"), "192.0.2.1"))
+
+    assert not caught.value.permanent
