@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mta import clock
-from mta.config.submitters import AUTH
 from mta.model.reply import Reply
 from mta.model.secret import (
     SALT_OCTETS,
@@ -145,12 +144,8 @@ class Accounts:
 
     def admit(self, session: "Session", user: str) -> None:
         """The client is that user, and its source holds from now on."""
-        account = self._users.get(user)
-        source = account.source if account is not None else AUTH
-        configuration, listener = self._configuration, session.listener.source
         session.user = user
-        session.source = configuration.source(session.peer_ip, listener, source)
-        session.source_matched = configuration.source_matches(session.peer_ip, listener, source)
+        session.follow(self._configuration)
 
     # For the mechanisms
 

@@ -6,7 +6,6 @@ the spool, tell the scheduler, answer 250. Nothing is in a queue that is not on 
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +16,7 @@ from mta.daemon import expansion, merging
 from mta.daemon.heads import head_of
 from mta.daemon.refused import Refused
 from mta.daemon.sender_checks import SenderChecks
+from mta.daemon.sources import Sources
 from mta.daemon.submission_rules import X_DKIM_KEY, X_DKIM_OPTIONS, SubmissionRules
 from mta.daemon.suppression import Suppression
 from mta.errors import SpoolError, SpoolFullError
@@ -54,6 +54,7 @@ TRY_LATER = Reply(
     ("4.7.1 relaying denied for now (relay-debug): your address may not send through this host",),
 )
 AUTH_REQUIRED = Reply(530, ("5.7.0 authentication is required (require-auth)",))
+NO_USER = Reply(421, ("4.7.0 this user is configured no more; closing",))
 TOO_MANY_RCPTS = Reply(554, ("5.5.3 too many recipients with those that aliases stand for",))
 TOO_MANY_HOPS = Reply(554, ("5.4.6 the message has passed too many hosts; look for a mail loop",))
 DISK_FULL = Reply(452, ("4.3.1 the spool is full; try again later",))
@@ -125,7 +126,7 @@ class Intake:
         self._log = log
         self.refused = Refused(log)
         self._turns = pool.Turns()
-        self._trusted: tuple[SourceSettings, SourceSettings] | None = None
+        self._sources = Sources(configuration)
         self._rules: dict[int, SubmissionRules] = {}
         self.wanted_kinds = wanted_kinds
         self.acct_headers = acct_headers - {X_DKIM_KEY}
@@ -150,6 +151,7 @@ class Intake:
         self.acct_headers = acct_headers - {X_DKIM_KEY}
         self._own_domains = expansion.own_domains(configuration)
         self._rules = {}
+        self._sources.follow(configuration)
 
     # Reception
 
@@ -158,23 +160,31 @@ class Intake:
         self._log(text)
 
     def open_session(self, session: "Session") -> Reply | None:
-        """A Reply refuses the connection.
-
-        A client on this very host that no <source> speaks of is taken at its word about
-        VirtualMTAs and jobs.
-        """
-        if session.is_local and not session.source_matched:
-            session.source = self._trusting(session.source)
+        """A Reply refuses the connection."""
+        self._sources.begin(session)
         if self.is_stopping:
             return STOPPING
-        if session.source.smtp_service:
-            return None
-        return Reply(521, (f"{self.configuration.root.host_name} does not accept mail from you",))
+        return None if session.source.smtp_service else self._no_service()
+
+    def followed(self, session: "Session") -> SourceSettings:
+        """The source of a client; after a reload that of the configuration in force.
+
+        What it names, such as lists and VirtualMTAs, is there.
+        """
+        if session.epoch != self._sources.epoch:
+            self._sources.renew(session)
+        return session.source
 
     def mail(self, session: "Session", mail: "MailParameters") -> Reply | None:
         """A Reply refuses the sender."""
         session.findings = ()
-        if session.source.require_auth and not session.user:
+        source = self.followed(session)
+        if session.user:
+            if session.user not in self.configuration.submitters.users:
+                return NO_USER
+        elif not source.smtp_service:
+            return self._no_service()
+        elif source.require_auth:
             return AUTH_REQUIRED
         return STOPPING if self.is_stopping else None
 
@@ -187,7 +197,7 @@ class Intake:
     ) -> Reply | None:
         """A Reply refuses the recipient."""
         domain = address.domain_of(rcpt.address)
-        source = session.source
+        source = self.followed(session)
         if domain in self._own_domains:
             session.writes_to_host = True
         if relay.may_relay(
@@ -241,6 +251,7 @@ class Intake:
 
     def takes_at_once(self, session: "Session") -> bool:
         """Whether nothing but the disk is waited for: `begin` is as good as `message`."""
+        self.followed(session)
         return self._begin is not None and not session.gets_results
 
     def begin(
@@ -291,7 +302,7 @@ class Intake:
         wishes: "Wishes" = NO_WISHES,
     ) -> Reply | Taken:
         """What becomes of a message; a Reply refuses it."""
-        source = session.source
+        source = self.followed(session)
         if _has_too_many_hops(head, source):
             return TOO_MANY_HOPS
         host_name = self.configuration.root.host_name
@@ -473,11 +484,8 @@ class Intake:
             self._rules[id(source)] = rules  # It holds its source: the id stays its own.
         return rules
 
-    def _trusting(self, source: SourceSettings) -> SourceSettings:
-        if self._trusted is None or self._trusted[0] is not source:
-            trusted = replace(source, process_x_virtual_mta=True, process_x_job=True)
-            self._trusted = (source, trusted)
-        return self._trusted[1]
+    def _no_service(self) -> Reply:
+        return Reply(521, (f"{self.configuration.root.host_name} does not accept mail from you",))
 
 
 def _has_too_many_hops(head: bytes, source: SourceSettings) -> bool:

@@ -178,7 +178,7 @@ class Inbound(Stream):
         door = self._door
         greeting, server = server_of(
             session,
-            SessionPolicy(door.reception, door.admission, session),
+            SessionPolicy(door.reception, door.admission, session, self._begin_log),
             door.configuration,
             has_tls=self._context is not None,
         )
@@ -218,6 +218,12 @@ class Inbound(Stream):
         self._deadline.expect(self._session.source.smtp_command_timeout)
         log = self._log
         reply, step = server.receive(line) if log is None else log.receive(server, line)
+        if step is Step.CHECK_SENDER:
+            # Since a reload; it takes the task.
+            self._at_rest = None
+            server.reset()
+            super().data_received(line + b"\r\n")
+            return
         if reply is None:
             return  # After XACK OFF.
         if step is Step.END:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from mta.config.submitters import AUTH
 from mta.model.message import Content
 from mta.model.reply import Reply
 from mta.smtp.auth_results import Finding
@@ -15,7 +16,7 @@ from mta.smtp.sasl import Claim, Exchange
 if TYPE_CHECKING:
     import asyncio
 
-    from mta.config.configuration import ListenerSettings
+    from mta.config.configuration import Configuration, ListenerSettings
     from mta.settings.source import SourceSettings
 
 
@@ -42,6 +43,17 @@ class Session:
     """What the client showed and our authorities vouch for (DER); or empty."""
     findings: tuple[Finding, ...] = ()
     """What was found out about the client and the sender, for Authentication-Results."""
+    epoch: int = 0
+    """Of the configuration that `source` is of, as the reception counts them."""
+
+    def follow(self, configuration: "Configuration") -> None:
+        """What a configuration says of the client holds from now on."""
+        listener, user = self.listener.source, ""
+        if self.user:
+            account = configuration.submitters.users.get(self.user)
+            user = account.source if account is not None else AUTH
+        self.source = configuration.source(self.peer_ip, listener, user)
+        self.source_matched = configuration.source_matches(self.peer_ip, listener, user)
 
     @property
     def is_checked(self) -> bool:
@@ -76,6 +88,10 @@ class Reception(Protocol):
     def log(self, text: str) -> None: ...
 
     def open_session(self, session: Session) -> Reply | None: ...
+
+    def followed(self, session: Session) -> "SourceSettings":
+        """The source of a client, which another configuration may have changed."""
+        ...
 
     def mail(self, session: Session, mail: MailParameters) -> Reply | None: ...
 

@@ -1,6 +1,6 @@
 """Who a client is, what the sans-I/O server asks about it, and who answers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from asyncio import BaseTransport
 
     from mta.config.configuration import Configuration, ListenerSettings
+    from mta.settings.source import SourceSettings
 
 
 def session_of(
@@ -63,10 +64,27 @@ def server_of(
 class SessionPolicy:
     """The reception as the sans-I/O server asks it."""
 
-    def __init__(self, reception: Reception, admission: Admission, session: Session) -> None:
+    def __init__(
+        self,
+        reception: Reception,
+        admission: Admission,
+        session: Session,
+        renew: Callable[[Session], None],
+    ) -> None:
+        """`renew` is called where another source holds for the client."""
         self._reception = reception
         self._admission = admission
         self._session = session
+        self._source = session.source
+        self._renew = renew
+
+    def renewed(self) -> "SourceSettings | None":
+        source = self._reception.followed(self._session)
+        if source is self._source:
+            return None
+        self._source = source
+        self._renew(self._session)
+        return source
 
     def mail(self, mail: MailParameters) -> Reply | None:
         return self._reception.mail(self._session, mail)

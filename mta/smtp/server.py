@@ -290,6 +290,9 @@ class Server:
             raise CommandError(503, "5.5.1 say EHLO first")
         if self.mail is not None:
             raise CommandError(503, "5.5.1 a sender was given already; RSET begins again")
+        renewed = self._policy.renewed()
+        if renewed is not None:
+            self.follow(renewed)
         settings = self._settings
         mail = command.parse_mail(
             rest,

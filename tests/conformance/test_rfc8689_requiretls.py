@@ -22,6 +22,9 @@ class Policy:
 
     checks_sender = False
 
+    def renewed(self):
+        return None
+
     def mail(self, mail):
         return None
 

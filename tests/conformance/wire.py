@@ -60,6 +60,9 @@ class Reception:
     def open_session(self, session):
         return None
 
+    def followed(self, session):
+        return session.source
+
     def close_session(self, session):
         pass
 

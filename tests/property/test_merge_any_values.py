@@ -71,6 +71,9 @@ class Policy:
 
     checks_sender = False
 
+    def renewed(self):
+        return None
+
     def mechanisms(self):
         return ()
 
