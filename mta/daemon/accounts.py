@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mta import clock
+from mta.daemon.auth_attempts import AuthAttempts
 from mta.model.reply import Reply
 from mta.model.secret import (
     SALT_OCTETS,
@@ -29,7 +29,7 @@ from mta.model.secret import (
     scram_of,
 )
 from mta.smtp import sasl
-from mta.smtp.lockout import Lockout
+from mta.smtp.lockout import Start
 
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
@@ -62,7 +62,7 @@ class Accounts:
         So it is the same in all workers, and in all lives of the daemon.
         """
         self._log = log
-        self._lockout = Lockout()
+        self._attempts = AuthAttempts()
         self.tell_failure: Callable[[str, Rate], None] = lambda ip, rate: None
         """Told of each client that failed and of the rate it may fail at; for other workers."""
         self._threads = ThreadPoolExecutor(THREADS, "authenticate")
@@ -112,12 +112,32 @@ class Accounts:
 
     async def authenticate(self, session: "Session", claim: sasl.Claim) -> Reply | None:
         """A Reply if a client is not who it says."""
-        rate = session.source.smtp_max_auth_failure_rate
+        ip, rate = session.peer_ip, session.source.smtp_max_auth_failure_rate
+        if rate is not None:
+            match await self._attempts.begin(ip, rate):
+                case Start.LOCKED_OUT:
+                    self._log(f"{ip} is locked out of AUTH for now")
+                    return LOCKED_OUT
+                case Start.LATER:
+                    return BUSY
+                case Start.NOW:
+                    pass
+        refusal: Reply | None = WRONG
+        try:
+            refusal = await self._refusal(claim)
+        finally:
+            if rate is not None:
+                self._attempts.end(ip, rate if refusal is WRONG else None)
+        if refusal is WRONG:
+            self._log(f"{ip} failed to authenticate as {claim.user[:64]!a}")
+            if rate is not None:
+                self.tell_failure(ip, rate)
+        return refusal
+
+    async def _refusal(self, claim: sasl.Claim) -> Reply | None:
+        """Check a claim."""
         if self._pending >= PENDING_MAX:
             return BUSY
-        if rate is not None and not self._lockout.begin(session.peer_ip, rate, clock.now()):
-            self._log(f"{session.peer_ip} is locked out of AUTH for now")
-            return LOCKED_OUT
         if claim.is_slow:
             self._pending += 1
             try:
@@ -129,18 +149,11 @@ class Accounts:
         else:
             is_right = claim.check()
         # A user that a reload took away meanwhile is none.
-        if not is_right or claim.user not in self._users:
-            self._log(f"{session.peer_ip} failed to authenticate as {claim.user[:64]!a}")
-            if rate is not None:
-                self.tell_failure(session.peer_ip, rate)
-            return WRONG
-        if rate is not None:
-            self._lockout.succeeded(session.peer_ip)
-        return None
+        return None if is_right and claim.user in self._users else WRONG
 
     def hear_failure(self, ip: str, rate: "Rate") -> None:
         """Another worker's client failed: it is locked out of this one in time, too."""
-        self._lockout.begin(ip, rate, clock.now())
+        self._attempts.hear_failure(ip, rate)
 
     def admit(self, session: "Session", user: str) -> None:
         """The client is that user, and its source holds from now on."""
