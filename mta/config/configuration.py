@@ -432,6 +432,8 @@ class Configuration:
         return found
 
     def _find_sender(self, ip: str) -> VirtualMtaSettings | None:
+        if not ip:  # mail of the daemon's own came to no listener
+            return None
         for name, vmta in self._parts.vmtas.items():
             values = self._parts.vmta_blocks[name].values
             own = (*values.get("smtp_source_host", ()), *values.get("smtp_source_ip", ()))

@@ -5,6 +5,7 @@ from itertools import product
 from typing import Final
 
 from mta.config.place import Diagnostics, Place
+from mta.settings.kinds import first_word
 
 EXPANDED_MAX: Final = 100_000
 """Patterns from one line; more is a mistake in a product of macros."""
@@ -26,8 +27,7 @@ class Macros:
 
     def define(self, value: str, place: Place, line: str) -> None:
         """`NAME item, item, …`."""
-        name, _, rest = value.partition(" ")
-        name, rest = name.strip(), rest.strip()
+        name, rest = first_word(value)
         if not re.fullmatch(r"[A-Za-z0-9_]+", name) or not rest:
             message = f"domain-macro needs a name and a list, not {value!r}"
             hint = "write: domain-macro yahoo yahoo.com,ymail.com"

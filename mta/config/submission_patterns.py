@@ -13,6 +13,7 @@ from mta.config.pattern_lists import PatternLists
 from mta.config.place import Diagnostics, Place
 from mta.model.header_field import is_field_name
 from mta.model.pattern_list import PatternList, PatternRule, Selection
+from mta.settings.kinds import first_word
 
 TAG: Final = "pattern-list"
 PRIORITY_MAX: Final = 100
@@ -155,7 +156,7 @@ def _is_inner(section: Section, place: Place) -> bool:
 def _parsed(statement: Statement, *, opens: bool) -> _Rule:
     text, header, pattern = statement.value, b"", None
     if statement.name == "header":
-        name, _, text = text.partition(" ")
+        name, text = first_word(text)
         name = name.removesuffix(":")
         if not is_field_name(name):
             raise ValueError("expected NAME /re/ and a result, such as Subject /offer/ …")

@@ -13,7 +13,7 @@ from mta.config.macros import Macros
 from mta.config.patterns import DomainPattern, parse_pattern
 from mta.config.place import Diagnostics, Place
 from mta.model.secret import ClearSecret, ScramSecret, Secret, parse_secret
-from mta.settings.kinds import unquote
+from mta.settings.kinds import first_word, unquote
 from mta.units import UNLIMITED
 
 AUTH: Final = "{auth}"
@@ -258,7 +258,7 @@ class Builder:
 
 
 def _alias(text: str, host_name: str) -> tuple[str, tuple[str, ...]]:
-    name, _, rest = text.strip().partition(" ")
+    name, rest = first_word(text)
     name = address.mailbox(unquote(name).lower())
     items = [unquote(item.strip()) for item in rest.split(",")]
     targets = tuple(item if "@" in item else f"{item}@{host_name}" for item in items if item)

@@ -32,12 +32,37 @@ def finish(
             diagnostics.warning(block.place, f"pool {block.name} has no virtual-mta")
         parts.pools[name] = PoolSettings(name=block.name, virtual_mta=members)
         for member in members:
-            parts.pool_of.setdefault(member.lower(), name)
+            _join(parts, member, block, pools, diagnostics)
     default = vmtas.pop(DEFAULT_VMTA, None) or Block("virtual-mta", DEFAULT_VMTA, place)
     for name, block in {DEFAULT_VMTA: default, **vmtas}.items():
         parts.vmta_blocks[name] = block
         pool = pools.get(parts.pool_of.get(name, ""))
         parts.vmtas[name] = _settings(parts.root, block, pool)
+
+
+def _join(
+    parts: Parts, member: str, pool: Block, pools: dict[str, Block], diagnostics: Diagnostics
+) -> None:
+    """The pool whose directives a VirtualMTA has: of those it is in, the one that has any."""
+    name = pool.name.lower()
+    before = parts.pool_of.get(member.lower(), name)
+    parts.pool_of[member.lower()] = before
+    if before == name or not _says_something(parts, name, pool):
+        return
+    if _says_something(parts, before, pools[before]):
+        diagnostics.warning(
+            pool.place,
+            f"VirtualMTA {member} is in pool {pools[before].name}, too, which has directives of "
+            f"its own; those of pool {pool.name} do not count for it",
+            hint="a VirtualMTA has the directives of one pool: keep them in one",
+        )
+    else:
+        parts.pool_of[member.lower()] = name
+
+
+def _says_something(parts: Parts, name: str, pool: Block) -> bool:
+    index = parts.pool_domains.get(name, ())
+    return any(True for _ in index) or bool(pool.values.keys() - {"virtual_mta"})
 
 
 def _settings(root: RootSettings, block: Block, pool: Block | None) -> VirtualMtaSettings:

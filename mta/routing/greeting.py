@@ -45,7 +45,8 @@ def greeting_name(
     root = configuration.root
     sending = configuration.vmta_sending_from(local_ip)
     name = default_virtual_mta
-    chosen = sending if name == BY_SOURCE_IP else configuration.vmta(name) if name else None
+    is_by_ip = name.lower() == BY_SOURCE_IP
+    chosen = sending if is_by_ip else configuration.vmta(name) if name else None
     if chosen is not None and chosen.host_name != root.host_name:
         return chosen.host_name
     hosts = [

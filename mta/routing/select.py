@@ -157,7 +157,7 @@ def _resolve(
     pool = configuration.pool(name)
     if pool is not None and pool.virtual_mta:
         return Choice(turns.next(pool.name, pool.virtual_mta, domain), pool.name)
-    if name == BY_SOURCE_IP:
+    if name.lower() == BY_SOURCE_IP:
         vmta = configuration.vmta_sending_from(listener_ip)
         return Choice(vmta.name) if vmta is not None else _DEFAULT
     vmta = configuration.vmta(name)

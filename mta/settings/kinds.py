@@ -43,6 +43,12 @@ class Kind(Generic[T]):
     """What the value is the name of: virtual-mta, smtp-pattern-list, …"""
 
 
+def first_word(text: str) -> tuple[str, str]:
+    """What is before the first blanks or tabs, and what is behind them."""
+    word, *rest = text.split(None, 1) or [""]
+    return word, rest[0] if rest else ""
+
+
 def unquote(text: str) -> str:
     r"""The text between double quotes, `\\"` and `\\\\` undone; other text as it is."""
     if len(text) >= 2 and text[0] == '"' == text[-1]:
@@ -213,7 +219,7 @@ def _hidden(text: str) -> str:
 
 
 def _hidden_after_word(text: str) -> str:
-    word, _, rest = text.partition(" ")
+    word, rest = first_word(text)
     return f"{word} (hidden)" if rest else quote(word)
 
 
@@ -264,7 +270,7 @@ _QUOTED_FIRST = re.compile(r'("(?:[^"\\]|\\.)*")(?:\s+(.*))?')
 def _certificate(text: str) -> tuple[str, str]:
     """File and password of `FILE [PASSWORD]`, the file in quotes if it has blanks."""
     if not text.startswith('"'):
-        file, _, password = text.partition(" ")
+        file, password = first_word(text)
         return file, password.strip()
     quoted = _QUOTED_FIRST.fullmatch(text)
     if quoted is None:

@@ -16,7 +16,7 @@ EMPTY_LINES_AT_ONCE: Final = 16 << 10
 _TWO = re.compile(rb"  ")
 _THREE = re.compile(rb"   ")
 _RUN = re.compile(rb"   *")
-_FIELD = re.compile(rb"([\x21-\x39\x3b-\x7e]+)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*")
+_FIELD = re.compile(rb"(?m)^([\x21-\x39\x3b-\x7e]+)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*")
 
 
 class Hash(Protocol):

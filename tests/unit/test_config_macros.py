@@ -18,6 +18,7 @@ def block(pattern, limit=7):
         ("domain-macro a x,y\ndomain-macro b com,org\n", "$a.$b", ["x.com", "y.org"]),
         ("domain-macro b $a,c.org\ndomain-macro a a.org,b.org\n", "$b", ["a.org", "c.org"]),
         ("domain-macro y yahoo.com\n", "*.$y", ["a.yahoo.com"]),
+        ("domain-macro\ty\tyahoo.com\n", "$y", ["yahoo.com"]),
         ("domain-macro y yahoo.com\n", "[*.]$y", ["yahoo.com", "a.yahoo.com"]),
     ],
 )

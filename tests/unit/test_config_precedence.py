@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from mta.model.queue_key import QueueKey
-from tests.texts import configured
+from tests.texts import configured, said
 
 GLOBAL = "<domain {}>\nmax-smtp-out {}\n</domain>\n"
 KEY = QueueKey("gmail.com", "a")
@@ -107,3 +107,32 @@ def test_where_no_source_speaks_nothing_is_allowed():
     one = configured("<source 10/8>\nalways-allow-relaying yes\n</source>\n")
     assert not one.source_matches("192.0.2.1")
     assert not one.source("192.0.2.1").always_allow_relaying
+
+
+ALL = "<virtual-mta-pool all>\nvirtual-mta a\n</virtual-mta-pool>\n"
+SLOW = (
+    "<virtual-mta-pool slow>\nvirtual-mta a\nmax-smtp-out 2\n"
+    "<domain gmail.com>\nmax-smtp-out 1\n</domain>\n</virtual-mta-pool>\n"
+)
+VMTA = "<virtual-mta a>\n</virtual-mta>\n"
+
+
+@pytest.mark.parametrize("pools", [(ALL, SLOW), (SLOW, ALL)])
+def test_of_two_pools_of_a_virtual_mta_the_one_with_directives_holds(pools):
+    one = configured(VMTA + "".join(pools))
+
+    assert one.domain(KEY).max_smtp_out == 1
+    assert one.vmta("a").max_smtp_out == 2
+
+
+def test_that_only_one_of_two_pools_with_directives_holds_is_said():
+    told = said(VMTA + SLOW + SLOW.replace("slow", "fast"))
+
+    assert any("is in pool slow, too" in one for one in map(str, told))
+
+
+def test_mail_of_the_daemon_itself_comes_from_no_network():
+    one = configured("<virtual-mta a>\nsmtp-source-host 192.0.2.0/24 a.example\n</virtual-mta>\n")
+
+    assert one.vmta_sending_from("") is None
+    assert one.vmta_sending_from("192.0.2.7").name == "a"

@@ -64,7 +64,7 @@ host-name mx.example
 alias info joe@else.example, ann@else.example
 <aliases>
 alias *@old.example catch@new.example
-alias boss@old.example joe@else.example
+alias boss@old.example\tjoe@else.example
 alias self self,copy@else.example
 alias ping pong
 alias pong ping

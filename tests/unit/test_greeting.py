@@ -46,6 +46,7 @@ virtual-mta named
         ("", "2001:db8::1", "main.example"),
         ("by-smtp-source-ip", "192.0.2.1", "named.example"),
         ("by-smtp-source-ip", "192.0.2.2", "two.example"),
+        ("By-SMTP-Source-IP", "192.0.2.2", "two.example"),
         ("by-smtp-source-ip", "203.0.113.1", "main.example"),
         ("all", "203.0.113.1", "main.example"),
         ("gone", "203.0.113.1", "main.example"),

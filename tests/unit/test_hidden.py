@@ -14,6 +14,7 @@ from mta.settings.directive import directives
         ("\tauth-password\ta", "\tauth-password (hidden)"),
         ("tls-certificate /x.pem", "tls-certificate /x.pem"),
         ("tls-certificate /x.pem a b", "tls-certificate /x.pem (hidden)"),
+        ("tls-certificate /x.pem\ta b", "tls-certificate /x.pem (hidden)"),
         ("privacy-policy siphash a", "privacy-policy siphash (hidden)"),
         ("http-api-key a", "http-api-key (hidden)"),
         ("auth-pasword a", "auth-pasword (hidden)"),

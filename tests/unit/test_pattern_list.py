@@ -44,6 +44,7 @@ def met(rules, *, mail_from="joe@one.example", rcpts=("r@two.example",), head=HE
         ("header Subject /^ one\\r\\n  two$/ virtual-mta=a", Selection("a")),
         ("header subject: /^one/ virtual-mta=a", None),
         ("header X-Kind /^news$/ virtual-mta=a", Selection("a")),
+        ("header\tX-Kind\t/^news$/\tvirtual-mta=a", Selection("a")),
         ("header X-Kind /^ offer $/ virtual-mta=a", Selection("a")),
         ("header X-Other // virtual-mta=a", None),
         ('mail-from /j/ virtual-mta=""', Selection("")),

@@ -71,6 +71,7 @@ SPREAD = {"d.example": ("b", "c")}
         ({"header": " A "}, "a"),
         ({"default_virtual_mta": "by-smtp-source-ip", "listener_ip": "192.0.2.2"}, "b"),
         ({"default_virtual_mta": "by-smtp-source-ip", "listener_ip": "192.0.2.9"}, "{default}"),
+        ({"default_virtual_mta": "By-SMTP-Source-IP", "listener_ip": "192.0.2.2"}, "b"),
         ({"header": "gone", "fallback": "b"}, "b"),
         ({"header": "gone"}, "gone"),
         ({"header": "", "allow_empty_x_virtual_mta": True}, "{default}"),
