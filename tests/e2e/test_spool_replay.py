@@ -9,6 +9,7 @@ import pytest
 from mta.model.message import PRIORITY, Envelope, FileContent, Recipient
 from mta.model.queue_key import QueueKey
 from mta.spool import journal, pending, replay, schema
+from mta.spool.shards import content_path
 from mta.spool.store import Spool
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
@@ -31,7 +32,7 @@ async def large(spool, octets=b"large\r\n"):
     path = spool.spill_directory / "spilled"
     path.write_bytes(octets)
     recipient = await accept(spool, FileContent(path, len(octets)))
-    return recipient, spool._content_path(recipient.envelope.message_id)
+    return recipient, content_path(spool.directory, recipient.envelope.message_id)
 
 
 async def waiting(directory, said=None):

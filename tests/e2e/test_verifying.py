@@ -150,7 +150,8 @@ async def test_nobody_is_asked_about_a_message_without_signatures():
 
 def test_what_was_found_is_of_one_transaction():
     """Another may be of another source, which wants other checks."""
-    source = SimpleNamespace(require_auth=False)
+    source = SimpleNamespace(require_auth=False, smtp_service=True)
     session = SimpleNamespace(findings=(Finding("spf", "pass"),), source=source, user="")
-    assert Intake.mail(SimpleNamespace(is_stopping=False), session, None) is None
+    intake = SimpleNamespace(is_stopping=False, followed=lambda session: session.source)
+    assert Intake.mail(intake, session, None) is None
     assert session.findings == ()
