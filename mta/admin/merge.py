@@ -31,7 +31,7 @@ from mta.admin.answers import (
     VmtaRow,
     VmtasAnswer,
 )
-from mta.admin.operations import DomainQuery, DomainSum, QueueQuery, Sort
+from mta.admin.operations import DomainQuery, DomainSum, QueueQuery, Sort, domain_order
 
 Counts = TypeVar("Counts", Traffic, QueueTotals, Changed)
 Row = TypeVar("Row", QueueRow, VmtaRow)
@@ -81,13 +81,12 @@ def merge_domains(sums: Sequence[Sequence[DomainSum]], query: DomainQuery) -> Do
         before = totals.get(name, (0, 0, 0))
         totals[name] = (before[0] + recipients, before[1] + octets, before[2] + connections)
     found = [
-        (name, total) for name, total in totals.items() if query.connected in (None, total[2] > 0)
+        (name, *total) for name, total in totals.items() if query.connected in (None, total[2] > 0)
     ]
-    by = {"rcpt": 0, "size": 1}.get(query.sort)
-    found.sort(key=lambda item: (0 if by is None else -item[1][by], item[0]))
+    found.sort(key=domain_order(query.sort))
     rows = tuple(
         DomainRow(domain=name, recipients=r, octets=o, connections=c)
-        for name, (r, o, c) in found[: query.max_items]
+        for name, r, o, c in found[: query.max_items]
     )
     return DomainsAnswer(rows, len(found))
 

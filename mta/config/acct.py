@@ -11,6 +11,7 @@ from mta.config.place import Diagnostics, Place
 from mta.model import record_fields
 from mta.settings.acct_file import AcctFileDirectives
 from mta.settings.directive import directives
+from mta.settings.kinds import first_word
 
 KINDS = {
     "d": ("d", "delivery", "deliveries", "delivered"),
@@ -124,7 +125,7 @@ def _records(values: dict[str, object], block: Block, diagnostics: Diagnostics) 
 def _fields(block: Block, diagnostics: Diagnostics) -> tuple[tuple[str, tuple[str, ...]], ...]:
     found: dict[str, tuple[str, ...]] = {}
     for entry in block.entries.get("record_fields", ()):
-        name, items = [*str(entry.value).split(None, 1), "", ""][:2]
+        name, items = first_word(str(entry.value))
         chosen = tuple(item.strip() for item in items.split(",") if item.strip())
         if not chosen:
             raise ValueError(f"record-fields {name}: which fields? For all: record-fields {name} *")

@@ -35,6 +35,7 @@ from mta.admin.operations import (
     QueueQuery,
     RecipientFilter,
     Sort,
+    domain_order,
 )
 from mta.admin.pattern import QueuePattern, one_spelling, wildcard
 from mta.bounces import local
@@ -188,11 +189,7 @@ class ShardOperations:
 
     async def domains(self, query: DomainQuery) -> DomainsAnswer:
         by_domain = await self._by_domain(query.domain, query.vmta, query.names)
-        order: Callable[[DomainSum], tuple[int, str]] = {
-            "name": lambda one: (0, one[0]),
-            "rcpt": lambda one: (-one[1], one[0]),
-            "size": lambda one: (-one[2], one[0]),
-        }[query.sort]
+        order = domain_order(query.sort)
         chosen: list[DomainSum] = []
         matching = 0
         async for some in domain_rows.sums_in_turns(by_domain):

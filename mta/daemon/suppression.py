@@ -6,7 +6,6 @@ sorted one by one, so that reading a large file never keeps the interpreter for 
 """
 
 import asyncio
-import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
@@ -86,12 +85,13 @@ class Suppression:
         """A Reply if a recipient is in one of the lists."""
         one_spelling = mailbox(address.lower())
         domain = domain_of(one_spelling)
+        texts = spellings(address)
         for name in names:
             one, addresses = self._lists[name.lower()]
             if (
                 one_spelling in addresses
                 or self._has_domain(name.lower(), domain)
-                or any(_is_found(expression, address) for expression in one.expressions)
+                or any(expression.search(text) for expression in one.expressions for text in texts)
             ):
                 text = (
                     f'5.7.1 recipient is in suppression list "{one.name}": <{address}> '
@@ -107,10 +107,6 @@ class Suppression:
         if domain.startswith("["):
             return any(text == "*" or literal_matches(text, domain) for text in patterns)
         return not patterns.isdisjoint(candidates(domain))
-
-
-def _is_found(expression: re.Pattern[str], address: str) -> bool:
-    return any(expression.search(text) for text in spellings(address))
 
 
 def unreadable(lists: "Iterable[AddressList]") -> list[Diagnostic]:

@@ -45,6 +45,11 @@ class Plan(NamedTuple):
     is_route: bool = False
     is_implicit: bool = False
 
+    @property
+    def equals(self) -> int:
+        """How many hosts the largest group has; they have all been first after as many turns."""
+        return max(map(len, self.groups), default=1)
+
     def ordered(self, turn: int) -> tuple[RouteHost, ...]:
         """All hosts in the order to try them on the turn-th connection."""
         hosts: list[RouteHost] = []
@@ -86,7 +91,7 @@ class Walk:
         self._own = own
         self._turn = turn
         # Addresses turn once a round of the hosts, or some pairs would never come first.
-        self._equals = max(map(len, plan.groups), default=1)
+        self._equals = plan.equals
         self._left = deque(plan.ordered(turn))
         self._from_mx: set[RouteHost] = set()
         self._is_cut = self._looped = False
@@ -99,7 +104,7 @@ class Walk:
 
     def expand(self, host: RouteHost, plan: Plan) -> None:
         """Go through the MX hosts of a `lookup_mx` host next, on that host's port."""
-        self._equals = max(map(len, plan.groups), default=1)
+        self._equals = plan.equals
         hosts = [found._replace(port=host.port) for found in plan.ordered(self._turn)]
         self._from_mx.update(hosts)
         self._left.extendleft(reversed(hosts))

@@ -255,8 +255,9 @@ class Client:
             parts.append("REQUIRETLS")
         if offers.dsn and envelope.ret:
             parts.append(f"RET={_checked(envelope.ret)}")
-        if offers.dsn and (env_id := _fitting(envelope.env_id, ENVID_OCTETS_MAX)):
-            parts.append(f"ENVID={env_id}")
+        dsn_id = envelope.env_id if offers.dsn else ""
+        if dsn_id and (fitting := _fitting(dsn_id, ENVID_OCTETS_MAX)):
+            parts.append(f"ENVID={fitting}")
         return _line(parts, charset)
 
     def _rcpt(self, recipient: Recipient, charset: str) -> bytes:

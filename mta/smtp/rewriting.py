@@ -64,6 +64,8 @@ class RewriteList:
 
     def sender(self, mail_from: str) -> str:
         """The envelope sender in the place of mail_from."""
+        if not self.senders:
+            return mail_from
         local, _, domain = mail_from.rpartition("@")
         known, _, name = mailbox(mail_from).rpartition("@")
         for rule in self.senders:

@@ -124,29 +124,23 @@ async def test_a_challenge_that_is_none_is_a_failure_of_the_peer():
 
 
 @pytest.mark.parametrize(
-    ("greeting", "status", "said"),
-    [
-        (b"SSH-2.0-OpenSSH_9.2", "4.5.0", "SSH-2.0-OpenSSH_9.2"),
-        (b"150 wait", "4.5.0", "150 wait"),
-        (b"354 go on", "4.5.0", "354 go on"),
-        (b"250 2.0.0 hello", "4.5.0", "250 2.0.0 hello"),
-    ],
+    "greeting", ["SSH-2.0-OpenSSH_9.2", "150 wait", "354 go on", "250 2.0.0 hello"]
 )
-async def test_a_host_that_greets_as_no_mail_server_does_is_quoted(greeting, status, said):
+async def test_a_host_that_greets_as_no_mail_server_does_is_quoted(greeting):
     async def serve(reader, writer):
-        writer.write(greeting + b"\r\n")
+        writer.write(f"{greeting}\r\n".encode())
         await reader.read()
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         host = Host("mx.example", "127.0.0.1", server.sockets[0].getsockname()[1])
-        with pytest.raises(ConnectFailed, match=re.escape(said)) as failed:
+        with pytest.raises(ConnectFailed, match=re.escape(greeting)) as failed:
             await open_dialogue(host, "", "us.example", settings(""), connect=connect_over_tcp)
     problem = failed.value
     deferred = replies.failure_of(problem.stage, problem.reply, problem.fault)
-    assert deferred.status == status
-    assert said in deferred.diagnostic
+    assert deferred.status == "4.5.0"
+    assert greeting in deferred.diagnostic
 
 
 async def test_without_any_offer_of_login_nothing_is_sent():
