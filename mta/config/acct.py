@@ -11,7 +11,7 @@ from mta.config.place import Diagnostics, Place
 from mta.model import record_fields
 from mta.settings.acct_file import AcctFileDirectives
 from mta.settings.directive import directives
-from mta.settings.kinds import first_word
+from mta.settings.kinds import first_word, items_of, unquote, words_of
 
 KINDS = {
     "d": ("d", "delivery", "deliveries", "delivered"),
@@ -46,7 +46,7 @@ def dialect_statement(block: Block, diagnostics: Diagnostics) -> Callable[[State
         if statement.name != "record-fields":
             return False
         try:
-            kinds = [kind_of(item.strip()) for item in statement.value.split(",") if item.strip()]
+            kinds = [kind_of(item) for item in items_of(unquote(statement.value))]
         except ValueError as error:
             diagnostics.error(statement.place, f"record-fields: {error}", line=statement.line)
             return True
@@ -92,32 +92,32 @@ def _one(
         diagnostics.warning(
             block.place, f"accounting in JSON is not in force yet; what {path} gets is CSV"
         )
-    try:
-        return AcctFileSettings(
-            path=path,
-            place=block.place,
-            records=_records(values, block, diagnostics),
-            record_fields=_fields(block, diagnostics),
-            map_header_to_field=_maps(block, diagnostics),
-            move_to=values.get("move_to", ""),
-            move_interval=values.get("move_interval", 86400),
-            max_size=max(values.get("max_size", 250 << 20), SIZE_MIN),
-            delete_after=values.get("delete_after", 8 * 86400),
-            iso_times=values.get("iso_times", True),
-            user_string=values.get("user_string", ""),
-            world_readable=values.get("world_readable", False),
-        )
-    except ValueError as error:
-        diagnostics.error(block.place, f"<acct-file {block.name}>: {error}")
-        return None
+    return AcctFileSettings(
+        path=path,
+        place=block.place,
+        records=_records(values, block, diagnostics),
+        record_fields=_fields(block, diagnostics),
+        map_header_to_field=_maps(block, diagnostics),
+        move_to=values.get("move_to", ""),
+        move_interval=values.get("move_interval", 86400),
+        max_size=max(values.get("max_size", 250 << 20), SIZE_MIN),
+        delete_after=values.get("delete_after", 8 * 86400),
+        iso_times=values.get("iso_times", True),
+        user_string=values.get("user_string", ""),
+        world_readable=values.get("world_readable", False),
+    )
 
 
 def _records(values: dict[str, object], block: Block, diagnostics: Diagnostics) -> tuple[str, ...]:
     text = str(values.get("records", "") or "d,b")
-    kinds = tuple(dict.fromkeys(kind_of(item.strip()) for item in text.split(",") if item.strip()))
+    place = block.place_of("records") or block.place
+    try:
+        kinds = tuple(dict.fromkeys(map(kind_of, items_of(text))))
+    except ValueError as error:
+        diagnostics.error(place, f"records: {error}")
+        return ()
     for kind in kinds:
         if kind in NOT_WRITTEN:
-            place = block.place_of("records") or block.place
             diagnostics.note(place, f"{KINDS[kind][1]} records are not in force yet")
     return kinds
 
@@ -126,10 +126,14 @@ def _fields(block: Block, diagnostics: Diagnostics) -> tuple[tuple[str, tuple[st
     found: dict[str, tuple[str, ...]] = {}
     for entry in block.entries.get("record_fields", ()):
         name, items = first_word(str(entry.value))
-        chosen = tuple(item.strip() for item in items.split(",") if item.strip())
-        if not chosen:
-            raise ValueError(f"record-fields {name}: which fields? For all: record-fields {name} *")
-        kind = kind_of(name)
+        name, chosen = unquote(name), tuple(items_of(unquote(items)))
+        try:
+            kind = kind_of(name)
+            if not chosen:
+                raise ValueError(f"which fields of {name}? For all: record-fields {name} *")
+        except ValueError as error:
+            diagnostics.error(entry.place, f"record-fields: {error}")
+            continue
         for item in chosen:
             if item != "*":
                 what = "removes nothing" if item[0] == "!" else "stays empty"
@@ -141,10 +145,14 @@ def _fields(block: Block, diagnostics: Diagnostics) -> tuple[tuple[str, tuple[st
 def _maps(block: Block, diagnostics: Diagnostics) -> tuple[tuple[str, str, str], ...]:
     found = []
     for entry in block.entries.get("map_header_to_field", ()):
-        words = str(entry.value).split()
-        if len(words) != 3:
-            raise ValueError("map-header-to-field: expected KIND header_NAME FIELD")
-        kind = kind_of(words[0])
+        try:
+            words = words_of(str(entry.value))
+            if len(words) != 3:
+                raise ValueError("expected KIND header_NAME FIELD")
+            kind = kind_of(words[0])
+        except ValueError as error:
+            diagnostics.error(entry.place, f"map-header-to-field: {error}")
+            continue
         _check_column(kind, words[2], "has no effect", entry.place, diagnostics)
         found.append((kind, words[1], words[2]))
     return tuple(found)

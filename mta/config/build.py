@@ -27,10 +27,11 @@ from mta.config.configuration import (
     DomainIndex,
     Parts,
 )
+from mta.config.domain_blocks import DomainBlocks
 from mta.config.expressions import compile_expression, split_expression
 from mta.config.grammar import Node, Section, Statement
 from mta.config.macros import Macros
-from mta.config.names import BY_SOURCE_IP, VIRTUAL_MTA, Names
+from mta.config.names import VIRTUAL_MTA, Names
 from mta.config.pattern_lists import PatternLists
 from mta.config.patterns import AddressPattern, DomainPattern, parse_pattern
 from mta.config.place import Diagnostics, Place
@@ -45,8 +46,9 @@ from mta.config.sections import (
     scopes_of,
 )
 from mta.config.submission_patterns import SubmissionPatterns
-from mta.settings.directive import Directive, Status, by_attribute, directives
-from mta.settings.kinds import parse_cidr, unquote
+from mta.model.queue_key import BY_SOURCE_IP
+from mta.settings.directive import Directive, Status, directives
+from mta.settings.kinds import parse_cidr, unquote, without_needless_quotes
 from mta.settings.root import RootSettings
 
 DEFAULT_LOG = "/var/log/pmta/log"
@@ -64,6 +66,7 @@ class Builder:
         self._host_name = host_name
         self._diagnostics = diagnostics
         self._macros = Macros(diagnostics)
+        self._domain_blocks = DomainBlocks(diagnostics, self._macros)
         start = Place(path, 0)
         self._root = Block("global", "", start)
         self._vmtas: dict[str, Block] = {}
@@ -168,7 +171,7 @@ class Builder:
             )
             return None
         try:
-            value = one.kind.parse(text)
+            value = one.kind.parse(text if one.kind.is_raw else without_needless_quotes(text))
         except ValueError as error:
             self._diagnostics.error(
                 statement.value_place,
@@ -326,39 +329,12 @@ class Builder:
         self, section: Section, argument: str, rule: SectionRule, domains: DomainIndex | None
     ) -> None:
         index = self._parts.domains if domains is None else domains
-        if "/" in argument and not argument.startswith("["):
-            self._diagnostics.error(
-                section.place,
-                f"<domain {argument}> names a queue",
-                hint="put <domain> into <virtual-mta> to set what holds for one queue",
-                line=section.line,
-            )
-            return
-        if len(argument.split()) > 1:
-            self._diagnostics.error(
-                section.place,
-                "<domain> takes one pattern",
-                hint="write one section for each, or use a domain-macro",
-                line=section.line,
-            )
+        if not self._domain_blocks.is_pattern(section, argument):
             return
         read = _scratch(section)
         self._body(section.body, rule, read)
         self._parts.domain_attributes |= read.values.keys()
-        declared = by_attribute(rule.scope)
-        for text in self._macros.expand(argument, section.place, section.line):
-            try:
-                pattern = parse_pattern(text)
-            except ValueError as error:
-                self._diagnostics.error(
-                    section.place, f"<domain {text}>: {error}", line=section.line
-                )
-                continue
-            block = index.block(pattern, section.place, is_macro="$" in argument)
-            for attribute, entries in read.entries.items():
-                for entry in entries:
-                    block.add(declared[attribute], entry.value, entry.place)
-            block.seal()
+        self._domain_blocks.add(section, argument, read, index)
 
     def _source(self, section: Section, argument: str, rule: SectionRule) -> None:
         parts = self._parts
@@ -378,7 +354,7 @@ class Builder:
             case "domain-macro":
                 return True
             case "smtp-listener":
-                block = listeners.from_directive(statement, self._diagnostics)
+                block = listeners.from_directive(statement, self._names, self._diagnostics)
                 if block is not None:
                     self._listeners.append(block)
                 return True
@@ -425,6 +401,7 @@ class Builder:
         values["host_names"] = tuple(filter(None, values.get("host_names", ()))) or (
             self._host_name,
         )
+        self._domain_blocks.finish(values["host_names"])
         values["log_file"] = values.get("log_file") or self._default_log()
         parts.root = RootSettings(**values)
         parts.networks = sorted(self._networks.items(), key=_prefix_length)
@@ -475,6 +452,7 @@ class Builder:
         names.define(VIRTUAL_MTA, BY_SOURCE_IP, self._root.place)
         for block in parts.named_sources.values():
             names.define("source", block.name, block.place)
+        names.define("source", submitters.AUTH, self._root.place)
         names.report()
         of_pools = [b.entries.get("virtual_mta", ()) for b in self._pools.values()]
         places = {entry.place[:2] for entries in of_pools for entry in entries}

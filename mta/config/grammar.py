@@ -6,7 +6,7 @@
     open      = "<" WORD [ argument ] ">"          close = "</" WORD [ argument ] ">"
     brace-open = WORD [ argument ] "{"
 
-A comment begins with `#` anywhere outside double quotes. What a value means is decided by
+A comment begins with `#` (`comments` says where). What a value means is decided by
 its directive; here it is the rest of the line. Nothing here raises: what is wrong is said,
 and reading goes on, so that one run finds every problem.
 """
@@ -17,6 +17,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from mta.config.comments import comment_start
 from mta.config.hidden import without_secret
 from mta.config.place import Diagnostics, Place
 
@@ -33,6 +34,8 @@ DEPTH_MAX: Final = 16
 OPEN = re.compile(r"<\s*([A-Za-z][\w-]*)\s*(.*?)\s*>")
 CLOSE = re.compile(r"</\s*([A-Za-z][\w-]*)\s*(.*?)\s*>")
 BRACE = re.compile(r"([A-Za-z][\w-]*)(?:\s+(.*?))?\s*\{")
+LIST = re.compile(r"[^\s,<>{}]+(?:\s*,[\s,]*[^\s,<>{}]+)*[\s,]*")
+"""Items with commas between them; a directive has its value behind a blank."""
 _WORD = re.compile(r"\S+")
 CONTINUED: Final = frozenset({"domain-macro"})
 """Directives whose list goes on in the next line: after a comma, or if it has not begun."""
@@ -188,6 +191,8 @@ class FileReader:
         for number, line in enumerate(self._lines, 1):
             if number > self._taken:
                 self._line(number, line)
+        if self._continued is not None:
+            self._ended(self._continued)
         for section in self._open[1:]:
             closing = "}" if section.is_brace else f"</{section.name}>"
             self._diagnostics.error(
@@ -225,25 +230,12 @@ class FileReader:
             self._statement(stripped, place, line, text)
 
     def _without_comment(self, number: int, line: str) -> str:
-        start = line.find("#")
-        if start < 0:
+        at = comment_start(line)
+        value = line.split(None, 1)[1:]
+        if at < 0 or (value and self._last_line(value[0].strip(), number) > number):
             return line
-        quoted = False
-        at = 0
-        while at < len(line):
-            character = line[at]
-            if character == "\\" and quoted:
-                at += 1
-            elif character == '"':
-                quoted = not quoted
-            elif character == "#" and not quoted:
-                self._warn_swallowed(number, line, at)
-                return line[:at]
-            at += 1
-        if quoted and line.count('"') % 2:
-            # A quote that never ends protects nothing.
-            return line[:start] if line[:start].count('"') % 2 == 0 else line
-        return line
+        self._warn_swallowed(number, line, at)
+        return line[:at]
 
     def _warn_swallowed(self, number: int, line: str, at: int) -> None:
         """A comment right after other text may be half of a value."""
@@ -258,7 +250,10 @@ class FileReader:
     def _goes_on(self, text: str, place: Place, line: str) -> bool:
         """Whether the line is more of a list that ended in a comma, or was wrapped."""
         statement, self._continued = self._continued, None
-        if statement is None or text.startswith(("<", "}")):
+        if statement is None:
+            return False
+        if not LIST.fullmatch(text):
+            self._ended(statement)
             return False
         statement.value = f"{statement.value} {text}"
         message = f"taken as more of the {statement.name} list of line {statement.place.line}"
@@ -266,6 +261,13 @@ class FileReader:
         if text.endswith(","):
             self._continued = statement
         return True
+
+    def _ended(self, statement: Statement) -> None:
+        """Say that a list ends in a comma and does not go on."""
+        if statement.value.endswith(","):
+            message = f"the {statement.name} list ends in a comma; what follows is no part of it"
+            hint = "take the comma away, or write the whole list on this line"
+            self._diagnostics.warning(statement.place, message, hint=hint, line=statement.line)
 
     def _section(self, text: str, place: Place, line: str) -> None:
         head, end, rest = text.partition(">")
@@ -362,18 +364,23 @@ class FileReader:
 
     def _whole(self, value: str, place: Place, line: str) -> str:
         """A quoted value with the lines it goes on in, if there is an end to it."""
-        if not value.startswith('"') or _quotes(value) != 1:
+        last = self._last_line(value, place.line)
+        if last == place.line:
             return value
-        following = self._lines[place.line : place.line + QUOTED_LINES_MAX]
+        self._taken = last
+        message = f"the quoted value goes on to line {last}, a blank for each end"
+        self._diagnostics.note(place, message, line=line)
+        return " ".join([value, *(one.strip() for one in self._lines[place.line : last])])
+
+    def _last_line(self, value: str, number: int) -> int:
+        """The line in which a value of a line ends, if its quote is closed in another."""
+        if not value.startswith('"') or _quotes(value) != 1:
+            return number
+        following = self._lines[number : number + QUOTED_LINES_MAX]
         for index, more in enumerate(following, 1):
-            if _quotes(more) == 1 and more.rstrip().endswith('"'):
-                self._taken = place.line + index
-                message = f"the quoted value goes on to line {self._taken}, a blank for each end"
-                self._diagnostics.note(place, message, line=line)
-                return " ".join([value, *(one.strip() for one in following[:index])])
-            if _quotes(more):
-                break
-        return value
+            if quotes := _quotes(more):
+                return number + index if quotes == 1 and more.rstrip().endswith('"') else number
+        return number
 
 
 def decoded(octets: bytes) -> str:

@@ -41,6 +41,7 @@ class _Lines(FileReader):
 
     def _line(self, number: int, line: str) -> None:
         before, continued = len(self._open), self._continued
+        listed = continued.value if continued is not None else ""
         super()._line(number, line)
         depth = min(before, len(self._open)) - 1
         text = self._without_comment(number, line)
@@ -49,8 +50,8 @@ class _Lines(FileReader):
             if self.found and self.found[-1]:
                 self.found.append("")
             return
-        if continued is not None and continued.line != line and not words.startswith(("<", "}")):
-            depth += bool(words)
+        if continued is not None and continued.value != listed:
+            depth += 1
             shown = words
         else:
             shown = words if self._taken > number else _spelled(words)

@@ -5,9 +5,10 @@ import re
 from mta.config.block import Block
 from mta.config.configuration import ListenerSettings
 from mta.config.grammar import Statement
+from mta.config.names import Names
 from mta.config.place import Diagnostics, Place
 from mta.settings.directive import directives
-from mta.settings.kinds import parse_cidr
+from mta.settings.kinds import parse_cidr, unquote, words_of
 from mta.settings.listener import ListenerDirectives
 from mta.settings.root import RootSettings
 
@@ -15,9 +16,9 @@ _LISTENER = re.compile(r"(?P<address>\[[^\]]+\](?:/\d+)?|[^:\s]+)(?::(?P<port>\d
 DEFAULT_PORT = 25
 
 
-def from_directive(statement: Statement, diagnostics: Diagnostics) -> Block | None:
+def from_directive(statement: Statement, names: Names, diagnostics: Diagnostics) -> Block | None:
     """`smtp-listener ADDRESS[:PORT] [source=NAME]` as a section would be."""
-    words = statement.value.split()
+    words = words_of(statement.value)
     if not words:
         diagnostics.error(
             statement.place,
@@ -37,7 +38,9 @@ def from_directive(statement: Statement, diagnostics: Diagnostics) -> Block | No
                 line=statement.line,
             )
             continue
-        block.add(directives(ListenerDirectives)["source"], value, statement.place)
+        source = unquote(value)
+        block.add(directives(ListenerDirectives)["source"], source, statement.place)
+        names.use("source", source, statement)
     return block
 
 

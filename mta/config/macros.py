@@ -5,13 +5,16 @@ from itertools import product
 from typing import Final
 
 from mta.config.place import Diagnostics, Place
-from mta.settings.kinds import first_word
+from mta.settings.kinds import first_word, unquote
 
 EXPANDED_MAX: Final = 100_000
 """Patterns from one line; more is a mistake in a product of macros."""
 TOTAL_MAX: Final = 3_000_000
 """Patterns from all lines, those of macros within macros counted again: half a minute and a
 few GB at the most."""
+
+DEPTH_MAX: Final = 50
+"""Macros in macros; as deep as that is a circle or a mistake."""
 
 _USE = re.compile(r"\$([A-Za-z0-9_]+)")
 
@@ -37,7 +40,7 @@ class Macros:
             first = self._items[name.lower()][1]
             message = f"macro ${name} is defined again; the one of {first} is forgotten"
             self._diagnostics.warning(place, message, line=line)
-        items = [item.strip() for item in rest.split(",") if item.strip()]
+        items = [unquote(item.strip()) for item in unquote(rest).split(",") if item.strip()]
         self._items[name.lower()] = (items, place, line)
 
     def expand(self, text: str, place: Place, line: str) -> list[str]:
@@ -76,6 +79,9 @@ class Macros:
         if key in within:
             way = " → ".join(f"${one}" for one in (*within, key))
             raise ValueError(f"macros refer to one another: {way}")
+        if len(within) >= DEPTH_MAX:
+            way = " → ".join(f"${one}" for one in within[:3]) + f" → … → ${key}"
+            raise ValueError(f"macros in macros more than {DEPTH_MAX} deep: {way}")
         if key not in self._items:
             close = self._diagnostics.nearest(key, self._items, 0.7)
             hint = f'did you mean "${close}"?' if close else f"add a line `domain-macro {name} …`"

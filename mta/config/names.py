@@ -8,9 +8,12 @@ from mta.config.place import Diagnostics, Place
 
 VIRTUAL_MTA: Final = "virtual-mta"
 """VirtualMTAs and pools share their names."""
-BY_SOURCE_IP: Final = "by-smtp-source-ip"
 LISTS: Final = frozenset({"smtp-pattern-list", "pattern-list", "rewrite-list"})
 """Lists that do nothing until something names them."""
+
+
+NAMED_MAX: Final = 6
+"""Names that are all named where one is not known: what a line holds."""
 
 
 class _Use(NamedTuple):
@@ -66,14 +69,14 @@ class Names:
         found = known.get(use.name.lower())
         if found is None:
             close = self._diagnostics.nearest(use.name.lower(), known, 0.7)
-            self._diagnostics.error(
-                use.place,
-                f"{use.directive}: there is no {what} {use.name}",
-                hint=f'did you mean "{known[close][0]}"?'
-                if close
-                else f"define it with <{what} {use.name}>",
-                line=use.line,
-            )
+            there_are = [name for name, place in known.values() if place.line]
+            hint = f"define it with <{what} {use.name}>"
+            if close:
+                hint = f'did you mean "{known[close][0]}"?'
+            elif 0 < len(there_are) <= NAMED_MAX:
+                hint += f", or use one there is: {', '.join(there_are)}"
+            message = f"{use.directive}: there is no {what} {use.name}"
+            self._diagnostics.error(use.place, message, hint=hint, line=use.line)
         elif found[0] != use.name:
             self._diagnostics.note(
                 use.place,

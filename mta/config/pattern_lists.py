@@ -8,6 +8,7 @@ from mta.config.expressions import REPLY, STATUS, Start
 from mta.config.grammar import Statement
 from mta.config.place import Diagnostics, Place
 from mta.model.reply_rule import ReplyRule
+from mta.settings.kinds import unquote
 
 Category = tuple[re.Pattern[str], str, Place]
 
@@ -55,6 +56,7 @@ class PatternLists:
             return False
         try:
             expression, category = expressions.split_expression(statement.value)
+            category = unquote(category)
             pattern = expressions.compile_expression(expression)
             if not category:
                 raise ValueError("a category is missing after the expression")
@@ -94,11 +96,16 @@ class PatternLists:
 
     def error(self, statement: Statement, error: ValueError) -> None:
         """Say what is wrong with a line."""
-        is_cut = statement.name == "/regex/" and "closing slash" in str(error)
+        hint = ""
+        if "closing slash" in str(error):
+            if "#" in statement.line:
+                hint = r'the comment takes what follows: write \x23 for a "#" of the expression'
+            elif statement.name == "/regex/":
+                hint = "the whole expression stands on one line; was it wrapped?"
         name = "" if statement.name == "/regex/" else f"{statement.name}: "
         self._diagnostics.error(
             statement.value_place,
             f"{name}{error}",
-            hint="the whole expression stands on one line; was it wrapped?" if is_cut else "",
+            hint=hint,
             line=statement.line,
         )

@@ -4,9 +4,8 @@ from collections.abc import Collection, Mapping
 
 from mta.config.block import Block
 from mta.config.configuration import Configuration
-from mta.config.names import BY_SOURCE_IP
 from mta.config.place import Diagnostics
-from mta.model.queue_key import DEFAULT_VMTA
+from mta.model.queue_key import BY_SOURCE_IP, DEFAULT_VMTA
 
 SHOWN_MAX = 10
 """VirtualMTAs named one by one; where there are more, one thing is wrong, not many."""

@@ -3,7 +3,7 @@
 from mta.config.block import Block
 from mta.config.configuration import Parts, PoolSettings, VirtualMtaSettings
 from mta.config.place import Diagnostics, Place
-from mta.model.queue_key import DEFAULT_VMTA
+from mta.model.queue_key import BY_SOURCE_IP, DEFAULT_VMTA, NO_VMTA
 from mta.settings.root import RootSettings
 from mta.units import UNLIMITED
 
@@ -19,8 +19,19 @@ def finish(
 
     A pool of the name of a VirtualMTA is an error.
     """
+    for block in (*vmtas.values(), *pools.values()):
+        if block.name.lower() in (BY_SOURCE_IP, NO_VMTA):
+            diagnostics.error(
+                block.place, f"{block.name} has a meaning of its own", hint="choose another name"
+            )
     for name, block in pools.items():
-        if name in vmtas:
+        if name == DEFAULT_VMTA:
+            diagnostics.error(
+                block.place,
+                f"{DEFAULT_VMTA} is a VirtualMTA",
+                hint="a pool needs a name of its own",
+            )
+        elif name in vmtas:
             diagnostics.error(
                 block.place,
                 f"there is a VirtualMTA {block.name}, too ({vmtas[name].place})",
@@ -28,6 +39,13 @@ def finish(
             )
         parts.pool_blocks[name] = block
         members = tuple(block.values.get("virtual_mta", ()))
+        for entry in block.entries.get("virtual_mta", ()):
+            if entry.value.lower() in pools:
+                diagnostics.error(
+                    entry.place,
+                    f"{entry.value} is a pool, which cannot be in a pool",
+                    hint="name each of its VirtualMTAs on a line of its own",
+                )
         if not members:
             diagnostics.warning(block.place, f"pool {block.name} has no virtual-mta")
         parts.pools[name] = PoolSettings(name=block.name, virtual_mta=members)

@@ -7,6 +7,12 @@ from mta.address import domain_name
 DEFAULT_VMTA: Final = "{default}"
 """The VirtualMTA of messages that chose none. Guide: VirtualMTAs."""
 
+NO_VMTA: Final = "{none}"
+"""No VirtualMTA has this name: mail that asks for one without a name bounces in its queue."""
+
+BY_SOURCE_IP: Final = "by-smtp-source-ip"
+"""In the place of a name: the VirtualMTA sending from the address listened on."""
+
 INVALID_DOMAIN: Final = "{invalid}"
 """The destination of recipients that were accepted to be bounced (`accept-invalid-recipients`)."""
 

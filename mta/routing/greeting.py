@@ -8,7 +8,7 @@ VirtualMTA, then that of any; then the global `host-name`. A pool has no name.
 from ipaddress import ip_address, ip_network
 from typing import Protocol
 
-from mta.routing.select import BY_SOURCE_IP
+from mta.model.queue_key import BY_SOURCE_IP
 
 
 class GreetingVmta(Protocol):

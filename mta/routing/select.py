@@ -9,14 +9,10 @@ for once, so that its recipients can share a transaction.
 
 from typing import Final, NamedTuple, Protocol
 
-from mta.model.queue_key import DEFAULT_VMTA
+from mta.model.queue_key import BY_SOURCE_IP, DEFAULT_VMTA, NO_VMTA
 from mta.routing.pattern_match import Match
 from mta.routing.pool import Turns
 
-BY_SOURCE_IP: Final = "by-smtp-source-ip"
-"""A name that means the VirtualMTA sending from the address listened on."""
-NO_NAME: Final = "{none}"
-"""No VirtualMTA has this name: mail that asks for one without a name bounces in its queue."""
 NAME_SHOWN_MAX: Final = 100
 """Of a name that comes with a message."""
 
@@ -142,7 +138,8 @@ def requested(configuration: SelectConfiguration, source: SelectSource, name: st
     fallback = configuration.root.invalid_virtual_mta_fallback
     if fallback:
         return Wish(fallback, f"invalid-virtual-mta-fallback, as it asked for '{shown}'")
-    return Wish(shown or NO_NAME)
+    # What it stands for is for the configuration to ask, not for a message.
+    return Wish(NO_VMTA if name.lower() in ("", BY_SOURCE_IP) else shown)
 
 
 def _members(configuration: SelectConfiguration, name: str) -> tuple[str, ...]:

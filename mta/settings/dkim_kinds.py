@@ -22,7 +22,7 @@ _HEADERS = re.compile(r"\s*(/(?:[^/\\]|\\.)*/|[^,]*)\s*(?:,|$)")
 
 
 def _domain_key(text: str) -> DomainKey:
-    parts = [part.strip() for part in unquote(text).split(",")]
+    parts = [unquote(part.strip()) for part in unquote(text).split(",")]
     if len(parts) != 3 or not parts[2] or parts[2] == "*":
         raise ValueError("expected SELECTOR,DOMAIN,FILE such as s1,example.com,/etc/pmta/s1.pem")
     selector, domain, path = parts
@@ -84,7 +84,7 @@ def _headers(text: str) -> tuple[str, ...]:
         if match is None:
             raise ValueError("expected header names, or expressions such as /^X-Track/")
         at = match.end()
-        if item := match[1].strip():
+        if item := unquote(match[1].strip()):
             items.append(_header(item))
     return tuple(items)
 
@@ -108,7 +108,7 @@ def _header_names(text: str) -> tuple[str, ...]:
 
 
 HEADERS: Final[Kind[tuple[str, ...]]] = Kind(
-    "NAME | /REGEX/[,…]", _headers, lambda values: ",".join(values) or '""'
+    "NAME | /REGEX/[,…]", _headers, lambda values: ",".join(values) or '""', is_regex=True
 )
 HEADER_NAMES: Final[Kind[tuple[str, ...]]] = Kind(
     "NAME[,NAME…]", _header_names, lambda values: ",".join(values) or '""'

@@ -43,6 +43,7 @@ from mta.settings.kinds import (
     SECRET,
     TEXT,
     VMTA_OR_POOL,
+    VMTA_POOL_OR_BY_IP,
     choice,
     name_of,
     number,
@@ -833,7 +834,7 @@ class DomainSettings:
         no_effect="the service it was for has ended",
     )
     virtual_mta: tuple[str, ...] = repeated(
-        VMTA_OR_POOL,
+        VMTA_POOL_OR_BY_IP,
         "Mail for the domain goes through these VirtualMTAs or pools in turn, unless "
         "something of higher precedence chose one.",
         is_ours=True,

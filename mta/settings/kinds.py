@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 from mta import address, units
 from mta.ids import SHARDS_MAX
 from mta.model.header_field import field_name, is_field_name
+from mta.model.queue_key import BY_SOURCE_IP
 from mta.model.rollup_rule import SUFFIX, RollupRule
 from mta.model.route import NO_ROUTE, RouteHost, RouteSpec
 from mta.units import UNLIMITED, DataRate, Rate
@@ -33,6 +34,7 @@ class Kind(Generic[T]):
     is_raw: bool = False
     """Whether the value is taken as it is written, quotes and all."""
     is_regex: bool = False
+    """Whether a regular expression between slashes may be in the value."""
     shown: Callable[[T], str] | None = None
     """How the value is shown to people, where a part of it is secret."""
     secret_after: int | None = None
@@ -49,11 +51,34 @@ def first_word(text: str) -> tuple[str, str]:
     return word, rest[0] if rest else ""
 
 
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_SEVERAL_QUOTED = re.compile(rf"(?:{_QUOTED}[\s,]+)+{_QUOTED}")
+
+
 def unquote(text: str) -> str:
     r"""The text between double quotes, `\\"` and `\\\\` undone; other text as it is."""
     if len(text) >= 2 and text[0] == '"' == text[-1]:
+        if '"' in text[1:-1] and _SEVERAL_QUOTED.fullmatch(text):
+            return text
         return re.sub(r'\\(["\\])', r"\1", text[1:-1])
     return text
+
+
+def without_needless_quotes(text: str) -> str:
+    """A single word that stands in quotes without them. Guide: they are optional there."""
+    match = re.fullmatch(r'"([^"\\\s]+)"', text)
+    return match[1] if match else text
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, each without needless quotes."""
+    return [without_needless_quotes(word) for word in text.split()]
+
+
+def items_of(text: str) -> list[str]:
+    """The items of a list with commas, each without needless quotes."""
+    items = (without_needless_quotes(item.strip()) for item in text.split(","))
+    return [item for item in items if item]
 
 
 def quote(text: str) -> str:
@@ -149,7 +174,7 @@ INTERVAL_OR_NEVER: Final[Kind[int | None]] = Kind(
 
 
 def _interval_list(text: str) -> tuple[int, ...]:
-    values = tuple(units.parse_interval(item) for item in _split(text))
+    values = tuple(units.parse_interval(item) for item in items_of(unquote(text)))
     if not 1 <= len(values) <= LIST_ITEMS_MAX:
         raise ValueError(f"expected 1 to {LIST_ITEMS_MAX} intervals such as 10m,30m,1h")
     return values
@@ -211,6 +236,7 @@ MEGABYTES: Final[Kind[int]] = Kind(
 )
 
 TEXT: Final[Kind[str]] = Kind("TEXT", unquote, quote)
+RULE: Final[Kind[str]] = replace(TEXT, is_regex=True)
 RAW: Final[Kind[str]] = Kind("TEXT", lambda text: text, lambda text: text, is_raw=True)
 
 
@@ -248,7 +274,15 @@ def name_of(what: str) -> Kind[str]:
     return Kind("NAME", _word, quote, names=what)
 
 
-VMTA_OR_POOL: Final = name_of("virtual-mta")
+def _vmta_or_pool(text: str) -> str:
+    value = _word(text)
+    if value.lower() == BY_SOURCE_IP:
+        raise ValueError("expected a VirtualMTA or pool; only default-virtual-mta takes this")
+    return value
+
+
+VMTA_OR_POOL: Final = replace(name_of("virtual-mta"), parse=_vmta_or_pool)
+VMTA_POOL_OR_BY_IP: Final = replace(name_of("virtual-mta"), syntax=f"NAME | {BY_SOURCE_IP}")
 REWRITE_LIST: Final = name_of("rewrite-list")
 
 
@@ -264,22 +298,22 @@ FILE: Final[Kind[str]] = Kind("FILE", unquote, quote, is_path=True)
 DIRECTORY: Final[Kind[str]] = Kind("DIRECTORY", unquote, quote, is_path=True)
 
 
-_QUOTED_FIRST = re.compile(r'("(?:[^"\\]|\\.)*")(?:\s+(.*))?')
+_QUOTED_FIRST = re.compile(rf"({_QUOTED})(?:\s+(.*))?")
 
 
 def _certificate(text: str) -> tuple[str, str]:
     """File and password of `FILE [PASSWORD]`, the file in quotes if it has blanks."""
     if not text.startswith('"'):
         file, password = first_word(text)
-        return file, password.strip()
+        return file, unquote(password.strip())
     quoted = _QUOTED_FIRST.fullmatch(text)
     if quoted is None:
         raise ValueError("expected FILE [PASSWORD]")
-    return unquote(quoted[1]), (quoted[2] or "").strip()
+    return unquote(quoted[1]), unquote((quoted[2] or "").strip())
 
 
 def _print_certificate(value: tuple[str, str]) -> str:
-    return " ".join([quote(value[0]), *value[1:]]).strip()
+    return " ".join(map(quote, value if value[1] else value[:1]))
 
 
 def _show_certificate(value: tuple[str, str]) -> str:
@@ -346,7 +380,7 @@ def pair(first: Kind[str], second: Kind[T], syntax: str) -> Kind[tuple[str, T]]:
         words = text.split(None, 1)
         if len(words) != 2:
             raise ValueError(f"expected {syntax}")
-        return first.parse(words[0]), second.parse(words[1])
+        return first.parse(words[0]), second.parse(without_needless_quotes(words[1]))
 
     return Kind(syntax, parse, lambda value: f"{value[0]} {second.print(value[1])}")
 
@@ -414,12 +448,8 @@ def choice(*values: str) -> Kind[str]:
     return Kind(" | ".join(values), parse)
 
 
-def _split(text: str) -> list[str]:
-    return [item.strip() for item in text.split(",") if item.strip()]
-
-
 def _list(text: str) -> tuple[str, ...]:
-    return tuple(_split(unquote(text)))
+    return tuple(items_of(unquote(text)))
 
 
 LIST: Final[Kind[tuple[str, ...]]] = Kind(
@@ -475,7 +505,7 @@ def _route(text: str) -> RouteSpec:
     value = unquote(text)
     groups = []
     for group in value.split(";"):
-        hosts = tuple(_route_host(item) for item in _split(group))
+        hosts = tuple(_route_host(item) for item in items_of(group))
         if hosts:
             groups.append(hosts)
     return RouteSpec(tuple(groups)) if groups else NO_ROUTE
@@ -547,7 +577,7 @@ ROLLUP_RULE: Final[Kind[RollupRule]] = Kind(
 
 def _daily_limits(text: str) -> tuple[int, ...]:
     values = []
-    for item in _split(unquote(text)):
+    for item in items_of(unquote(text)):
         match = re.fullmatch(r"(\d{1,15})\s*/\s*d(?:ay)?", item, re.IGNORECASE)
         if match is None:
             raise ValueError("expected messages a day such as 100/day or 1/d,2/d,3/d")

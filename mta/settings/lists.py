@@ -12,6 +12,7 @@ from mta.settings.kinds import (
     FILE,
     RAW,
     ROLLUP_RULE,
+    RULE,
     TEXT,
 )
 
@@ -23,16 +24,16 @@ class PatternListDirectives:
     scope: ClassVar[str] = "pattern-list"
 
     mail_from: tuple[str, ...] = repeated(
-        TEXT,
+        RULE,
         "pattern-list: match the envelope sender.",
     )
     rcpt_to: tuple[str, ...] = repeated(
-        TEXT,
+        RULE,
         "Match the envelope recipient. With several recipients the first match decides for "
         "the whole message.",
     )
     header: tuple[str, ...] = repeated(
-        TEXT,
+        RULE,
         "Match the raw header content including surrounding white space.",
     )
     otherwise: tuple[str, ...] = repeated(
@@ -54,7 +55,7 @@ class SmtpPatternListDirectives:
         "Wildcards allowed. URLs must be absolute, without user info, query or fragment.",
     )
     reply: tuple[str, ...] = repeated(
-        TEXT,
+        RULE,
         "Match a remote SMTP reply, case-insensitively unless (?-i).",
     )
 
@@ -66,7 +67,7 @@ class BounceCategoryDirectives:
     scope: ClassVar[str] = "bounce-category-patterns"
 
     entry: tuple[str, ...] = repeated(
-        TEXT,
+        RULE,
         "First matching regex gives the bounce category.",
         name="/regex/",
     )
@@ -108,7 +109,7 @@ class AddressListDirectives:
     scope: ClassVar[str] = "address-list"
 
     address: tuple[str, ...] = repeated(
-        TEXT,
+        RULE,
         "Member of the list.",
     )
     address_file: tuple[str, ...] = repeated(

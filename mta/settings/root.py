@@ -24,6 +24,7 @@ from mta.settings.kinds import (
     MX_PATTERN,
     NUMBER,
     RAW,
+    RULE,
     SECRET,
     SIZE,
     SOURCE_HOST,
@@ -330,7 +331,7 @@ class RootSettings:
         default_text="local host names",
     )
     relay_address: tuple[str, ...] = repeated(
-        TEXT,
+        RULE,
         "Recipient addresses accepted from anyone.",
     )
     relay_debug: bool = directive(

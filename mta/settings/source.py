@@ -18,7 +18,7 @@ from mta.settings.kinds import (
     REWRITE_LIST,
     SIZE,
     TEXT,
-    VMTA_OR_POOL,
+    VMTA_POOL_OR_BY_IP,
     choice,
     name_of,
 )
@@ -151,7 +151,7 @@ class SourceSettings:
         "Append the domain suffix to unqualified addresses.",
     )
     default_virtual_mta: str = directive(
-        VMTA_OR_POOL,
+        VMTA_POOL_OR_BY_IP,
         "",
         "VirtualMTA or pool used when nothing of higher precedence selected one.",
     )

@@ -38,6 +38,7 @@ def check(text):
 
 @given(st.lists(LINES, max_size=20), st.sampled_from(["\n", "\r\n", "\r"]))
 @example(["domain-macro a b,", " # c", "d,", "<domain x>"], "\n")
+@example(["domain-macro a b,", "SPOOL  /s"], "\n")
 @example(['command "a', 'b"', "spool /s"], "\n")
 @example(["<virtual-mta a> host-name b </virtual-mta>", "}"], "\n")
 def test_any_lines(lines, end):

@@ -28,6 +28,58 @@ def test_values(line, attribute, value):
     assert getattr(domain(f"<domain *>\n{line}\n</domain>\n", "a.org"), attribute) == value
 
 
+@pytest.mark.parametrize(
+    ("line", "attribute", "value"),
+    [
+        ('max-smtp-out "20"', "max_smtp_out", 20),
+        ('use-starttls "yes"', "use_starttls", True),
+        ('bounce-after "4h"', "bounce_after", 4 * 3600),
+        ('bounce-upon-no-mx "4h"', "bounce_upon_no_mx", 4 * 3600),
+        ('max-msg-rate "100/h"', "max_msg_rate", Rate(100, 3600)),
+        ('retry-after "10m, 20m"', "retry_after", (600, 1200)),
+        ('source-ip-max-smtp-out "0/0" "3"', "source_ip_max_smtp_out", (("0.0.0.0/0", 3),)),
+        ('queue-to "x.queue"', "queue_to", "x.queue"),
+        ('dkim-headers "X-A","X-B"', "dkim_headers", ("X-A", "X-B")),
+    ],
+)
+def test_quotes_are_optional_around_a_single_word(line, attribute, value):
+    assert getattr(domain(f"<domain *>\n{line}\n</domain>\n", "a.org"), attribute) == value
+
+
+def test_quotes_are_optional_where_several_words_make_a_value():
+    one = configured(
+        'domain-macro hot "a.com","b.com"\n<domain $hot>\nmax-smtp-out 7\n</domain>\n'
+        'smtp-listener "127.0.0.1:26" source="s"\n<source s>\n</source>\n'
+        'alias "info" "a@b.example","c@d.example"\n'
+        'smtp-server-tls-certificate "/c.pem" "pass # word"\n'
+        '<bounce-category-patterns>\n/x/ "spam related"\n</bounce-category-patterns>\n'
+        '<acct-file /a>\nrecords "d"\nrecord-fields "d" "type,rcpt"\n'
+        'map-header-to-field "d" "header_X" "jobId"\n</acct-file>\n'
+    )
+    assert one.domain(QueueKey("b.com", "{default}")).max_smtp_out == 7
+    assert [(door.port, door.source) for door in one.listeners] == [(26, "s")]
+    assert one.submitters.aliases["info"] == ("a@b.example", "c@d.example")
+    assert one.root.smtp_server_tls_certificate == ("/c.pem", "pass # word")
+    assert [category for _, category, _ in one.bounce_category_patterns] == ["spam related"]
+    (acct,) = one.acct_files
+    assert acct.record_fields == (("d", ("type", "rcpt")),)
+    assert acct.map_header_to_field == (("d", "header_X", "jobId"),)
+
+
+def test_a_domain_local_is_for_the_names_of_this_host():
+    text = (
+        "<domain Local>\nmax-smtp-out 3\nretry-after 5m\n</domain>\n"
+        "<domain b.example>\nmax-smtp-out 4\n</domain>\n"
+        "<virtual-mta v>\n<domain local>\nmax-smtp-out 5\n</domain>\n</virtual-mta>\n"
+        "host-name a.example\nhost-name B.example\n"
+    )
+    assert domain(text, "a.example").max_smtp_out == 3
+    other = domain(text, "b.example")
+    assert (other.max_smtp_out, other.retry_after) == (4, (300,))
+    assert domain(text, "b.example/v").max_smtp_out == 5
+    assert domain(text, "local").max_smtp_out == domain(text, "c.example").max_smtp_out == 20
+
+
 def test_the_last_value_counts_for_what_is_given_once():
     text = "<domain *>\nmax-smtp-out 3\nmax-smtp-out 4\n</domain>\n"
     assert domain(text, "a.org").max_smtp_out == 4

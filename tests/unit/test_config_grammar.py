@@ -1,10 +1,14 @@
 """The shape of a file: lines, comments, quotes, sections, includes."""
 
+from pathlib import Path
+
 import pytest
 
+from mta.config.comments import comment_start
 from mta.model.queue_key import QueueKey
 from tests.texts import configured, domain, only, said
 
+DATA = Path(__file__).parent.parent / "data" / "config"
 GMAIL = QueueKey("gmail.com", "{default}")
 
 
@@ -54,6 +58,65 @@ def test_a_hash_in_quotes_is_text_and_elsewhere_a_comment():
 def test_an_escaped_quote_does_not_end_a_quoted_value():
     configuration = configured('<global>\nadd-header "X-A: \\"b\\" # c"\n</global>\n')
     assert configuration.root.add_header == ('X-A: "b" # c',)
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ('password ab"c # it is "secret"', 'password ab"c '),
+        ('password a"b#c"d', 'password a"b'),
+        ('password "ab # c" # d', 'password "ab # c" '),
+        ('password "abc # d', 'password "abc '),
+        (r'password "a\" # b" # c', r'password "a\" # b" '),
+        ('domain-key s,a.example,"/k #1.pem" # c', 'domain-key s,a.example,"/k #1.pem" '),
+        ('reply /said "no/ mode=backoff # "x"', 'reply /said "no/ mode=backoff '),
+        ('reply /said "a # b"/ mode=backoff', 'reply /said "a '),
+        ('reply /say \\" "a/ skip-mx # "x"', 'reply /say \\" "a/ skip-mx '),
+        ('header "X-A" /"/ virtual-mta=a # "x"', 'header "X-A" /"/ virtual-mta=a '),
+        ('  /"5.1.1/ bad-mailbox # "x"', '  /"5.1.1/ bad-mailbox '),
+        (
+            'tls-certificate /etc/c.pem "pass # word" # x',
+            'tls-certificate /etc/c.pem "pass # word" ',
+        ),
+        ('<acct-file "|/bin/x #1"> # x', '<acct-file "|/bin/x #1"> '),
+    ],
+)
+def test_only_a_quote_that_begins_a_word_and_closes_protects_a_hash(line, kept):
+    assert line[: comment_start(line)] == kept
+
+
+def test_an_expression_with_a_quote_is_read_without_the_comment_behind_it():
+    text = (
+        "<domain *>\nsmtp-pattern-list l\n</domain>\n<smtp-pattern-list l>\n"
+        'reply /said "spam/ mode=backoff  # "x"\n</smtp-pattern-list>\n'
+    )
+    (rule,) = configured(text).reply_rules("l")
+    assert rule.text == 'reply /said "spam/ mode=backoff'
+
+
+def test_a_hash_that_cuts_an_expression_is_pointed_at():
+    text = '<bounce-category-patterns>\n/said "a # b"/ other\n</bounce-category-patterns>\n'
+    found = only(text, "error")
+    assert found.place.line == 2
+    assert r"write \x23" in found.hint
+
+
+def test_a_hash_in_a_quoted_value_of_several_lines_is_text():
+    text = '<global>\nadd-header "X-A: one # 1\n two # 2"\n</global>\n'
+    assert configured(text).root.add_header == ("X-A: one # 1 two # 2",)
+
+
+@pytest.mark.parametrize("path", sorted(p for p in DATA.rglob("*") if p.is_file()), ids=str)
+def test_real_files_have_their_comments_where_plain_quotes_would_have_them(path):
+    for line in path.read_text(encoding="latin-1").splitlines():
+        quoted = False
+        for at, character in enumerate(line):
+            quoted ^= character == '"'
+            if character == "#" and not quoted:
+                assert comment_start(line) == at
+                break
+        else:
+            assert comment_start(line) == -1
 
 
 @pytest.mark.parametrize(
@@ -151,6 +214,26 @@ def test_a_list_that_ends_in_a_comma_goes_on():
     text = macro + "<domain $big>\nmax-smtp-out 7\n</domain>\n"
     for name in ("gmail.com", "yahoo.com", "aol.com"):
         assert domain(text, name).max_smtp_out == 7
+
+
+@pytest.mark.parametrize("following", ["relay-domain b.example", "include b.conf"])
+def test_a_list_that_ends_in_a_comma_takes_no_directive(following):
+    text = f"domain-macro hot a.com,\n\n{following}\n<domain $hot>\nmax-smtp-out 7\n</domain>\n"
+    beside = {"b_conf": "relay-domain b.example\n"}
+    found = only(text, "warning", **beside)
+    assert found.place.line == 1
+    assert "ends in a comma" in found.message
+    configuration = configured(text, **beside)
+    assert configuration.domain(QueueKey("a.com", "{default}")).max_smtp_out == 7
+    assert any(one.matches("b.example") for one in configuration.relay_domain)
+
+
+def test_a_list_that_ends_in_a_comma_at_the_end_of_its_file_is_told():
+    assert "ends in a comma" in only("domain-macro hot a.com,\n", "warning").message
+
+
+def test_a_macro_without_a_list_takes_no_directive():
+    assert only("domain-macro hot\nrelay-domain b.example\n", "error").place.line == 1
 
 
 def test_a_macro_may_have_its_list_on_the_next_line():

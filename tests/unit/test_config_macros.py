@@ -56,6 +56,15 @@ def test_macros_that_cannot_be(text, line, words):
     assert found.place.line == line
 
 
+def test_macros_in_macros_have_a_depth():
+    chain = "".join(f"domain-macro m{n} $m{n + 1}\n" for n in range(330))
+    text = f"{chain}domain-macro m330 a.com\n"
+    found = only(text + block("$m0"), "error")
+    assert "more than 50 deep: $m0 → $m1 → $m2 → …" in found.message
+    assert found.place.line == 332
+    assert domain(text + block("$m290"), "a.com").max_smtp_out == 7
+
+
 def test_a_product_without_end_is_refused_at_once():
     items = ",".join(f"d{n}" for n in range(100))
     text = f"domain-macro a {items}\n" + block("$a.$a.$a.$a")

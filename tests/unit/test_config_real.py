@@ -66,7 +66,7 @@ ERRORS = {
             73: "map-header-to-column", 88: "require-starttls", 129: "require-starttls",
             396: "domain-selection", 397: "one word", 398: "one word", 399: "one word"},
     "c07": {13: "listen-on-tcp", 14: "process-x-virtual-mta", 15: "process-x-sender",
-            23: 'no kind of record "all"', 44: "one pattern", 51: "one pattern",
+            25: 'no kind of record "all"', 44: "one pattern", 51: "one pattern",
             65: "one pattern", 81: "smtp-source-host", 94: "one pattern",
             103: "smtp-source-host", 116: "one pattern", 136: "virtual-mta-pool-map",
             82: "SELECTOR,DOMAIN,FILE", 104: "SELECTOR,DOMAIN,FILE"},

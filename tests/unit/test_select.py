@@ -77,6 +77,8 @@ SPREAD = {"d.example": ("b", "c")}
         ({"header": "", "allow_empty_x_virtual_mta": True}, "{default}"),
         ({"header": ""}, "{none}"),
         ({"header": "", "fallback": "b"}, "b"),
+        ({"header": "by-smtp-source-ip", "listener_ip": "192.0.2.2"}, "{none}"),
+        ({"header": "By-SMTP-Source-IP", "fallback": "b"}, "b"),
         ({"match": listed("b"), "default_virtual_mta": "c", "domains": SPREAD_OVER_C}, "b"),
         ({"match": listed("b"), "header": "a"}, "a"),
         ({"match": listed("b"), "header": "a", "process_x_virtual_mta": False}, "b"),
@@ -93,6 +95,7 @@ def test_a_name_that_does_not_exist_is_refused_where_told_to():
     refused = chosen("gone", reject_invalid_virtual_mta=True)
     assert refused.error == "5.5.0 specified Virtual MTA 'gone' does not exist"
     assert chosen("", reject_invalid_virtual_mta=True).error.endswith("'' does not exist")
+    assert chosen("by-smtp-source-ip", reject_invalid_virtual_mta=True).error
 
 
 def test_a_name_that_comes_with_a_message_cannot_grow_or_break_the_reply():
