@@ -126,7 +126,7 @@ class Shard:
         self.signer = Signer(configuration, self._threads, self.log)
         rules = [rule for rule, _ in configuration.parts.rollup_rules]
         self.rollups = Rollups(self.resolver, rules, shards=self.shards)
-        self.hosts = HostFinder(self.resolver, self.own, self.rollups)
+        self.hosts = HostFinder(self.resolver, self.own, self.rollups, self.log)
         patterns = [
             (pattern, category) for pattern, category, _ in configuration.bounce_category_patterns
         ]
@@ -325,7 +325,8 @@ class Shard:
         self.delivery.kick()
 
     async def followed(self) -> None:
-        """Return when every queue has been decided under the configuration in force."""
+        """Return when every listener and every queue is under the configuration in force."""
+        await self.door.followed()
         while not (self.scheduler.has_followed or self.is_stopping):  # noqa: ASYNC110 - the core has no events
             await asyncio.sleep(FOLLOWED_POLL_S)
 

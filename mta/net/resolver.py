@@ -6,7 +6,9 @@ answers, what was known an hour ago is better than nothing (RFC 8767).
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
+from functools import partial
 from ipaddress import ip_address
 from typing import Final, Protocol, TypeVar
 
@@ -40,6 +42,9 @@ NAMES_MAX: Final = 50_000
 DNS_PORT: Final = 53
 LIFETIME_S: Final = 15.0
 """How long one question may take, all servers tried."""
+RESOLV_CONF: Final = "/etc/resolv.conf"
+LOOK_AGAIN_S: Final = 5.0
+"""How often it is looked at whether that file is another, when there is something to ask."""
 
 
 class Asker(Protocol):
@@ -58,12 +63,14 @@ class Resolver:
         servers: tuple[str, ...] = (),
         now: Callable[[], float] = clock.now,
         configured: "Callable[[tuple[str, ...]], Asker] | None" = None,
+        resolv_conf: str = RESOLV_CONF,
     ) -> None:
-        """`servers` are `ip` or `ip:port`; none: those of the system."""
+        """`servers` are `ip` or `ip:port`; none: those that `resolv_conf` names at the time."""
         self._now = now
-        self._configured = configured or asker_of
+        self._configured = configured or partial(asker_of, resolv_conf=resolv_conf)
         self._dns: Asker | None = None
         self._servers = servers
+        self._system = _SystemFile("" if servers or configured else resolv_conf)
         self._known: Lasting[tuple[str, str], object] = Lasting(NAMES_MAX)
         self._asking: dict[tuple[str, str], asyncio.Task[object]] = {}
 
@@ -100,6 +107,12 @@ class Resolver:
         if not found:
             raise ResolveError(f"{host} has no address", permanent=True, status="5.4.4")
         return found
+
+    def known_addresses(self, host: str) -> tuple[str, ...]:
+        """Those that a host has, or had within the last hour, without a question; or none."""
+        found = self._known.find((host.lower().removesuffix("."), "A"), self._now() - STALE_S)
+        assert found is None or isinstance(found, tuple)
+        return found or ()
 
     async def records(self, name: str, kind: str) -> tuple[str, ...]:
         """What there is of a kind (A, AAAA, MX, PTR, TXT), as text; empty if there is nothing.
@@ -187,11 +200,9 @@ class Resolver:
     async def _query(self, name: str, kind: str) -> "dns.resolver.Answer | bool":
         """The answer; True if there are no such records, False if there is no such name."""
         try:
-            if self._dns is None:
-                self._dns = self._configured(self._servers)
             # Names are absolute: a search list must not make one domain another.
             absolute = dns.name.from_text(domain_name(name))
-            return await self._dns.resolve(absolute, kind, search=False)
+            return await self._asker().resolve(absolute, kind, search=False)
         except dns.resolver.NXDOMAIN:
             return False
         except dns.resolver.NoAnswer as error:
@@ -204,6 +215,39 @@ class Resolver:
         except (dns.exception.DNSException, OSError) as error:
             text = f"StatusDnsQueryFailed resolving {name}"
             raise ResolveError(text, permanent=False, status="4.4.3") from error
+
+    def _asker(self) -> Asker:
+        """Who is asked. A file that names no server, or is not there, takes away none we have."""
+        if self._system.is_another(self._now()) or self._dns is None:
+            try:
+                self._dns = self._configured(self._servers)
+            except (dns.exception.DNSException, OSError, ValueError) as error:
+                if self._dns is None:
+                    text = f"StatusDnsQueryFailed: no name server: {error}"
+                    raise ResolveError(text, permanent=False, status="4.4.3") from error
+        return self._dns
+
+
+class _SystemFile:
+    """Whether the file that names the servers of the system is another than it was."""
+
+    def __init__(self, path: str) -> None:
+        """Without a path there is none, and it is never another."""
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._look_at = 0.0
+
+    def is_another(self, now: float) -> bool:
+        """To be asked before each question; the file is looked at now and then."""
+        if not self._path or self._look_at - LOOK_AGAIN_S <= now < self._look_at:
+            return False
+        self._look_at = now + LOOK_AGAIN_S
+        try:
+            found = os.stat(self._path)  # noqa: PTH116 - a str
+        except OSError:
+            return False  # It is being replaced.
+        before, self._seen = self._seen, (found.st_ino, found.st_mtime_ns, found.st_size)
+        return self._seen != before
 
 
 def _is_authentic(answer: dns.resolver.Answer) -> bool:
@@ -235,9 +279,11 @@ def _text(record: dns.rdata.Rdata) -> str:
     return record.to_text()
 
 
-def asker_of(servers: tuple[str, ...], lifetime: float = LIFETIME_S) -> dns.asyncresolver.Resolver:
+def asker_of(
+    servers: tuple[str, ...], lifetime: float = LIFETIME_S, resolv_conf: str = RESOLV_CONF
+) -> dns.asyncresolver.Resolver:
     """A resolver of dnspython that asks these servers in rotation, or those of the system."""
-    resolver = dns.asyncresolver.Resolver(configure=not servers)
+    resolver = dns.asyncresolver.Resolver(resolv_conf, configure=not servers)
     resolver.lifetime = lifetime
     # RFC 6840 §5.7: whether the answer is authentic is wanted, the signatures are not.
     resolver.flags = dns.flags.RD | dns.flags.AD

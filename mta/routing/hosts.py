@@ -6,11 +6,12 @@
 
 `plan` says what is known before the DNS is asked, `plan_mx` what the MX answer makes of it;
 addresses are looked up by whoever connects. Equal hosts take turns. A host that turns out
-to be this very host, or a loopback address, is never used unless it was configured.
+to be this very host, or a loopback address, is never used unless it was configured, and of
+MX hosts neither are those that are as near to the mailbox as this one, or farther.
 """
 
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Final, NamedTuple, Protocol
@@ -52,12 +53,13 @@ class Plan(NamedTuple):
 
     def ordered(self, turn: int) -> tuple[RouteHost, ...]:
         """All hosts in the order to try them on the turn-th connection."""
-        hosts: list[RouteHost] = []
+        return tuple(host for group in self.ordered_groups(turn) for host in group)
+
+    def ordered_groups(self, turn: int) -> Iterator[tuple[RouteHost, ...]]:
+        """The same, group by group."""
         for group in self.groups:
             start = turn % len(group)
-            hosts += group[start:]
-            hosts += group[:start]
-        return tuple(hosts)
+            yield group[start:] + group[:start]
 
 
 class Failure(NamedTuple):
@@ -72,16 +74,26 @@ class Failure(NamedTuple):
     bounce: bool = True
 
 
+class _Step(NamedTuple):
+    """A host to try. `list` numbers the MX answer it is of; 0: the configuration names it."""
+
+    host: RouteHost
+    list: int
+    equals: tuple[RouteHost, ...] = ()
+    """With the first host of a preference, the others that have it."""
+
+
 class Walk:
     """One way through a plan, for one connection; the caller looks up and connects.
 
-    A host of the MX list that is this very host ends the way: what follows it is farther
-    from the mailbox than we are, and would send the mail back (RFC 5321 §5.1).
+    A host of an MX answer that is this very host ends the way through that answer: what has
+    its preference or comes behind it would send the mail back (RFC 5321 §5.1). Hosts of the
+    route that come after are tried.
     """
 
     __slots__ = (
-        "_domain", "_equals", "_from_mx", "_is_cut", "_left", "_looped", "_own", "_permanent",
-        "_plan", "_turn", "_used",
+        "_domain", "_equals", "_left", "_lists", "_looped", "_own", "_permanent",
+        "_plan", "_step", "_turn", "_used",
     )  # fmt: skip
 
     def __init__(self, domain: str, plan: Plan, own: Collection[str], turn: int = 0) -> None:
@@ -92,42 +104,60 @@ class Walk:
         self._turn = turn
         # Addresses turn once a round of the hosts, or some pairs would never come first.
         self._equals = plan.equals
-        self._left = deque(plan.ordered(turn))
-        self._from_mx: set[RouteHost] = set()
-        self._is_cut = self._looped = False
+        self._lists = 0
+        self._left = deque(self._steps(plan))
+        self._step: _Step
+        self._looped = False
         self._used = False
         self._permanent = True
 
     def next(self) -> RouteHost | None:
         """The next host whose addresses to look up (its MX with `lookup_mx`); None: no more."""
-        return None if self._is_cut or not self._left else self._left.popleft()
+        if not self._left:
+            return None
+        self._step = self._left.popleft()
+        return self._step.host
+
+    @property
+    def equals(self) -> tuple[str, ...]:
+        """MX hosts as near to the mailbox as the next one: none is used if one is this host.
+
+        They are named once for each preference, with the first of them.
+        """
+        return tuple(host.name for host in self._step.equals)
+
+    def is_ours(self, ips: Iterable[str]) -> bool:
+        """Whether one of the `equals` has our address; then the MX answer is done with."""
+        if not any(ip in self._own and not _is_here(ip) for ip in ips):
+            return False
+        self._cut()
+        return True
 
     def expand(self, host: RouteHost, plan: Plan) -> None:
         """Go through the MX hosts of a `lookup_mx` host next, on that host's port."""
         self._equals = plan.equals
-        hosts = [found._replace(port=host.port) for found in plan.ordered(self._turn)]
-        self._from_mx.update(hosts)
-        self._left.extendleft(reversed(hosts))
+        self._left.extendleft(reversed(self._steps(plan, host)))
 
     def literal(self, host: RouteHost) -> str | None:
         """The address a host is given by, where that is allowed: not in an MX record."""
-        is_named = self._plan.is_route and host not in self._from_mx
+        is_named = not self._step.list
         return literal_address(host.name) if is_named or host.name.startswith("[") else None
 
     def addresses(self, host: RouteHost, ips: Sequence[str]) -> tuple[Host, ...]:
-        """Those addresses of host that mail may go to, in the order to try them."""
+        """Those addresses of the host that `next` said that mail may go to, in their order."""
         start = self._turn // self._equals % len(ips) if ips else 0
         port = SMTP_PORT if host.port is None else host.port
-        is_route = self._plan.is_route and host not in self._from_mx
         hosts = []
+        is_ours = False
         for ip in (*ips[start:], *ips[:start]):
             candidate = Host(host.name, ip, port)
-            if usable(candidate, self._own, is_route=is_route):
+            if usable(candidate, self._own, is_route=not self._step.list):
                 hosts.append(candidate)
             else:
                 self._looped = True
-                self._is_cut = self._is_cut or not _is_here(ip)
-        if self._is_cut:
+                is_ours = is_ours or not _is_here(ip)
+        if is_ours:
+            self._cut()
             return ()
         self._used = self._used or bool(hosts)
         return tuple(hosts)
@@ -135,6 +165,23 @@ class Walk:
     def unresolved(self, *, permanent: bool) -> None:
         """The look-up of a host failed, for good or for now."""
         self._permanent = self._permanent and permanent
+
+    def _steps(self, plan: Plan, above: RouteHost | None = None) -> list[_Step]:
+        """Through a plan; `above` is the host of the route whose MX answer it is."""
+        if plan.is_route:
+            return [_Step(host, 0) for host in plan.ordered(self._turn)]
+        self._lists += 1
+        steps = []
+        for group in plan.ordered_groups(self._turn):
+            hosts = [h if above is None else h._replace(port=above.port) for h in group]
+            steps.append(_Step(hosts[0], self._lists, tuple(hosts[1:])))
+            steps += [_Step(host, self._lists) for host in hosts[1:]]
+        return steps
+
+    def _cut(self) -> None:
+        """Pass over what is left of the MX answer."""
+        self._looped = True
+        self._left = deque(step for step in self._left if step.list != self._step.list)
 
     @property
     def failure(self) -> Failure | None:
@@ -147,7 +194,10 @@ class Walk:
             return Failure("4.4.3", text, bounce=False)
         if self._plan.is_route:
             # What the operator named will be put right by the operator.
-            return Failure("4.4.4", f"no host of the route for {domain} works", bounce=False)
+            text = f"no host of the route for {domain} works"
+            if self._looped:
+                text = f"the route for {domain} comes back to this host: its MX (lookup-mx) is here"
+            return Failure("4.4.4", text, bounce=False)
         if self._looped:
             return Failure("5.4.6", f"mail for {domain} would come back to this host")
         if self._plan.is_implicit:

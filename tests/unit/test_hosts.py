@@ -103,6 +103,62 @@ def test_an_mx_that_is_this_host_ends_the_way():
     assert (walk.failure.status, walk.failure.bounce) == ("5.4.6", True)
 
 
+@pytest.mark.parametrize("turn", [0, 1])
+def test_hosts_as_near_as_this_one_are_not_used_in_whichever_order_they_come(turn):
+    """RFC 5321 §5.1."""
+    walk = Walk("d.example", mx((5, "z.example"), (10, "a.example"), (10, "b.example")), OWN, turn)
+    assert walk.next().name == "z.example"
+    assert walk.equals == ()
+    assert walk.addresses(RouteHost("z.example", 25), ["198.51.100.1"])
+    first = walk.next().name
+    assert {first, *walk.equals} == {"a.example", "b.example"}
+    assert walk.is_ours(["198.51.100.2", "192.0.2.1"])
+    assert walk.next() is None
+
+
+def test_equal_hosts_elsewhere_are_used():
+    walk = Walk("d.example", mx((10, "a.example"), (10, "b.example")), OWN)
+    walk.next()
+    assert not walk.is_ours(["198.51.100.1", "127.0.0.1"])
+    assert walk.next().name == "b.example"
+    assert walk.equals == ()
+
+
+def routed(*hosts):
+    return Walk("d.example", plan("d.example", settings(RouteSpec(tuple(hosts)))), OWN)
+
+
+LOOK_UP, RELAY = RouteHost("other.example", lookup_mx=True), RouteHost("relay.example")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [mx((10, "a.example"), (20, "b.example")), plan_mx("o.example", MxAnswer(()), settings())],
+)
+def test_a_route_goes_on_behind_an_mx_answer_that_leads_here(answer):
+    walk = routed((LOOK_UP,), (RELAY,))
+    walk.expand(walk.next(), answer)
+    assert walk.addresses(walk.next(), ["192.0.2.1"]) == ()
+    assert walk.next().name == "relay.example"
+    assert walk.addresses(RELAY, ["192.0.2.1"]) == (Host("relay.example", "192.0.2.1"),)
+
+
+def test_a_route_that_only_leads_here_waits_for_the_operator_and_says_why():
+    walk = routed((LOOK_UP,))
+    walk.expand(walk.next(), mx((10, "a.example"), (20, "b.example")))
+    assert walk.addresses(walk.next(), ["192.0.2.1"]) == ()
+    assert walk.next() is None
+    assert (walk.failure.status, walk.failure.bounce) == ("4.4.4", False)
+    assert "comes back to this host" in walk.failure.text
+
+
+def test_a_host_that_the_route_names_itself_is_used_though_an_mx_answer_has_it_too():
+    walk = routed((LOOK_UP,), (RouteHost("a.example"),))
+    walk.expand(walk.next(), mx((10, "a.example")))
+    assert walk.addresses(walk.next(), ["192.0.2.1"]) == ()
+    assert walk.addresses(walk.next(), ["192.0.2.1"]) == (Host("a.example", "192.0.2.1"),)
+
+
 def test_a_route_may_point_here():
     found = plan("d.example", settings(RouteSpec(((RouteHost("localhost", 2525),),))))
     walk = Walk("d.example", found, OWN)

@@ -3,16 +3,18 @@
 import random
 from types import SimpleNamespace
 
+import dns.asyncresolver
 import dns.message
 import dns.resolver
 import pytest
 
-from mta.daemon.hosts import HostFinder
+from mta.daemon.hosts import EQUALS_S, LOOK_UPS_S, HostFinder
 from mta.daemon.rollups import Rollups
 from mta.errors import ResolveError
 from mta.model.queue_key import QueueKey
 from mta.model.route import NO_ROUTE
-from mta.net.resolver import NEGATIVE_TTL_S, TTL_MIN_S, Resolver, asker_of
+from mta.net.resolver import LOOK_AGAIN_S, NEGATIVE_TTL_S, TTL_MIN_S, Resolver, asker_of
+from mta.sim.loop import VirtualLoop
 from mta.sim.zone import Zone
 
 
@@ -145,9 +147,9 @@ def queue(domain):
     return SimpleNamespace(key=QueueKey(domain, "v"), settings=settings, backlog=())
 
 
-def finder(names):
+def finder(names, own=(), log=None):
     some = resolver(names)
-    return HostFinder(some, frozenset(), Rollups(some))
+    return HostFinder(some, frozenset(own), Rollups(some), *([log] if log else []))
 
 
 async def first(found):
@@ -181,3 +183,135 @@ async def test_hosts_of_another_family_than_the_source_are_named_as_the_cause():
         await first(finder(names).find(queue("one.example"), "192.0.2.1"))
 
     assert not caught.value.permanent
+
+
+async def every(found):
+    return [host.name async for host in found]
+
+
+async def test_an_equal_of_this_host_gets_nothing_whoever_comes_first():
+    names = zone()
+    names.add(
+        "one.example", "MX", "5 z.example.", "10 a.example.", "10 b.example.", "20 c.example."
+    )
+    for number, host in enumerate("zabc", 1):
+        names.add(f"{host}.example", "A", f"192.0.2.{number}")
+    some = finder(names, own=["192.0.2.3"])
+
+    for _ in range(10):
+        assert await every(some.find(queue("one.example"), "")) == ["z.example"]
+
+
+def in_virtual_time(work):
+    loop = VirtualLoop()
+    try:
+        return loop.run_until_complete(work), loop.time()
+    finally:
+        loop.close()
+
+
+def many_mx(silent, *others):
+    names = zone()
+    hosts = [*silent, *others]
+    names.add("one.example", "MX", *(f"{n} {host}." for n, host in enumerate(hosts, 1)))
+    names.silent.update(silent)
+    return names
+
+
+def test_one_connection_waits_for_the_dns_so_long_and_then_takes_what_is_known():
+    silent = [f"mx{n}.example" for n in range(20)]
+    names = many_mx(silent, "known.example", "unknown.example")
+    names.add("known.example", "A", "192.0.2.1")
+    names.add("unknown.example", "A", "192.0.2.2")
+    log = []
+    some = finder(names, log=log.append)
+
+    async def work():
+        await some._resolver.addresses("known.example")
+        return await every(some.find(queue("one.example"), ""))
+
+    found, took_s = in_virtual_time(work())
+
+    assert found == ["known.example"]
+    assert LOOK_UPS_S <= took_s < LOOK_UPS_S + 1
+    (line,) = log
+    assert line.startswith("one.example/v: the name servers took more than 60 s, and mx")
+    assert "and 19 more were not looked up" in line
+
+
+def test_what_the_time_for_the_dns_was_too_short_for_is_tried_again_later():
+    names = many_mx([f"mx{n}.example" for n in range(20)])
+
+    with pytest.raises(ResolveError, match="took more than 60 s") as caught:
+        in_virtual_time(every(finder(names).find(queue("one.example"), "")))
+
+    assert not caught.value.permanent
+
+
+def test_an_equal_host_that_is_not_looked_up_holds_up_the_others_for_a_moment_only():
+    names = zone()
+    names.add("one.example", "MX", "10 a.example.", "10 b.example.", "10 c.example.")
+    names.silent.update(["b.example", "c.example"])
+    names.add("a.example", "A", "192.0.2.1")
+    some = finder(names)
+
+    async def work():
+        while (found := await first(some.find(queue("one.example"), ""))) is None:
+            pass
+        return found
+
+    hosts = some._turns
+    hosts.getrandbits = lambda _: 0
+    found, took_s = in_virtual_time(work())
+
+    assert found == ("a.example", "192.0.2.1")
+    assert took_s <= EQUALS_S + 1
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    file, servers = tmp_path / "resolv.conf", []
+    clock = Clock()
+
+    async def resolve(asker, *_, **__):
+        servers[:] = map(str, asker.nameservers)
+        raise dns.resolver.NXDOMAIN
+
+    monkeypatch.setattr(dns.asyncresolver.Resolver, "resolve", resolve)
+    some = Resolver(now=lambda: clock.now, resolv_conf=str(file))
+
+    async def ask(content=None, after_s=LOOK_AGAIN_S):
+        if content is None:
+            file.unlink(missing_ok=True)
+        else:
+            new = file.with_suffix(".new")
+            new.write_text(content)
+            new.replace(file)
+        clock.now += after_s
+        some.clear("*")
+        await some.mx("one.example")
+        return list(servers)
+
+    return ask
+
+
+async def test_servers_that_the_system_gets_are_asked_from_then_on(asked):
+    old, new = "nameserver 192.0.2.1\n", "nameserver 192.0.2.2\nnameserver 192.0.2.3\n"
+    assert await asked(old) == ["192.0.2.1"]
+    assert await asked(new, after_s=LOOK_AGAIN_S - 1) == ["192.0.2.1"]
+    assert await asked(new, after_s=1) == ["192.0.2.2", "192.0.2.3"]
+
+
+@pytest.mark.parametrize("broken", [None, "", "# being written\n", "nameserver nonsense\n"])
+async def test_a_file_that_names_no_server_takes_none_away(asked, broken):
+    assert await asked("nameserver 192.0.2.1\n") == ["192.0.2.1"]
+    assert await asked(broken) == ["192.0.2.1"]
+    assert await asked("nameserver 192.0.2.2\n") == ["192.0.2.2"]
+
+
+@pytest.mark.parametrize("broken", [None, "", "nameserver nonsense\n"])
+async def test_a_start_without_servers_defers_until_there_are_some(asked, broken):
+    with pytest.raises(ResolveError, match="no name server") as caught:
+        await asked(broken)
+    assert not caught.value.permanent
+    assert await asked("nameserver 192.0.2.2\n") == ["192.0.2.2"]
