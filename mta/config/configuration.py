@@ -62,6 +62,11 @@ class ListenerSettings:
     immediate_tls: bool = False
     await_slot: bool = False
 
+    def under(self, listeners: "Iterable[ListenerSettings]") -> "ListenerSettings":
+        """The one of the same address and port; itself if it is to be closed at the next start."""
+        same = (one for one in listeners if (one.address, one.port) == (self.address, self.port))
+        return next(same, self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpoolSettings:

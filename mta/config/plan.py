@@ -5,7 +5,7 @@ So settings are compared, not lines: of the daemon as a whole, of each VirtualMT
 source, and of queues: those that hold mail, and one for each domain block there is.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -88,26 +88,30 @@ def compare(old: Configuration, new: Configuration, queues: Iterable[QueueKey] =
 
 def restarts(old: Configuration, new: Configuration) -> list[str]:
     """What differs, is no single directive, and takes effect only at the next start."""
-    parts = []
-    if [(x.address, x.port) for x in old.listeners] != [(x.address, x.port) for x in new.listeners]:
-        parts.append("smtp-listener")
-    if [s.directory for s in old.spools] != [s.directory for s in new.spools]:
-        parts.append("spool")
-    if old.root.log_file != new.root.log_file:
-        parts.append("log-file")
-    return parts
+    before, after = _fixed_parts(old), _fixed_parts(new)
+    return [name for name, value in after.items() if value != before[name]]
 
 
-def at_next_start(old: Configuration, new: Configuration) -> list[str]:
-    """Everything that differs and that a reload leaves as it is, by its directive."""
-    single = [
-        one.name
-        for one in directives(RootSettings).values()
-        if one.needs_restart
-        and one.status is Status.IN_FORCE
-        and getattr(old.root, one.attribute) != getattr(new.root, one.attribute)
-    ]
-    return list(dict.fromkeys((*restarts(old, new), *single)))
+def fixed(configuration: Configuration) -> dict[str, object]:
+    """What the start decides for good, by its directive: a reload leaves it as it is."""
+    found = _fixed_parts(configuration)
+    for one in directives(RootSettings).values():
+        if one.needs_restart and one.status is Status.IN_FORCE:
+            found.setdefault(one.name, getattr(configuration.root, one.attribute))
+    return found
+
+
+def at_next_start(started: Mapping[str, object], new: Configuration) -> list[str]:
+    """The directives that say something else than at the start, of those `fixed` then."""
+    return [name for name, value in fixed(new).items() if value != started[name]]
+
+
+def _fixed_parts(configuration: Configuration) -> dict[str, object]:
+    return {
+        "smtp-listener": {(one.address, one.port) for one in configuration.listeners},
+        "spool": [one.directory for one in configuration.spools],
+        "log-file": configuration.root.log_file,
+    }
 
 
 def _change(before: Explained, after: Explained) -> Change | None:

@@ -39,6 +39,7 @@ from mta.admin.operations import (
 )
 from mta.admin.pattern import QueuePattern, one_spelling, wildcard
 from mta.bounces import local
+from mta.config.plan import fixed
 from mta.daemon import (
     domain_rows,
     explaining,
@@ -82,6 +83,7 @@ class ShardOperations:
     ) -> None:
         self._shard = shard
         self._config_path = config_path
+        self._started = fixed(shard.configuration)
         self._log = log
         self._stopping = stopping
 
@@ -440,7 +442,7 @@ class ShardOperations:
 
     async def reload(self) -> ReloadAnswer:
         configuration, remarks = await reload.read_again(self._config_path)
-        answer = reload.answer(self._shard.configuration, configuration, remarks)
+        answer = reload.answer(self._started, configuration, remarks)
         await reload.adopt(self._shard, await reload.prepare(configuration))
         reload.say(answer, self._log)
         return answer

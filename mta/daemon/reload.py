@@ -39,9 +39,11 @@ async def read_again(path: str) -> "tuple[Configuration, list[str]]":
         raise CommandRefusedError("\n".join([NOT_RELOADED, *lines])) from None
 
 
-def answer(before: "Configuration", after: "Configuration", remarks: list[str]) -> ReloadAnswer:
-    """What to say of it."""
-    needs_restart = tuple(at_next_start(before, after))
+def answer(
+    started: "Mapping[str, object]", after: "Configuration", remarks: list[str]
+) -> ReloadAnswer:
+    """What to say of it; `started` is what was `fixed` by the start."""
+    needs_restart = tuple(at_next_start(started, after))
     return ReloadAnswer(remarks=tuple(remarks), needs_restart=needs_restart)
 
 

@@ -19,6 +19,7 @@ from mta.admin.answers import ReloadAnswer
 from mta.admin.operations import CommandRefusedError
 from mta.admin.server import AdminServer
 from mta.admin.socket_path import NAME
+from mta.config.plan import fixed
 from mta.daemon import reload
 from mta.daemon.control_link import Adopt, Forget, Lend, Prepare, Release, Start, Stop
 from mta.daemon.lending import Lending
@@ -56,6 +57,7 @@ class Supervisor:
         self.stopping = asyncio.Event()
         self.log = log
         self._config_path = config_path
+        self._started = fixed(configuration)
         self._workers = workers
         self._pickled = b""
         self._shards: list[RemoteShard] = []
@@ -208,7 +210,7 @@ class Supervisor:
             ready = [shard for shard in self._shards if shard.is_ready]
             await _prepare(ready, pickled)
             ready = [shard for shard in ready if shard.is_ready]
-            told = reload.answer(self.configuration, configuration, remarks)
+            told = reload.answer(self._started, configuration, remarks)
             before = [self.configuration]
             # Any that is started from here on has the new one.
             self.configuration, self._pickled = configuration, pickled

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from itertools import count
 from typing import TYPE_CHECKING, Final
@@ -11,9 +12,10 @@ from mta.net.bind import Bind, bound
 from mta.net.inbound import Inbound
 from mta.net.reception import Admission, Reception
 from mta.net.slots import WAITING_MAX, Slots
-from mta.net.tls_server import renew, server_context
+from mta.net.tls_server import server_context
 
 if TYPE_CHECKING:
+    import socket
     import ssl
 
     from mta.config.configuration import Configuration, ListenerSettings
@@ -21,6 +23,57 @@ if TYPE_CHECKING:
 BACKLOG: Final = 1024
 LEASE_WAIT_S: Final = 2.0
 """How long a client waits for another worker's part of the room before it is refused."""
+
+
+class _Open:
+    """One listener: what holds for the clients to come, and its sockets."""
+
+    def __init__(self, door: "Door", settings: "ListenerSettings") -> None:
+        self.settings = settings
+        self._door = door
+        self._context = server_context(settings)
+        self._sockets: list[tuple[socket.socket, asyncio.Server]] = []
+        self._met_with = self._first_context
+        """With what clients are met where TLS comes first: a server has it for good."""
+
+    @property
+    def servers(self) -> "list[asyncio.Server]":
+        return [server for _, server in self._sockets]
+
+    async def accept(self, sock: "socket.socket") -> None:
+        """Take connections of a socket."""
+        self._sockets.append((sock, await self._server(sock)))
+
+    def follow(self, settings: "ListenerSettings") -> None:
+        """Take other settings of the same address; the files they name are read again.
+
+        TransportError leaves the TLS as it was.
+        """
+        self.settings = replace(settings, immediate_tls=self.settings.immediate_tls)
+        self._context = server_context(settings)
+        self.settings = settings
+
+    async def followed(self) -> None:
+        """Have the clients to come met with TLS as it is now, where it comes first."""
+        if self._met_with is self._first_context:
+            return
+        for at, (sock, server) in enumerate(self._sockets):
+            same = sock.dup()  # Nobody who is just connecting is lost.
+            self._sockets[at] = same, await self._server(same)
+            server.close()
+        self._met_with = self._first_context
+
+    async def _server(self, sock: "socket.socket") -> asyncio.Server:
+        return await asyncio.get_running_loop().create_server(
+            lambda: Inbound(self._door, self.settings, self._context),
+            sock=sock,
+            backlog=BACKLOG,
+            ssl=self._first_context,
+        )
+
+    @property
+    def _first_context(self) -> "ssl.SSLContext | None":
+        return self._context if self.settings.immediate_tls else None
 
 
 class Door:
@@ -48,37 +101,39 @@ class Door:
             configuration.root.total_max_smtp_in, configuration.submitters.groups, shards=shards
         )
         self._waiting: deque[tuple[str, asyncio.Future[str]]] = deque()
-        self._servers: list[asyncio.Server] = []
-        self._contexts: list[tuple[ListenerSettings, ssl.SSLContext]] = []
+        self._listeners: list[_Open] = []
         self._is_closing = False
 
     async def listen(self, listener: "ListenerSettings", bind: Bind = bound) -> None:
         """Accept connections at a listener's addresses; TransportError if one cannot be had."""
-        context = server_context(listener)
-        if context is not None:
-            self._contexts.append((listener, context))
-        loop = asyncio.get_running_loop()
+        one = _Open(self, listener)
+        self._listeners.append(one)
         for address in self._addresses(listener.address):
-            sock = bind(address, listener.port)
-            self._servers.append(
-                await loop.create_server(
-                    lambda: Inbound(self, listener, context),
-                    sock=sock,
-                    backlog=BACKLOG,
-                    ssl=context if listener.immediate_tls else None,
-                )
-            )
+            await one.accept(bind(address, listener.port))
 
     def follow(self, configuration: "Configuration") -> None:
-        """Take a new configuration for the clients to come; certificates are read again."""
+        """Take a new configuration for the clients to come; files of TLS are read again."""
         self.configuration = configuration
         self.slots.follow(configuration.root.total_max_smtp_in, configuration.submitters.groups)
         self._admit_waiting()
-        for listener, context in self._contexts:
+        for one in self._listeners:
             try:
-                renew(context, listener)
+                one.follow(one.settings.under(configuration.listeners))
             except TransportError as error:
-                self.reception.log(f"the certificate read before stays in use: {error}")
+                name = f"{one.settings.address}:{one.settings.port}"
+                stays = "the certificate read before stays in use"
+                self.reception.log(f"smtp-listener {name}: {stays}: {error}")
+
+    async def followed(self) -> None:
+        """Return when the next client anywhere is met as the configuration says."""
+        for one in self._listeners:
+            if self._is_closing:
+                return
+            try:
+                await one.followed()
+            except OSError as error:
+                name = f"{one.settings.address}:{one.settings.port}"
+                self.reception.log(f"smtp-listener {name} goes on with the TLS of before: {error}")
 
     async def take_slot(self, group: str, *, waits: bool, timeout: float) -> str:
         """A slot for a client of that group; else the directive that refuses it.
@@ -126,7 +181,7 @@ class Door:
         for _, future in self._waiting:
             if not future.done():
                 future.set_result("the service is stopping")
-        for server in self._servers:
+        for server in self._servers():
             server.close()
         for connection in list(self.connections):
             connection.stop_when_idle()
@@ -135,7 +190,7 @@ class Door:
             await asyncio.wait(tasks, timeout=within_s)
         for connection in list(self.connections):
             connection.break_off()
-        for server in self._servers:
+        for server in self._servers():
             await server.wait_closed()
 
     @property
@@ -145,7 +200,10 @@ class Door:
     @property
     def ports(self) -> list[tuple[str, int]]:
         """Where connections are accepted."""
-        return [sock.getsockname()[:2] for server in self._servers for sock in server.sockets]
+        return [sock.getsockname()[:2] for server in self._servers() for sock in server.sockets]
+
+    def _servers(self) -> "list[asyncio.Server]":
+        return [server for one in self._listeners for server in one.servers]
 
     def _addresses(self, address: str) -> list[str]:
         if "/" not in address:

@@ -48,6 +48,7 @@ class Session:
 
     def follow(self, configuration: "Configuration") -> None:
         """What a configuration says of the client holds from now on."""
+        self.listener = self.listener.under(configuration.listeners)
         listener, user = self.listener.source, ""
         if self.user:
             account = configuration.submitters.users.get(self.user)

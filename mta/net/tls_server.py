@@ -59,12 +59,6 @@ def server_context(listener: TlsListener) -> ssl.SSLContext | None:
     return context
 
 
-def renew(context: ssl.SSLContext, listener: TlsListener) -> None:
-    """Read the certificate again for the clients to come; TransportError keeps the old one."""
-    server_context(listener)  # what cannot be used does not get into a context in use
-    context.load_cert_chain(listener.tls_certificate, password=listener.tls_password)
-
-
 def note_tls(session: "Session", transport: "BaseTransport") -> None:
     """Whether a connection is encrypted, and the certificate the client showed."""
     tls = transport.get_extra_info("ssl_object")

@@ -114,7 +114,6 @@ class RootSettings:
         ("", ""),
         "PEM certificate and key used for inbound STARTTLS, and the password of the key if it "
         "has one.",
-        needs_restart=True,
     )
     smtp_server_tls_ca_file: str = directive(
         FILE,

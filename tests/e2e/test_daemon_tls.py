@@ -11,7 +11,7 @@ import pytest
 from mta.sim.certificate import self_signed
 from mta.sim.profile import Profile
 from mta.sim.provider import Provider
-from tests.e2e.daemon import until
+from tests.e2e.daemon import free_port, until
 from tests.e2e.loopback import Loopback
 from tests.e2e.submission import Letter, client, letters
 
@@ -119,6 +119,104 @@ async def test_a_reload_reads_a_renewed_certificate_and_keeps_the_old_one_if_it_
         stays = "the certificate read before stays in use"
         await until(lambda: stays in loopback.told(), DELIVERY_S, loopback.told)
     assert "eof_received" not in loopback.told()
+
+
+async def greets(address, certificate, *, shows=None, at_once=False):
+    """Whether a client that trusts that certificate alone is served, by STARTTLS or at once."""
+    trust = ssl.create_default_context(cafile=certificate)
+    trust.check_hostname = False
+    if shows is not None:
+        trust.load_cert_chain(shows)
+    smtp = aiosmtplib.SMTP(
+        hostname=address[0],
+        port=address[1],
+        start_tls=False,
+        use_tls=at_once,
+        tls_context=trust,
+        timeout=DELIVERY_S,
+    )
+    try:
+        await smtp.connect()
+        if not at_once:
+            await smtp.starttls(tls_context=trust)
+        return (await smtp.ehlo()).code == 250
+    except (ssl.SSLError, aiosmtplib.SMTPException, OSError):
+        return False
+    finally:
+        smtp.close()
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_a_reload_reads_who_vouches_for_clients_again(tmp_path, at_once):
+    ours, theirs = (self_signed(f"{name}.example").tls_certificate for name in ("one", "two"))
+    mine = self_signed("mta.sender.example").tls_certificate
+    authorities = tmp_path / "authorities.pem"
+    authorities.write_bytes(Path(ours).read_bytes())
+    loopback, address = Loopback(tmp_path, 1), ("127.0.0.1", free_port())
+    listener = f"tls-certificate {mine}\ntls-ca-file {authorities}"
+    begins = "immediate-tls yes\n" * at_once
+    section = f"<smtp-listener 127.0.0.1:{address[1]}>\n{listener}\n{begins}</smtp-listener>"
+    loopback.configure(top=f"<source 127/8>\nallow-starttls yes\n</source>\n{section}")
+
+    async def welcome():
+        shown = [await greets(address, mine, shows=one, at_once=at_once) for one in (ours, theirs)]
+        return tuple(shown)
+
+    async with loopback.running() as daemon:
+        assert await welcome() == (True, False)
+        authorities.write_bytes(Path(theirs).read_bytes())
+        assert (await daemon.command("reload")).code == 0
+        # Whom nobody vouches for any more is not welcome either.
+        assert await welcome() == (False, True)
+        authorities.write_bytes(b"nobody")
+        said = await daemon.command("reload")
+        assert f"tls-ca-file {authorities}" in said.text
+        assert await welcome() == (False, True)
+
+
+async def test_a_reload_follows_a_listener_that_says_something_else(tmp_path):
+    ones, others = (self_signed(f"{name}.example").tls_certificate for name in ("one", "two"))
+    loopback, address = Loopback(tmp_path, 1), ("127.0.0.1", free_port())
+    source = "<source 127/8>\nallow-starttls yes\n</source>\n"
+    source += "<source deaf>\nsmtp-service no\n</source>\n"
+
+    def configure(*lines, port=address[1]):
+        listener = "\n".join([f"<smtp-listener 127.0.0.1:{port}>", *lines, "</smtp-listener>"])
+        loopback.configure(top=source + listener)
+
+    async def reloaded():
+        said = await loopback.daemon.command("reload")
+        assert said.code == 0, said.text
+        return said.text
+
+    configure(f"tls-certificate {ones}")
+    async with loopback.running():
+        assert await greets(address, ones)
+        configure(f"tls-certificate {others}")
+        assert "next start" not in await reloaded()
+        assert (await greets(address, ones), await greets(address, others)) == (False, True)
+        configure(f"tls-certificate {ones}", "immediate-tls yes")
+        assert "next start" not in await reloaded()
+        assert await greets(address, ones, at_once=True)
+        async with asyncio.timeout(DELIVERY_S):
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(b"EHLO client.sender.example\r\n")
+            assert b"220" not in await reader.read()
+            writer.close()
+        configure(f"tls-certificate {others}")
+        await reloaded()
+        assert await greets(address, others)
+        configure("source deaf")
+        await reloaded()
+        async with client(loopback.address):
+            pass
+        with pytest.raises(aiosmtplib.SMTPException):
+            await aiosmtplib.SMTP(hostname=address[0], port=address[1], start_tls=False).connect()
+        configure("source deaf", port=free_port())
+        assert "smtp-listener" in await reloaded()
+        assert "smtp-listener" in await reloaded(), "it waits still, whenever one asks"
+        configure("source deaf")
+        assert "smtp-listener" not in await reloaded()
 
 
 async def test_what_was_sent_before_the_handshake_is_not_taken_as_sent_within(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from mta import cli
 from mta.admin.protocol import Exit
-from mta.config.plan import at_next_start, compare
+from mta.config.plan import at_next_start, compare, fixed
 from mta.model.queue_key import QueueKey
 from tests.texts import HEAD, configured
 
@@ -165,8 +165,14 @@ def test_what_a_vmta_has_of_its_pool_changes_with_the_pool():
 
 def test_what_a_reload_leaves_as_it_is_is_named_once():
     old, new = (configured(HEAD + text) for text in ("", "workers 2\nsync-msg-create no\n"))
-    assert at_next_start(old, new) == ["sync-msg-create", "workers"]
-    assert at_next_start(old, old) == []
+    assert at_next_start(fixed(old), new) == ["sync-msg-create", "workers"]
+    assert at_next_start(fixed(old), old) == []
+
+
+def test_the_order_of_listeners_changes_nothing():
+    first, second = "smtp-listener 127.0.0.1:25\n", "smtp-listener 127.0.0.1:26\n"
+    old, new = (configured(HEAD + text) for text in (first + second, second + first))
+    assert at_next_start(fixed(old), new) == []
 
 
 def test_a_vmta_that_nothing_names_any_more_is_told():
