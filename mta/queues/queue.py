@@ -12,7 +12,7 @@ stops those too (`is_held`). Guide: queues, backoff mode.
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, Never
+from typing import TYPE_CHECKING, Never
 
 from mta.model.message import Recipient
 from mta.model.queue_key import QueueKey
@@ -21,6 +21,7 @@ from mta.queues import source_limits
 from mta.queues.backlog import Backlog
 from mta.queues.backoff import Pace, effective
 from mta.queues.connection import Connection, Source, State, expand
+from mta.queues.events import QueueEvent, kept
 from mta.queues.limits import RateLimit
 from mta.queues.retry import POSITION_MAX, RetryLadder
 from mta.queues.tempo import Tempo
@@ -51,14 +52,6 @@ WINDOWS_MAX = 10_000
 UNNAMED = "address chosen by the system"
 KEEP_EMPTY_S = 300
 """How long an empty queue is remembered at least, with its last errors."""
-
-
-class QueueEvent(NamedTuple):
-    """Something worth remembering. Guide: max-events-recorded."""
-
-    time: float
-    text: str
-    kind: str = "error"
 
 
 class Queue:
@@ -138,7 +131,7 @@ class Queue:
         self.skipped: Mapping[str, float] = NOTHING
         """Hosts passed over by skip-mx, until when."""
         self.events: tuple[QueueEvent, ...] = ()
-        """Newest first, at most `max-events-recorded`."""
+        """Newest first, of each kind at most `max-events-recorded`."""
         self.blocked_by: tuple[str, str] | None = None
         """Directive and scope that refused last; None while nothing does."""
         self.blocked_until: float | None = None
@@ -177,7 +170,7 @@ class Queue:
                 "", (vmta.host_name if vmta is not None else "") or configuration.root.host_name
             ),
         )
-        self.events = self.events[: self.settings.max_events_recorded]
+        self.events = kept(self.events, self.settings.max_events_recorded)
         self._set_pace(now)
         source_limits.follow(self, now)
 
@@ -299,7 +292,7 @@ class Queue:
         self._log(f"{self.key}: {text}")
 
     def _remember(self, event: QueueEvent) -> None:
-        self.events = (event, *self.events)[: self.settings.max_events_recorded]
+        self.events = kept((event, *self.events), self.settings.max_events_recorded)
 
     def note_move(self, now: float, text: str) -> None:
         """Recipients went to another queue."""

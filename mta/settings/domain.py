@@ -741,7 +741,7 @@ class DomainSettings:
     max_events_recorded: int = directive(
         COUNT,
         10,
-        "Error events kept in memory per domain.",
+        "Events kept in memory per queue: so many errors, changes of mode, and moves.",
     )
     log_resolution: bool = directive(
         BOOLEAN,

@@ -27,6 +27,17 @@ def test_only_so_many_events_are_remembered_the_newest_first():
     assert [event.text for event in run.queue.events] == ["three", "two"]
 
 
+def test_errors_do_not_push_out_when_the_mode_changed():
+    run = QueueRun("max-events-recorded 2")
+    run.scheduler.arrive(recipients(1), NOW)
+    run.queue.enter_backoff(NOW, after=None, reason="they said so")
+    for text in ("one", "two", "three"):
+        run.queue.fail(NOW, text)
+    assert [event.text for event in run.queue.events] == [
+        "three", "two", "entered backoff mode: they said so",
+    ]  # fmt: skip
+
+
 def test_a_paused_queue_is_not_looked_at_again_before_its_oldest_mail_is_too_old():
     run = QueueRun("bounce-after 4d")
     run.scheduler.arrive(recipients(3), NOW)
