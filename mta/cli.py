@@ -15,7 +15,7 @@ from typing import Final, Self, cast
 import click
 
 import mta
-from mta.admin.command import AdminCommand, Arguments, Parameter, UsageError, match_word
+from mta.admin.command import AdminCommand, Arguments, Parameter, UsageError
 from mta.admin.commands import COMMANDS, PRODUCT
 from mta.admin.local_commands import (
     AGAINST,
@@ -40,6 +40,7 @@ from mta.admin.local_commands import (
 from mta.admin.parameters import DIRECTIVE, IN_FILE, QUEUE, SUBJECT
 from mta.admin.protocol import EXIT_MEANINGS, Exit, Request
 from mta.admin.render import Format, render_failure
+from mta.admin.typed import Command, Words
 from mta.errors import PetrelError
 
 DEFAULT_CONFIG: Final = "/etc/pmta/config"
@@ -48,6 +49,7 @@ INTERRUPTED: Final = 130
 
 _FORM_NAMES: Final = {"dom": 'lines path="value"', "xml": "XML", "json": "JSON"}
 
+_REFUSED: Final = frozenset(command.words for command in COMMANDS if command.unavailable)
 _EPILOG: Final = "\b\nExit status:\n" + "\n".join(
     f"  {code}  {meaning}" for code, meaning in EXIT_MEANINGS.items()
 )
@@ -100,37 +102,8 @@ class _Options:
         return context.find_root().ensure_object(cls)
 
 
-class _Words(click.Group):
-    """Commands of which the next word chooses one; a word may be shortened."""
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        name = cmd_name.lower()
-        shown = [word for word, command in self.commands.items() if not command.hidden]
-        if not any(word.startswith(name) for word in shown):
-            shown = [word for word in self.commands if word.startswith(name)] or shown
-        try:
-            return self.commands.get(name) or self.commands[match_word(name, shown)]
-        except UsageError as error:
-            raise click.UsageError(str(error), ctx) from None
-
-
-class _Command(click.Command):
-    """One admin command. A flag that may have a value has it only after `=`."""
-
-    declared: AdminCommand
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        flags = {
-            f"--{p.name.lower()}": p.flag
-            for p in self.declared.parameters
-            if p.flag and p.takes_value
-        }
-        given = [f"{a}={flags[a.lower()]}" if a.lower() in flags else a for a in args]
-        return super().parse_args(ctx, given)
-
-
 def _root() -> click.Group:
-    root = _Words(
+    root = Words(
         name="mta",
         help="A mail transfer agent for senders of large volumes. Words may be shortened "
         "while they stay unique.",
@@ -154,7 +127,7 @@ def _add(root: click.Group, command: AdminCommand, words: list[str]) -> None:
     for word in words[:-1]:
         below = group.commands.get(word)
         if below is None:
-            below = _Words(name=word, hidden=True, params=_common_options())
+            below = Words(name=word, hidden=True, params=_common_options())
             group.add_command(below)
         if not isinstance(below, click.Group):
             return  # `check spf` is seen to by `check`
@@ -165,9 +138,9 @@ def _add(root: click.Group, command: AdminCommand, words: list[str]) -> None:
     group.add_command(_command(command, words[-1]))
 
 
-def _command(declared: AdminCommand, word: str) -> _Command:
+def _command(declared: AdminCommand, word: str) -> Command:
     if declared.unavailable:
-        command = _Command(
+        command = Command(
             name=word,
             callback=click.pass_context(lambda context, **_: _refuse(context, declared)),
             params=[*_common_options(), click.Argument(["words"], nargs=-1)],
@@ -176,8 +149,8 @@ def _command(declared: AdminCommand, word: str) -> _Command:
             context_settings={"ignore_unknown_options": True},
         )
     else:
-        action = _LOCAL[declared.words] if declared.local else _ask
-        command = _Command(
+        action = _in_its_forms(_LOCAL[declared.words] if declared.local else _ask)
+        command = Command(
             name=word,
             callback=click.pass_context(
                 lambda context, **values: action(context, declared, _given(values))
@@ -190,7 +163,24 @@ def _command(declared: AdminCommand, word: str) -> _Command:
         command.add_help_option = False
         command.context_settings["ignore_unknown_options"] = True
     command.declared = declared
+    command.refused = _REFUSED
     return command
+
+
+_Action = Callable[[click.Context, AdminCommand, "_Given"], int]
+
+
+def _in_its_forms(action: _Action) -> _Action:
+    """An action that is not begun in a form it does not have."""
+
+    def checked(context: click.Context, command: AdminCommand, given: _Given) -> int:
+        try:
+            command.check_form(_Options.of(context).format)
+        except UsageError as error:
+            raise click.UsageError(str(error), context) from None
+        return action(context, command, given)
+
+    return checked
 
 
 def _help(declared: AdminCommand) -> str:
@@ -208,7 +198,8 @@ def _param(parameter: Parameter[object]) -> click.Parameter:
             required=parameter.is_required,
             nargs=-1 if parameter.is_repeated else 1,
         )
-    names = [_identifier(parameter), f"--{parameter.name}"]
+    spellings = [name for name in (parameter.name, parameter.also) if name]
+    names = [_identifier(parameter), *(f"--{name}" for name in spellings)]
     if not parameter.takes_value:
         return click.Option(names, flag_value=parameter.flag, help=parameter.help)
     return click.Option(
@@ -358,21 +349,22 @@ def _run(context: click.Context, _command: AdminCommand, _given: _Given) -> int:
     return run(_Options.of(context).config)
 
 
-def _check(context: click.Context, _command: AdminCommand, given: _Given) -> int:
+def _check(context: click.Context, command: AdminCommand, given: _Given) -> int:
     files = given[FILES.name]
     assert isinstance(files, tuple)
-    for command in COMMANDS:
-        if command.words == f"check {files[0]}" and not Path(files[0]).exists():
-            return _refuse(context, command)
+    for other in COMMANDS:
+        if other.words == f"{command.words} {files[0]}" and not Path(files[0]).exists():
+            return _refuse(context, other)
     try:
-        form = CHECK_FORMAT.parse(str(given.get(CHECK_FORMAT.name, _Options.of(context).format)))
+        wanted = given.get(CHECK_FORMAT.name)
+        form = _Options.of(context).format if wanted is None else CHECK_FORMAT.parse(str(wanted))
     except ValueError as error:
         raise click.UsageError(f"--format: {error}", context) from None
     from mta.admin.check import check
 
     found = check(
         files,
-        as_json=form == "json",
+        form=cast("Format", form),
         is_strict=STRICT.name in given,
         asks_dns=DNS.name in given,
     )
@@ -384,7 +376,7 @@ def _test_config(context: click.Context, _command: AdminCommand, _given: _Given)
     from mta.admin.check import check
 
     options = _Options.of(context)
-    found = check([options.config], as_json=options.format == "json", is_for_this_host=True)
+    found = check([options.config], form=options.format, is_for_this_host=True)
     _out(found.text)
     return int(found.exit)
 
@@ -421,7 +413,7 @@ def _directives(context: click.Context, _command: AdminCommand, given: _Given) -
 
     name = str(given.get(NAME.name, ""))
     try:
-        _out(describe(name))
+        _out(describe(name, _Options.of(context).format))
     except PetrelError as error:
         return _fail(context, str(error), Exit.REFUSED)
     return int(Exit.DONE)
@@ -476,7 +468,7 @@ def _demo(context: click.Context, _command: AdminCommand, given: _Given) -> int:
     return run(is_once=ONCE.name in given)
 
 
-_LOCAL: Final[Mapping[str, Callable[[click.Context, AdminCommand, _Given], int]]] = {
+_LOCAL: Final[Mapping[str, _Action]] = {
     "run": _run,
     "check": _check,
     "test config": _test_config,

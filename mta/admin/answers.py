@@ -6,12 +6,14 @@ to `mta.admin.render` alone. A field with a default may be left out by who canno
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from mta.model.queue_key import QueueKey
 from mta.model.refusal import Refusal
 
 Mode = Literal["normal", "backoff"]
+MODE: Final = "mode"
+"""The kind of an event that changed the mode of a queue."""
 Pace = Literal["ready", "retrying", "paused"]
 
 
@@ -126,6 +128,14 @@ class QueuesAnswer:
     """What `show topqueues` calls itself."""
     shows_events: bool = False
     """Whether `--errors` was asked for."""
+    shows_mode_events: bool = False
+    """Whether `--mode-events` was asked for."""
+
+    def shown(self, row: QueueRow) -> tuple[Event, ...]:
+        """Of the events of a row, those asked for."""
+        if self.shows_events:
+            return row.events
+        return tuple(e for e in row.events if e.kind == MODE) if self.shows_mode_events else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -382,6 +392,8 @@ class ListedRecipient:
     size: int = 0
     subject: str = ""
     priority: int = 50
+    schedule: str = ""
+    """When alone it may be delivered, as X-Schedule says it; empty for at any time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,6 +405,10 @@ class ListAnswer:
     """Whether the limit cut the list."""
     busy_queues: int = 0
     """Queues that had recipients in flight while listing."""
+    shows_priority: bool = False
+    shows_schedule: bool = False
+    was_to_pause: bool = False
+    """Whether `--pause` was asked for, of which there is no need."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from mta.admin.dns_check import check_dns
 from mta.admin.files import DiskFiles, load_file
 from mta.admin.protocol import Exit
+from mta.admin.render import Format, render_nodes
 from mta.admin.tls_check import check_tls
+from mta.admin.tree import Node
 from mta.config.hidden import without_secret
 from mta.config.load import Diagnostic, check_host, with_lines
 from mta.config.place import gathered
@@ -33,19 +35,26 @@ class Checked:
 def check(
     files: Sequence[str],
     *,
-    as_json: bool = False,
+    form: Format = "text",
     is_strict: bool = False,
     is_for_this_host: bool = False,
     asks_dns: bool = False,
 ) -> Checked:
-    """Load each file by itself and tell everything found in it."""
+    """Load each file by itself and tell everything found in it.
+
+    JSON is a bare list; where it is for this host (a command of PowerMTA), the document of others.
+    """
     found = {
         file: _diagnose(file, is_for_this_host=is_for_this_host, asks_dns=asks_dns)
         for file in files
     }
     bad = {"error", "warning"} if is_strict else {"error"}
     failed = {f for f, diagnostics in found.items() if any(d.severity in bad for d in diagnostics)}
-    text = _to_json(found, failed) if as_json else _to_text(found, failed)
+    text = _to_text(found, failed)
+    if form == "json" and not is_for_this_host:
+        text = _to_json(found, failed)
+    elif form != "text":
+        text = render_nodes(_nodes(found, failed), form, text.rstrip("\n"), failed=bool(failed))
     return Checked(text, Exit.REFUSED if failed else Exit.DONE)
 
 
@@ -87,6 +96,24 @@ def _shown(diagnostic: Diagnostic) -> list[str]:
     at = diagnostic.place.column - 1
     start = max(before, at - LINE_SHOWN // 2)
     return [f"    {line[start : start + LINE_SHOWN]}", f"    {' ' * max(0, at - start)}^"]
+
+
+def _nodes(found: dict[str, list[Diagnostic]], failed: set[str]) -> dict[str, Node]:
+    files: list[Node] = []
+    for file, diagnostics in found.items():
+        shown: list[Node] = [
+            {
+                "severity": d.severity,
+                "file": d.place.file,
+                "line": d.place.line,
+                "column": d.place.column,
+                "message": d.message,
+                "hint": d.hint or None,
+            }
+            for d in diagnostics
+        ]
+        files.append({"name": file, "usable": file not in failed, "diagnostic": shown})
+    return {"file": files}
 
 
 def _to_json(found: dict[str, list[Diagnostic]], failed: set[str]) -> str:

@@ -40,6 +40,8 @@ class Parameter(Generic[T_co]):
     """Whether `--name=VALUE` is allowed; an option without is a plain flag."""
     is_repeated: bool = False
     """Whether it takes all further words; only the last argument of a local command."""
+    also: str = ""
+    """Another spelling of an option, of an older version."""
 
     @property
     def spelling(self) -> str:
@@ -103,6 +105,8 @@ class AdminCommand:
     example: str = ""
     local: bool = False
     """Whether the command line does it by itself, without a daemon."""
+    forms: tuple[str, ...] = ("text", "dom", "xml", "json")
+    """In which it answers."""
     check: Callable[[Arguments], None] = field(default=lambda _: None)
     """Raises UsageError where parameters are wrong only together."""
 
@@ -115,6 +119,13 @@ class AdminCommand:
     def only_shows(self) -> bool:
         """Whether a part of the answer is better than none."""
         return self.words == "explain" or self.words.startswith("show ")
+
+    def check_form(self, form: str) -> None:
+        """UsageError if it does not answer in that form."""
+        if form not in self.forms:
+            there = [f"--{one}" for one in self.forms if one != "text"]
+            instead = f"; it has {_alternatives(there)}" if there else ""
+            raise UsageError(f"{self.words} has no --{form}, only text{instead}")
 
     def arguments(self, raw: Mapping[str, str]) -> Arguments:
         """Parse and check; UsageError says what is wrong."""

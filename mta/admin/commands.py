@@ -16,6 +16,7 @@ from mta.admin.answers import (
     Changed,
     CommandDone,
     DirectiveAnswer,
+    ListAnswer,
     QueuesAnswer,
     SettingsAnswer,
     VersionAnswer,
@@ -38,6 +39,7 @@ from mta.admin.operations import (
     RecipientFilter,
     Sort,
 )
+from mta.admin.trace import SCHEDULED, trace
 from mta.model.queue_key import QueueKey
 
 PRODUCT: Final = "Petrel"
@@ -88,6 +90,7 @@ def _queue_query(a: Arguments, sort: Parameter[Sort]) -> QueueQuery:
         paused=a[p.PAUSED],
         mode=a[p.MODE],
         errors=a[p.ERRORS],
+        mode_events=a[p.MODE_EVENTS],
     )
 
 
@@ -98,7 +101,9 @@ def _show_queues(sort: Parameter[Sort], *, top: bool) -> Run:
     def finish(answers: Sequence[QueuesAnswer], a: Arguments) -> Answer:
         answer = merge.merge_queues(answers, _queue_query(a, sort))
         title = f"Top {len(answer.rows)} queues by {_SORTED_BY[a[sort]]}" if top else ""
-        return replace(answer, title=title, shows_events=a[p.ERRORS])
+        return replace(
+            answer, title=title, shows_events=a[p.ERRORS], shows_mode_events=a[p.MODE_EVENTS]
+        )
 
     return merged(lambda operations, a: operations.queues(_queue_query(a, sort)), finish)
 
@@ -219,6 +224,21 @@ def _check_chosen(verb: str) -> Callable[[Arguments], None]:
     return check
 
 
+def _check_delete(a: Arguments) -> None:
+    if a[p.ACCOUNTING] and a[p.NO_ACCOUNTING]:
+        raise UsageError("--accounting and --no-accounting contradict each other; write one")
+    _check_chosen("delete")(a)
+
+
+def _lists(answers: Sequence[ListAnswer], a: Arguments) -> Answer:
+    return replace(
+        merge.merge_lists(answers, a[p.LIST_MAX_ITEMS]),
+        shows_priority=a[p.LIST_PRIORITY],
+        shows_schedule=a[p.LIST_SCHEDULE],
+        was_to_pause=a[p.LIST_PAUSE],
+    )
+
+
 async def _clear_dns_cache(shards: Sequence[Operations], a: Arguments) -> Answer:
     domain = a[p.DNS_DOMAIN]
     text = "DNS cache cleared." if domain == "*" else f"Cleared {domain} from DNS cache."
@@ -231,7 +251,20 @@ async def _version(_shards: Sequence[Operations], _a: Arguments) -> Answer:
 
 
 _SHOW_DOMAINS = (p.DOMAIN, p.VMTA, p.CONNECTED, p.MAX_ITEMS, p.ERRORS)
-_SHOW_QUEUES = (p.LISTING, p.CONNECTED, p.PAUSED, p.MODE, p.MAX_ITEMS, p.ERRORS)
+_SHOW_QUEUES = (
+    p.LISTING, p.CONNECTED, p.PAUSED, p.MODE, p.MAX_ITEMS, p.ERRORS, p.MODE_EVENTS,
+    p.NO_RCPT_EVENTS,
+)  # fmt: skip
+
+
+_SPF = (
+    "not from the command line yet; `check-spf-inbound` and `trace-spf-check` of a <source> put "
+    "what SPF says of its mail into its header, and `check FILE --dns` looks at your own records"
+)
+_TRACE = (
+    p.QUEUES, p.LOG_DATA, p.LOG_RESOLUTION, p.TO_LOG, p.TRACE_RETRY_RECIPIENTS, p.SOURCE_IP,
+    p.SECONDS,
+)  # fmt: skip
 
 
 def _refused(words: str, reason: str) -> AdminCommand:
@@ -299,18 +332,19 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
     AdminCommand(
         words="list",
         help="queued recipients",
-        parameters=(*p.FILTER, p.LIST_MAX_ITEMS),
+        parameters=(*p.FILTER, p.LIST_MAX_ITEMS, p.LIST_PRIORITY, p.LIST_SCHEDULE, p.LIST_PAUSE),
         run=merged(
             lambda operations, a: operations.list_recipients(_filter(a), limit=a[p.LIST_MAX_ITEMS]),
-            lambda answers, a: merge.merge_lists(answers, a[p.LIST_MAX_ITEMS]),
+            _lists,
         ),
         example="list --queue='gmail.com/*' --older-than=1h",
     ),
     AdminCommand(
         words="trace",
         help="follow the connections of queues as they happen",
-        parameters=(p.QUEUES, p.SECONDS),
-        stream=lambda operations, a: operations.trace(a[p.QUEUES]),
+        parameters=_TRACE,
+        forms=("text",),
+        stream=trace,
         stream_for=p.SECONDS,
         example="trace gmail.com/vmta1",
     ),
@@ -357,15 +391,15 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         run=_let_go(
             lambda operations, a: operations.schedule(a[p.QUEUES], recipients=a[p.RETRY_RECIPIENTS])
         ),
-        done="{count} of {matching} matching queues scheduled.",
+        done=SCHEDULED,
     ),
     AdminCommand(
         words="delete",
         help="give up queued recipients, which are accounted as bounced; "
         "it needs a condition besides --older-than",
         changes=True,
-        parameters=(*p.FILTER, p.DSN, p.NO_ACCOUNTING),
-        check=_check_chosen("delete"),
+        parameters=(*p.FILTER, p.DSN, p.ACCOUNTING, p.NO_ACCOUNTING),
+        check=_check_delete,
         run=_let_go(
             lambda operations, a: operations.delete(
                 _filter(a), dsn=a[p.DSN], accounting=not a[p.NO_ACCOUNTING]
@@ -438,8 +472,8 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
     _refused("enable source", "a disabled source address comes back by reenable-after"),
     _refused("resolve", "use `explain QUEUE`, which shows the hosts the daemon has resolved"),
     _refused("digest", "accounting files have no privacy-policy yet"),
-    _refused("check mfrom", "SPF and Sender ID are not checked yet"),
-    _refused("check pra", "SPF and Sender ID are not checked yet"),
-    _refused("check spf", "SPF is not checked yet"),
+    _refused("check mfrom", _SPF),
+    _refused("check pra", "Sender ID (RFC 4407) is historic; SPF came in its place"),
+    _refused("check spf", _SPF),
     _refused("clear secretscache", "secrets are read from files only; no vault is asked"),
 )

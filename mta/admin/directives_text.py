@@ -1,10 +1,12 @@
-"""`mta directives`: the reference, in the terminal."""
+"""`mta directives`: the reference, in the terminal and for programs."""
 
 import textwrap
 from collections.abc import Iterator
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
+from mta.admin.render import Format, render_nodes
+from mta.admin.tree import Node, YesNo
 from mta.config.sections import ALIASES, MISPRINTS, SECTIONS, SectionRule, place_name
 from mta.errors import PetrelError
 from mta.settings.directive import Directive, Status, directives
@@ -12,18 +14,33 @@ from mta.settings.directive import Directive, Status, directives
 WIDTH = 88
 
 
-def describe(name: str) -> str:
+def describe(name: str, form: Format = "text") -> str:
     """All directives, those of a section, or one; PetrelError if there is none of the name."""
     wanted = name.lower()
-    if not wanted:
-        return "".join(f"{line}\n" for rule in SECTIONS.values() for line in _listing(rule))
+    if not wanted or wanted.startswith("<"):
+        sections = [_section(wanted)] if wanted else list(SECTIONS.values())
+        found = [(rule, one) for rule in sections for one in directives(rule.scope).values()]
+        parts = [_listing(rule) for rule in sections]
+        separator = ""
+    else:
+        found = _named(name)
+        parts = [_whole(*one) for one in found]
+        separator = "\n"
+    if form != "text":
+        return render_nodes({"directive": [_node(*one) for one in found]}, form, "")
+    return separator.join("".join(f"{line}\n" for line in lines) for lines in parts)
+
+
+def _section(wanted: str) -> SectionRule:
     tag = wanted.strip("<>")
-    if wanted.startswith("<"):
-        rule = SECTIONS.get(ALIASES.get(tag, tag))
-        if rule is None:
-            raise PetrelError(f"there is no section <{tag}>{_near(tag, [*SECTIONS, *ALIASES])}")
-        return "".join(f"{line}\n" for line in _listing(rule))
-    wanted = MISPRINTS.get(wanted, wanted)
+    rule = SECTIONS.get(ALIASES.get(tag, tag))
+    if rule is None:
+        raise PetrelError(f"there is no section <{tag}>{_near(tag, [*SECTIONS, *ALIASES])}")
+    return rule
+
+
+def _named(name: str) -> list[tuple[SectionRule, Directive]]:
+    wanted = MISPRINTS.get(name.lower(), name.lower())
     found = [
         (rule, one)
         for rule in SECTIONS.values()
@@ -33,7 +50,24 @@ def describe(name: str) -> str:
     if not found:
         every = {one for rule in SECTIONS.values() for one in directives(rule.scope)}
         raise PetrelError(f'there is no directive "{name}"{_near(wanted, sorted(every))}')
-    return "\n".join("".join(f"{line}\n" for line in _whole(*one)) for one in found)
+    return found
+
+
+def _node(rule: SectionRule, one: Directive) -> Node:
+    status = Status.NOT_YET if rule.note and one.status is Status.IN_FORCE else one.status
+    return {
+        "name": one.name,
+        "section": place_name(rule.tag),
+        "syntax": one.kind.syntax,
+        "doc": one.doc,
+        "default": None if one.repeats else one.printed_default,
+        "repeats": YesNo(one.repeats),
+        "change": "restart" if one.needs_restart else "reload",
+        "status": status.value,
+        "reason": one.reason or None,
+        "means": one.means or None,
+        "inPowerMta": YesNo(not one.is_ours),
+    }
 
 
 def _near(name: str, known: list[str]) -> str:

@@ -38,6 +38,7 @@ from mta.admin.operations import (
     QueueQuery,
     RecipientFilter,
     Sort,
+    TraceQuery,
 )
 from mta.admin.pattern import QueuePattern
 from mta.model.queue_key import QueueKey
@@ -196,11 +197,11 @@ class FakeOperations:
     async def stop(self) -> None:
         self.told.append("stop")
 
-    async def trace(self, pattern: QueuePattern) -> AsyncIterator[str]:
+    async def trace(self, query: TraceQuery) -> AsyncIterator[str]:
         """The lines put into `trace_lines`."""
         self.traces_open += 1
         try:
-            yield f"starting {pattern}"
+            yield f"starting {query}"
             while True:
                 yield await self.trace_lines.get()
         finally:

@@ -180,6 +180,7 @@ LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
         help="run the daemon in the foreground, until SIGTERM; SIGHUP reloads",
         changes=True,
         local=True,
+        forms=("text",),
         example="run --config config/quickstart.conf",
     ),
     AdminCommand(
@@ -202,6 +203,7 @@ LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
         "limits change, names that come and go, what takes a restart, mail that would bounce",
         parameters=(PLANNED, AGAINST),
         local=True,
+        forms=("text", "json"),
         example="plan new.conf",
     ),
     AdminCommand(
@@ -210,6 +212,7 @@ LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
         "file means never changes",
         parameters=(FILES, WRITE),
         local=True,
+        forms=("text",),
         example="fmt --write /etc/pmta/config",
     ),
     AdminCommand(
@@ -225,6 +228,7 @@ LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
         "for, or taken from the input",
         parameters=(SCRAM,),
         local=True,
+        forms=("text",),
         example="hash-password --scram",
     ),
     AdminCommand(
@@ -234,6 +238,7 @@ LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
         changes=True,
         parameters=(SELECTOR, DOMAIN, KEY_TYPE, KEY_FILE),
         local=True,
+        forms=("text",),
         example="dkim generate s2026 example.com --file s2026.pem",
     ),
     AdminCommand(
@@ -242,6 +247,7 @@ LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
         "ends with 1 if not",
         parameters=(DKIM_SUBJECT, OF_SELECTOR, OF_DOMAIN, NAME_SERVER),
         local=True,
+        forms=("text",),
         example="dkim check s2026.pem s2026 example.com",
     ),
     AdminCommand(
@@ -249,6 +255,7 @@ LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
         help="the DNS records for all keys of a configuration file, as lines of a zone file",
         parameters=(DKIM_CONFIG,),
         local=True,
+        forms=("text",),
         example="dkim dns /etc/pmta/config",
     ),
     AdminCommand(
@@ -256,6 +263,7 @@ LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
         help="a receiving MTA that plays mailbox providers, and counts what it received",
         parameters=(SINK_OPTIONS,),
         local=True,
+        forms=("text",),
     ),
     AdminCommand(
         words="demo",
@@ -263,5 +271,6 @@ LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
         changes=True,
         parameters=(ONCE,),
         local=True,
+        forms=("text",),
     ),
 )

@@ -47,6 +47,8 @@ class QueueQuery:
     mode: Mode | None = None
     errors: bool = False
     """Whether rows carry all their events; without, the newest is enough."""
+    mode_events: bool = False
+    """Whether rows carry all their events of the mode, besides the newest."""
 
 
 DomainSum = tuple[str, int, int, int]
@@ -91,6 +93,24 @@ class RecipientFilter:
     env_id: str = ""
     older_than: int | None = None
     """Seconds since the message was queued, at least."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceQuery:
+    """Which connections to follow, and what to tell of them."""
+
+    pattern: QueuePattern
+    source_ip: str = ""
+    """Only those from this address, as it prints; empty is any."""
+    data: bool = False
+    """Every octet, too."""
+    resolution: bool = False
+    """Each host found, too; that none was found is told in any case."""
+    to_log: bool = False
+    """Whether the log has what is told, too."""
+
+    def __str__(self) -> str:
+        return f"{self.pattern} from {self.source_ip}" if self.source_ip else str(self.pattern)
 
 
 class Operations(Protocol):
@@ -153,7 +173,7 @@ class Operations(Protocol):
     async def stop(self) -> None:
         """Begin a clean stop; returns at once."""
 
-    def trace(self, pattern: QueuePattern) -> AsyncIterator[str]:
+    def trace(self, query: TraceQuery) -> AsyncIterator[str]:
         """Lines of the connections matching queues open from now on, until closed.
 
         What is not taken in time is dropped and counted in a line of its own; a trace

@@ -1,5 +1,6 @@
 """The arguments and options of the admin commands, with how each is read."""
 
+import ipaddress
 from typing import Final, cast, get_args
 
 from mta import ids, units
@@ -57,6 +58,14 @@ def parse_mode(text: str) -> Mode:
     if text not in get_args(Mode):
         raise ValueError("expected normal or backoff")
     return cast("Mode", text)
+
+
+def parse_ip(text: str) -> str:
+    """An IP address, as it prints."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError("expected an IP address such as 192.0.2.1 or 2001:db8::1") from None
 
 
 def parse_listing(text: str) -> QueuePattern:
@@ -227,6 +236,22 @@ ERRORS: Final = Parameter(
     takes_value=False,
     help="show the recorded events of each, and what it waits for",
 )
+MODE_EVENTS: Final = Parameter(
+    name="mode-events",
+    parse=parse_yes_no,
+    default=False,
+    flag="yes",
+    takes_value=False,
+    help="show when the mode of each changed, and why",
+)
+NO_RCPT_EVENTS: Final = Parameter(
+    name="no-rcpt-events",
+    parse=parse_yes_no,
+    default=False,
+    flag="yes",
+    takes_value=False,
+    help="show no events of recipients; none are recorded yet, so none are shown without it either",
+)
 VMTA: Final = Parameter(
     name="vmta", parse=parse_text, default="", metavar="VMTA", help="only through this VirtualMTA"
 )
@@ -279,6 +304,14 @@ DSN: Final = Parameter(
     takes_value=False,
     help="send bounce messages for what is deleted",
 )
+ACCOUNTING: Final = Parameter(
+    name="accounting",
+    parse=parse_yes_no,
+    default=False,
+    flag="yes",
+    takes_value=False,
+    help="write accounting records for what is deleted, which is done without it, too",
+)
 NO_ACCOUNTING: Final = Parameter(
     name="no-accounting",
     parse=parse_yes_no,
@@ -294,6 +327,73 @@ RETRY_RECIPIENTS: Final = Parameter(
     flag="yes",
     takes_value=False,
     help="try their deferred recipients now too",
+)
+LIST_PAUSE: Final = Parameter(
+    name="pause",
+    parse=parse_yes_no,
+    default=False,
+    flag="yes",
+    takes_value=False,
+    help="list recipients in a transaction, too, which is done without it and pauses nothing",
+)
+LIST_PRIORITY: Final = Parameter(
+    name="priority",
+    parse=parse_yes_no,
+    default=False,
+    flag="yes",
+    takes_value=False,
+    help="show the priority of each",
+)
+LIST_SCHEDULE: Final = Parameter(
+    name="schedule",
+    parse=parse_yes_no,
+    default=False,
+    flag="yes",
+    takes_value=False,
+    help="show when alone each may be delivered, as X-Schedule said; any for at any time",
+)
+
+LOG_DATA: Final = Parameter(
+    name="log-data",
+    also="logdata",
+    parse=parse_yes_no,
+    default=False,
+    flag="yes",
+    takes_value=False,
+    help="show every octet, too; of what is said to authenticate none",
+)
+LOG_RESOLUTION: Final = Parameter(
+    name="log-resolution",
+    also="logresolution",
+    parse=parse_yes_no,
+    default=False,
+    flag="yes",
+    takes_value=False,
+    help="show the hosts that DNS names, too",
+)
+TO_LOG: Final = Parameter(
+    name="to-log",
+    parse=parse_yes_no,
+    default=False,
+    flag="yes",
+    takes_value=False,
+    help="write it to the log, too",
+)
+TRACE_RETRY_RECIPIENTS: Final = Parameter(
+    name="retry-recipients",
+    parse=parse_yes_no,
+    default=False,
+    flag="yes",
+    takes_value=False,
+    help="once it watches, try the queues and their deferred recipients now, as "
+    "`schedule --retry-recipients` does",
+)
+SOURCE_IP: Final = Parameter(
+    name="source-ip",
+    parse=parse_ip,
+    default="",
+    metavar="IP",
+    help="only connections from this address; it does not choose the address",
 )
 SECONDS: Final[Parameter[int | None]] = Parameter(
     name="seconds",

@@ -12,8 +12,10 @@ from mta.admin.command import AdminCommand, Parameter
 from mta.admin.commands import COMMANDS
 from mta.admin.local_commands import LOCAL_COMMANDS
 from mta.admin.protocol import EXIT_MEANINGS
+from mta.admin.render import FORMATS
 
 NAME: Final = "commands.md"
+_FORM_NAMES: Final = {"text": "text", "dom": "dom", "xml": "XML", "json": "JSON"}
 
 _HEAD = """\
 # Commands
@@ -25,7 +27,7 @@ This page is generated from the declarations in `mta/admin/commands.py` and
 
     mta [--config FILE] [--dom | --xml | --json] COMMAND
 
-Words and commands may be shortened while they stay unique (`mta sh topq`). The options
+Words and options may be shortened while they stay unique (`mta sh topq --err`). The options
 above may stand before or after the command. `--config` names the configuration of the
 daemon meant, by default `/etc/pmta/config`; the daemon listens for commands at `control`
 in its first spool directory, where only its user and root may connect.
@@ -36,7 +38,7 @@ and `?` any one: `gmail.com/*`, `*/vmta1`, `*/*` (quote it for the shell). Times
 
 `--dom` prints a line `path="value"` per value, `--xml` one line `<rsp>…</rsp>`, `--json`
 an object with `data`, `status` and `message`; the names are those of PowerMTA where it
-has them.
+has them. A command that has only text refuses the others.
 
 """
 
@@ -84,6 +86,9 @@ def _command(command: AdminCommand) -> Iterator[str]:
         yield "| | |"
         yield "|---|---|"
         yield from map(_parameter, command.parameters)
+    if command.forms != FORMATS and not (command.local and command.forms == ("text",)):
+        yield ""
+        yield f"It answers as {' and '.join(_FORM_NAMES[form] for form in command.forms)} only."
     if command.example:
         yield ""
         yield f"Example: `mta {command.example}`"
@@ -91,7 +96,8 @@ def _command(command: AdminCommand) -> Iterator[str]:
 
 def _parameter(parameter: Parameter[object]) -> str:
     spelling = parameter.spelling if parameter.is_option else parameter.metavar
-    return f"| `{_in_code(spelling)}` | {_cell(parameter.help)} |"
+    also = f"; also `--{parameter.also}`" if parameter.also else ""
+    return f"| `{_in_code(spelling)}` | {_cell(parameter.help + also)} |"
 
 
 def _cell(text: str) -> str:

@@ -26,23 +26,32 @@ def render(answer: Answer, form: Format, *, done: str = "") -> str:
     """The answer, ending in a line end; `done` is the sentence of a Changed."""
     if isinstance(answer, Changed):
         answer = CommandDone(done.format(count=answer.count, matching=answer.matching))
+    if form == "text":
+        return text.text(answer)
+    return render_nodes(tree(answer), form, _message(answer))
+
+
+def render_nodes(
+    nodes: dict[str, Node],
+    form: Literal["dom", "xml", "json"],
+    message: str,
+    *,
+    failed: bool = False,
+) -> str:
+    """Named values, and what is said besides, for a program; ends in a line end."""
     match form:
-        case "text":
-            return text.text(answer)
         case "dom":
-            lines = list(_dom("", tree(answer)))
-            return "".join(f"{line}\n" for line in lines or [f'message="{_message(answer)}"'])
+            lines = list(_dom("", nodes))
+            return "".join(f"{line}\n" for line in lines or [f'message="{_scalar(message)}"'])
         case "xml":
-            said = escape(_CONTROL.sub(" ", _message(answer)), quote=False)
-            success = f"<succ>{said}</succ>" if said else "<succ/>"
-            nodes = tree(answer)
+            said = escape(_CONTROL.sub(" ", message), quote=False)
+            end = "fail" if failed else "succ"
+            success = f"<{end}>{said}</{end}>" if said else f"<{end}/>"
             data = f"<data>{''.join(_xml(nodes))}</data>" if nodes else ""
             return f"<rsp>{data}{success}</rsp>\n"
         case "json":
-            message = _message(answer)
-            return _print_json(
-                {"data": _json(tree(answer)), "status": "success", "message": message}
-            )
+            status = "error" if failed else "success"
+            return _print_json({"data": _json(nodes), "status": status, "message": message})
 
 
 def render_failure(message: str, form: Format) -> str:
@@ -50,11 +59,8 @@ def render_failure(message: str, form: Format) -> str:
     match form:
         case "text" | "dom":
             return ""
-        case "xml":
-            said = escape(_CONTROL.sub(" ", message), quote=False)
-            return f"<rsp><fail>{said}</fail></rsp>\n"
-        case "json":
-            return _print_json({"data": {}, "status": "error", "message": message})
+        case "xml" | "json":
+            return render_nodes({}, form, message, failed=True)
 
 
 def _message(answer: Answer) -> str:
@@ -62,7 +68,7 @@ def _message(answer: Answer) -> str:
         case CommandDone():
             return answer.text
         case ListAnswer():
-            return text.busy_note(answer)
+            return " ".join(text.list_notes(answer))
         case _:
             return ""
 

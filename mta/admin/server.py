@@ -140,6 +140,7 @@ class AdminServer:
         if command.unavailable:
             raise CommandRefusedError(f"{command.words}: {command.unavailable}")
         arguments = command.arguments(request.arguments)
+        command.check_form(request.format)
         if command.run is not None:
             missing = {} if command.is_for_daemon else self._missing()
             if missing and not command.only_shows:

@@ -5,7 +5,7 @@ Integrations cut columns out of these, so widths and titles stay as they are.
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, assert_never
 
 import mta
@@ -20,6 +20,7 @@ from mta.admin.answers import (
     Event,
     Explanation,
     ListAnswer,
+    ListedRecipient,
     MessageExplanation,
     QueueRow,
     QueuesAnswer,
@@ -48,12 +49,15 @@ def printable(line: str) -> str:
     return line if line.isprintable() else _CONTROL.sub(" ", line)
 
 
-def busy_note(answer: ListAnswer) -> str:
-    """The remark that a list may miss what is in flight; empty if it does not."""
-    if not answer.busy_queues:
-        return ""
-    queues = "1 queue" if answer.busy_queues == 1 else f"{answer.busy_queues} queues"
-    return f"{queues} busy while listing; consider pausing first."
+def list_notes(answer: ListAnswer) -> list[str]:
+    """What is to be said of a list besides its rows."""
+    notes = []
+    if answer.busy_queues:
+        queues = "1 queue" if answer.busy_queues == 1 else f"{answer.busy_queues} queues"
+        notes.append(f"{queues} busy while listing; what is listed may be delivered by now.")
+    if answer.was_to_pause:
+        notes.append("--pause paused nothing: recipients in a transaction are listed without it.")
+    return notes
 
 
 def _lines(answer: Answer) -> Iterator[str]:
@@ -163,10 +167,9 @@ def _queues(answer: QueuesAnswer) -> Iterator[str]:
     yield next(table)
     for row, line in zip(answer.rows, table, strict=True):
         yield line
-        if answer.shows_events:
-            yield from _events(row.events)
-            if row.refusal:
-                yield f"    waits for {refusal_text(row.refusal)}"
+        yield from _events(answer.shown(row))
+        if answer.shows_events and row.refusal:
+            yield f"    waits for {refusal_text(row.refusal)}"
     yield ""
     yield f"{len(answer.rows)} of {answer.matching} matching queues."
 
@@ -245,28 +248,29 @@ def _directive(answer: DirectiveAnswer) -> Iterator[str]:
 
 
 def _list(answer: ListAnswer) -> Iterator[str]:
+    columns: list[tuple[str, Callable[[ListedRecipient], str]]] = [
+        ("queue", lambda row: str(row.queue)),
+        ("message", lambda row: ids.printed(row.message_id)),
+        ("orig", lambda row: row.mail_from or "<>"),
+        ("rcpt", lambda row: row.address),
+        ("queued", lambda row: printed_time(row.time_queued)),
+        ("due", lambda row: printed_time(row.due)),
+        ("tries", lambda row: str(row.attempts)),
+    ]
+    if answer.shows_priority:
+        columns.append(("priority", lambda row: str(row.priority)))
+    if answer.shows_schedule:
+        columns.append(("schedule", lambda row: row.schedule or "any"))
+    columns.append(("last reply", lambda row: row.last_reply))
     yield from _table(
-        ("queue", "message", "orig", "rcpt", "queued", "due", "tries", "last reply"),
-        [
-            (
-                str(row.queue),
-                ids.printed(row.message_id),
-                row.mail_from or "<>",
-                row.address,
-                printed_time(row.time_queued),
-                printed_time(row.due),
-                str(row.attempts),
-                row.last_reply,
-            )
-            for row in answer.rows
-        ],
-        left=(0, 1, 2, 3, 4, 5, 7),
+        [title for title, _ in columns],
+        [[cell(row) for _, cell in columns] for row in answer.rows],
+        left=[n for n, (title, _) in enumerate(columns) if title not in ("tries", "priority")],
     )
     yield ""
     more = "; there are more, see --maxitems" if answer.has_more else ""
     yield f"{len(answer.rows)} recipients{more}."
-    if answer.busy_queues:
-        yield busy_note(answer)
+    yield from list_notes(answer)
 
 
 def _reload(answer: ReloadAnswer) -> Iterator[str]:

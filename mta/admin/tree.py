@@ -82,7 +82,7 @@ def tree(answer: Answer) -> dict[str, Node]:
         case QueuesAnswer():
             return {
                 "title": answer.title or None,
-                "queue": [_queue(row, with_events=answer.shows_events) for row in answer.rows],
+                "queue": [_queue(row, answer) for row in answer.rows],
                 "totalRcp": answer.total_recipients,
                 "totalQueuesWithRcp": answer.total_queues,
             }
@@ -92,7 +92,8 @@ def tree(answer: Answer) -> dict[str, Node]:
         case VmtasAnswer():
             return {"vmta": [_vmta(row, answer.total_recipients) for row in answer.rows]}
         case ListAnswer():
-            return {"msg": [_listed(row) for row in answer.rows]}
+            with_schedule = answer.shows_schedule
+            return {"msg": [_listed(row, with_schedule=with_schedule) for row in answer.rows]}
         case (
             SettingsAnswer()
             | DirectiveAnswer()
@@ -184,13 +185,14 @@ def _connections(connections: Connections) -> Node:
     return {"cur": connections.active, "max": connections.maximum, "top": connections.top}
 
 
-def _queue(row: QueueRow, *, with_events: bool) -> Node:
+def _queue(row: QueueRow, answer: QueuesAnswer) -> Node:
+    with_events = answer.shows_events or answer.shows_mode_events
     return {
         "name": str(row.key),
         "rcp": row.recipients,
         "kb": kilobytes(row.octets),
         "conn": row.connections,
-        "event": _events(row.events) if with_events else None,
+        "event": _events(answer.shown(row)) if with_events else None,
         "refusal": _refusal(row.refusal),
         "paused": YesNo(row.is_paused),
         "mode": row.mode,
@@ -227,7 +229,7 @@ def _vmta(row: VmtaRow, total: int) -> Node:
     }
 
 
-def _listed(row: ListedRecipient) -> Node:
+def _listed(row: ListedRecipient, *, with_schedule: bool) -> Node:
     number = ids.printed(row.message_id)
     return {
         "queue": str(row.queue),
@@ -237,6 +239,7 @@ def _listed(row: ListedRecipient) -> Node:
         "timeQueued": printed_time(row.time_queued),
         "header_subject": row.subject,
         "priority": row.priority,
+        "schedule": row.schedule if with_schedule else None,
         "id": number,
         "jobId": row.job_id,
         "envId": row.env_id,

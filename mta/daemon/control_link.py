@@ -10,7 +10,7 @@ import socket
 import struct
 from typing import Any, Final, NamedTuple, Self
 
-from mta.admin.pattern import QueuePattern
+from mta.admin.operations import TraceQuery
 from mta.queues.leases import Lease
 from mta.units import Rate
 
@@ -68,7 +68,7 @@ class Watch(NamedTuple):
     """Send lines of the connections of these queues until told otherwise."""
 
     number: int
-    pattern: QueuePattern
+    query: TraceQuery
 
 
 class Unwatch(NamedTuple):

@@ -21,6 +21,7 @@ from mta.daemon.lines import Lines, log_defect
 from mta.daemon.moving import Mover
 from mta.daemon.pages import Pages
 from mta.daemon.requiretls import ProtectedRoads
+from mta.daemon.traces import FOUND
 from mta.errors import ResolveError, SpoolError
 from mta.model.attempt import Try
 from mta.model.outcome import NO_VERDICT, Bounced, Deferred, Delivered
@@ -224,18 +225,17 @@ class Delivery:
 
     async def _connect(self, connection: "Connection") -> "Dialogue | None":
         """Try the queue's hosts in order; None after telling the scheduler of the failure."""
-        queue = connection.queue
-        source = connection.source
+        queue, source = connection.queue, connection.source
         attempts_left = queue.settings.mx_connection_attempts
         problem: ConnectFailed | None = None
         is_judged = False
-        trace = self._context.trace_of(queue)
+        trace = self._context.trace_of(queue, source.ip)
         if trace is not None:
             trace(f"starting {queue.key}")
         try:
             async for host in self._context.hosts.find(queue, source.ip):
                 if trace is not None:
-                    trace(f"dns: a host of {queue.key.domain} is {host.name} [{host.ip}]")
+                    trace(f"{FOUND}{queue.key.domain} is {host.name} [{host.ip}]")
                 if queue.skipped.get(host.name, 0) > clock.now():
                     continue
                 if not attempts_left:
@@ -249,8 +249,7 @@ class Delivery:
                     problem = error
                     if trace is not None:
                         trace(error.text)
-                    is_judged = self._judge_host(connection, host.name, error)
-                    if is_judged:
+                    if is_judged := self._judge_host(connection, host.name, error):
                         break
                     continue
                 self._scheduler.connected(connection, host.name, clock.now())
@@ -275,7 +274,8 @@ class Delivery:
 
     async def _open_anew(self, connection: "Connection", host: "Host") -> "Dialogue":
         """In place of a dialogue that was up."""
-        return await self._open(connection, host, self._context.trace_of(connection.queue))
+        queue, source = connection.queue, connection.source
+        return await self._open(connection, host, self._context.trace_of(queue, source.ip))
 
     async def _open(
         self, connection: "Connection", host: "Host", trace: "Trace | None"

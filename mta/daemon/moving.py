@@ -46,8 +46,10 @@ class Context(Protocol):
 
     def log(self, text: str) -> None: ...
 
-    def trace_of(self, queue: "Queue") -> "Trace | None":
-        """Where the lines of the queue's connections go, if anybody wants them."""
+    def trace_of(self, queue: "Queue", source_ip: str | None = None) -> "Trace | None":
+        """Where the lines of a new connection of the queue from there, or such as no connection
+        has, go, if anybody wants them.
+        """
 
 
 class Mover:

@@ -35,6 +35,7 @@ from mta.admin.operations import (
     QueueQuery,
     RecipientFilter,
     Sort,
+    TraceQuery,
     domain_order,
 )
 from mta.admin.pattern import QueuePattern, one_spelling, wildcard
@@ -48,6 +49,7 @@ from mta.daemon import (
     reload,
     signing_text,
     ways,
+    x_schedule,
 )
 from mta.daemon.domain_rows import QUEUES_AT_ONCE
 from mta.model.queue_key import QueueKey
@@ -162,7 +164,7 @@ class ShardOperations:
             total_queues += sum(queue.recipients > 0 for queue in some)
         now = clock.now()
         return QueuesAnswer(
-            rows=tuple(self._row(queue, now, all_events=query.errors) for queue in chosen),
+            rows=tuple(self._row(queue, now, query) for queue in chosen),
             matching=matching,
             total_recipients=total_recipients,
             total_queues=total_queues,
@@ -175,8 +177,9 @@ class ShardOperations:
             yield everything[start : start + QUEUES_AT_ONCE]
             await asyncio.sleep(0)
 
-    def _row(self, queue: "Queue", now: float, *, all_events: bool) -> QueueRow:
+    def _row(self, queue: "Queue", now: float, query: QueueQuery) -> QueueRow:
         events = domain_rows.events(queue)
+        all_events = query.errors or query.mode_events
         return QueueRow(
             key=queue.key,
             recipients=queue.recipients,
@@ -317,6 +320,7 @@ class ShardOperations:
                 size=r.envelope.size,
                 subject=subjects.get(r.envelope.message_id, ""),
                 priority=r.priority,
+                schedule=x_schedule.printed(r.envelope.windows),
             )
             for r in found[:limit]
         )
@@ -325,8 +329,8 @@ class ShardOperations:
         busy = sum(key in known and known[key].in_flight > 0 for key in keys)
         return ListAnswer(rows, has_more=len(found) > limit, busy_queues=busy)
 
-    def trace(self, pattern: QueuePattern) -> AsyncIterator[str]:
-        return self._shard.traces.watch(pattern)
+    def trace(self, query: TraceQuery) -> AsyncIterator[str]:
+        return self._shard.traces.watch(query)
 
     # Writes
 

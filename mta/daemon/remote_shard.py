@@ -30,7 +30,7 @@ from mta.daemon.shard import STOP_WITHIN_S
 from mta.queues.shares import News
 
 if TYPE_CHECKING:
-    from mta.admin.pattern import QueuePattern
+    from mta.admin.operations import TraceQuery
 
 LINES_MAX: Final = 2000
 """Lines of a trace that its reader has not taken."""
@@ -233,11 +233,11 @@ class RemoteShard:
         """Have a method of the shard's Operations called."""
         return await self.ask(partial(_call, name, arguments, named))
 
-    async def watch(self, pattern: "QueuePattern") -> AsyncGenerator[str, None]:
+    async def watch(self, query: "TraceQuery") -> AsyncGenerator[str, None]:
         """The lines of `trace`, until closed or the worker ends."""
         number = self._number()
         lines = self._watches[number] = asyncio.Queue(LINES_MAX)
-        self._link.send(Watch(number, pattern))
+        self._link.send(Watch(number, query))
         try:
             while (line := await lines.get()) is not None:
                 yield line

@@ -145,10 +145,15 @@ class Shard:
         """Whether a VirtualMTA is in the configuration."""
         return self.configuration.vmta(name) is not None
 
-    def trace_of(self, queue: "Queue") -> "Trace | None":
-        """Where the lines of a new connection of the queue go, if anybody wants them."""
-        watched = self.traces.sink_of(queue.key)
-        return trace(watched, queue.settings, self.log, next(self._numbers))
+    def trace_of(self, queue: "Queue", source_ip: str | None = None) -> "Trace | None":
+        """Where the lines of a new connection of the queue from there, or such as no connection
+        has, go, if anybody wants them.
+        """
+        watched, settings = self.traces.watched(queue.key, source_ip), queue.settings
+        if watched is None:
+            return trace(None, settings, self.log, next(self._numbers))
+        logs, number = watched.logs(settings), next(self._numbers)
+        return trace(watched.say, logs, self.log, number, watched.data)
 
     def owns(self, key: "QueueKey") -> bool:
         """Whether the queue of that name is this shard's."""

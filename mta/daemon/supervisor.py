@@ -29,8 +29,7 @@ from mta.daemon.shard import WRITER
 from mta.errors import PetrelError
 
 if TYPE_CHECKING:
-    from mta.admin.operations import Operations
-    from mta.admin.pattern import QueuePattern
+    from mta.admin.operations import Operations, TraceQuery
     from mta.config.configuration import Configuration
     from mta.daemon.control_link import Guessed
     from mta.daemon.lending import Leases
@@ -280,7 +279,7 @@ class _WorkerOperations:
     async def stop(self) -> None:
         self._supervisor.stopping.set()
 
-    async def trace(self, pattern: "QueuePattern") -> AsyncIterator[str]:
+    async def trace(self, query: "TraceQuery") -> AsyncIterator[str]:
         """Also over restarts of the worker."""
         supervisor, number = self._supervisor, self._shard
         while not supervisor.stopping.is_set():
@@ -291,7 +290,7 @@ class _WorkerOperations:
                         return
                 yield f"worker {number} serves again"
                 continue  # It may have ended once more before that was read.
-            async with aclosing(supervisor.shard(number).watch(pattern)) as lines:
+            async with aclosing(supervisor.shard(number).watch(query)) as lines:
                 async for line in lines:
                     yield line
 

@@ -54,7 +54,7 @@ from mta.queues.shares import Shares
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from mta.admin.pattern import QueuePattern
+    from mta.admin.operations import TraceQuery
     from mta.config.configuration import Configuration
     from mta.queues.leases import Lease
 
@@ -137,8 +137,8 @@ class Worker:
                     tasks.create_task(self._forget())
                 case Ping(number):
                     self._link.send(Answer(number, None))
-                case Watch(number, pattern):
-                    self._watches[number] = tasks.create_task(self._watch(number, pattern))
+                case Watch(number, query):
+                    self._watches[number] = tasks.create_task(self._watch(number, query))
                 case Unwatch(number):
                     self._watches.pop(number).cancel()
                 case Guessed(ip, rate):
@@ -205,8 +205,8 @@ class Worker:
             del prepared
             await let_go(configurations)
 
-    async def _watch(self, number: int, pattern: "QueuePattern") -> None:
-        async for text in self._operations.trace(pattern):
+    async def _watch(self, number: int, query: "TraceQuery") -> None:
+        async for text in self._operations.trace(query):
             self._link.send(Line(number, text))
             await self._link.drain()
 

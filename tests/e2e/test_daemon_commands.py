@@ -9,19 +9,21 @@ import pytest
 from mta.sim.provider import Provider
 from tests.e2e.daemon import PROGRAM, stays, until
 from tests.e2e.loopback import Loopback
+from tests.e2e.scripted_peer import ScriptedPeer
 from tests.e2e.submission import Letter, letters
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 
 WAIT_S = 30
-VMTA = """<virtual-mta one>
-max-smtp-out 3
-</virtual-mta>
-<source 127.0.0.1>
+SOURCE = """<source 127.0.0.1>
 always-allow-relaying yes
 process-x-virtual-mta yes
 process-x-job yes
 </source>"""
+VMTA = f"""<virtual-mta one>
+max-smtp-out 3
+</virtual-mta>
+{SOURCE}"""
 CHOSEN = "X-Virtual-MTA: one\r\nX-Job: spring\r\n"
 
 
@@ -54,6 +56,45 @@ async def test_list_and_delete_by_pattern(held):
     await until(lambda: len(provider.journal) == 2, WAIT_S, loopback.told)
     nothing = await daemon.command("delete", "--queue=nobody.example/one")
     assert nothing.text == "0 of 0 matching recipients deleted.\n"
+
+
+async def test_list_has_priority_and_schedule_where_they_are_asked_for(tmp_path):
+    loopback = Loopback(tmp_path, 9)
+    source = "<source 127.0.0.1>\nalways-allow-relaying yes\nprocess-x-schedule yes\n</source>"
+    loopback.configure(top=source)
+    window = "2038-01-01 10:00:00 / 2038-01-01 11:00:00"
+    async with loopback.running() as daemon:
+        await loopback.submit(Letter("a@example.com", f"X-Schedule: {window}\r\n"))
+        done = await daemon.command("set", "priority", "90", "--queue=*/*")
+        assert done.code == 0, done.text
+        listed = await daemon.command("list", "--priority", "--schedule")
+        assert f" 90 {window} " in f"{listed.text.splitlines()[2]} ", listed.text
+        document = await daemon.command("--xml", "list", "--schedule")
+        assert f"<priority>90</priority><schedule>{window}</schedule>" in document.text
+
+
+async def test_list_has_what_is_in_a_transaction_and_pauses_nothing_for_that(tmp_path):
+    async with ScriptedPeer(content=None) as peer:
+        loopback = Loopback(tmp_path, peer.port)
+        async with loopback.running() as daemon:
+            await loopback.submit(Letter("a@example.com"))
+            await until(lambda: "DATA" in peer.heard, WAIT_S, loopback.told)
+            listed = await daemon.command("list", "--pause")
+            assert listed.code == 0, listed.text
+            assert "a@example.com" in listed.text
+            assert "--pause paused nothing: recipients in a transaction are listed" in listed.text
+            assert "0 of 0" in (await daemon.command("show", "queues", "--paused")).text
+            daemon.kill()
+
+
+async def test_show_queues_tells_when_the_mode_changed(held):
+    _, daemon, _ = held
+    set_ = await daemon.command("set", "queue", "a.example/one", "--mode=backoff")
+    assert set_.code == 0, set_.text
+    shown = await daemon.command("show", "queues", "--mode-events", "--no-rcpt-events")
+    assert "entered backoff mode" in shown.text.partition("b.example")[0].partition("\n    ")[2]
+    document = await daemon.command("--dom", "show", "topqueues", "a.example", "--mode-events")
+    assert 'queue[0].event[0].type="mode"' in document.text, document.text
 
 
 async def test_a_rotation_of_an_unknown_accounting_file_is_refused_with_those_there_are(held):
@@ -144,6 +185,35 @@ async def test_trace_shows_the_dialogue_as_it_happens(held):
         trace.terminate()
         await trace.wait()
     assert "MAIL FROM:<news@sender.example>" in seen
+
+
+async def test_trace_has_a_waiting_queue_tried_and_every_octet_shown_and_logged(tmp_path):
+    async with Provider() as gone:
+        port = gone.port
+    loopback = Loopback(tmp_path, port)
+    one = "<virtual-mta one>\nsmtp-source-host 127.0.0.1 mta.sender.example\n</virtual-mta>"
+    loopback.configure(top=f"{one}\n{SOURCE}", domain="retry-after 1h")
+    async with loopback.running() as daemon:
+        await loopback.submit(*letters(1, "a.example", CHOSEN))
+        await until(lambda: "ECONNREFUSED" in loopback.told(), WAIT_S, loopback.told)
+        async with Provider(port=port):
+            options = "--log-data --log-resolution --to-log --retry-recipients"
+            traced = await asyncio.gather(
+                *(
+                    daemon.command(
+                        "trace", "*/*", f"--source-ip={ip}", "--seconds=2s", *options.split()
+                    )
+                    for ip in ("127.0.0.1", "192.0.2.1")
+                )
+            )
+    here, elsewhere = (one.text for one in traced)
+    assert "1 of 1 matching queues scheduled." in here + elsewhere
+    for text in (here, loopback.told()):
+        assert "dns: a host of a.example is" in text
+        assert ">>> 220 " in text
+        assert ">>> rd " in text
+        assert b"EHLO".hex().upper() in text
+    assert ">>> " not in elsewhere
 
 
 async def test_scripts_hear_of_what_is_wrong_in_their_format_and_of_nothing_where_all_is_well(held):

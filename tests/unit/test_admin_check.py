@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -67,9 +68,33 @@ def test_a_source_address_of_another_host_is_a_warning_there_and_an_error_here(c
     assert "192.0.2.77" in capsys.readouterr().out
 
 
-def test_words_of_powermta_after_check_are_not_taken_for_files(capsys):
-    assert cli.main(["check", "spf", "192.0.2.1", "example.com"]) == Exit.REFUSED
-    assert "SPF is not checked yet" in capsys.readouterr().err
+@pytest.mark.parametrize("options", [[], ["--tcp", "--dumppackets"]])
+def test_words_of_powermta_after_check_are_not_taken_for_files(capsys, options):
+    assert cli.main(["check", "spf", *options, "192.0.2.1", "example.com"]) == Exit.REFUSED
+    assert "check spf: not from the command line yet" in capsys.readouterr().err
+
+
+def test_test_config_answers_programs_as_all_commands_of_powermta_do(config, capsys):
+    config.write_text(HEAD + "no-such <yes>\n")
+    words = ["test", "config", "--config", str(config)]
+    assert cli.main(words) == Exit.REFUSED
+    text = capsys.readouterr().out
+    assert cli.main(["--json", *words]) == Exit.REFUSED
+    document = json.loads(capsys.readouterr().out)
+    assert document["status"] == "error"
+    assert document["message"] == text.rstrip("\n")
+    (file,) = document["data"]["files"]
+    assert (file["name"], file["usable"]) == (str(config), False)
+    assert 5 in [d["line"] for d in file["diagnostics"] if d["severity"] == "error"]
+    assert cli.main(["--xml", *words]) == Exit.REFUSED
+    told = ET.fromstring(capsys.readouterr().out)
+    assert "5" in [line.text for line in told.findall("data/file/diagnostic/line")]
+    assert "cannot be used" in told.findtext("fail")
+    assert cli.main(["--dom", *words]) == Exit.REFUSED
+    assert '].line="5"\n' in capsys.readouterr().out
+    config.write_text(HEAD)
+    assert cli.main(["--xml", *words]) == Exit.DONE
+    assert "can be used" in ET.fromstring(capsys.readouterr().out).findtext("succ")
 
 
 def test_the_quickstart_is_in_order(capsys):

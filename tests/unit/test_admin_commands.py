@@ -163,6 +163,12 @@ def test_a_message_is_explained_by_its_printed_number(shards):
             "40 of 40 matching recipients deleted.",
             "delete a.example/* dsn=True accounting=False",
         ),
+        (
+            "delete",
+            {"queue": "a.example/*", "accounting": "yes"},
+            "40 of 40 matching recipients deleted.",
+            "delete a.example/* dsn=False accounting=True",
+        ),
     ],
 )
 def test_commands_say_what_powermta_says(shards, words, raw, text, told):
@@ -270,6 +276,39 @@ def test_a_pattern_matches_names_whole_and_only_stars_are_wild(pattern, matching
     assert not parsed.matches(QueueKey.parse(other))
 
 
+async def traced(operations, **raw):
+    """Lines of a trace, until it waits for a connection."""
+    command = find_command(COMMANDS, "trace")
+    assert command.stream is not None
+    lines = command.stream(operations, command.arguments(raw))
+    operations.trace_lines.put_nowait("(end)")
+    found = [await anext(lines)]
+    while found[-1] != "(end)":
+        found.append(await anext(lines))
+    await lines.aclose()
+    return found[:-1]
+
+
+def test_a_trace_schedules_only_where_it_is_asked_to_and_once_it_watches():
+    shard = FakeOperations(["a.example/v1"])
+    assert asyncio.run(traced(shard, queues="*/*")) == ["starting */*"]
+    assert shard.told == []
+    shard = FakeOperations(["a.example/v1"])
+    said = asyncio.run(traced(shard, queues="*/*", **{"retry-recipients": "yes"}))
+    assert said == ["starting */*", "0 of 1 matching queues scheduled."]
+    assert shard.told == ["schedule */* recipients=True"]
+    assert shard.traces_open == 0
+
+
+def test_a_trace_goes_on_where_a_worker_cannot_be_told_to_schedule():
+    class Away(FakeOperations):
+        async def schedule(self, *_, **__):
+            raise CommandRefusedError("worker 1 is being started again")
+
+    said = asyncio.run(traced(Away(), queues="*/*", **{"retry-recipients": "yes"}))
+    assert said == ["starting */*", "not scheduled: worker 1 is being started again"]
+
+
 def test_a_listing_of_a_bare_domain_means_all_its_queues():
     assert str(p.parse_listing("Gmail.com")) == "gmail.com/*"
     assert str(QueuePattern.parse("Gmail.com")) == "gmail.com/{default}"
@@ -289,6 +328,12 @@ def test_a_listing_of_a_bare_domain_means_all_its_queues():
         ("list", {"orig": "a\nb"}, "without control characters"),
         ("list", {"older-than": "5 days"}, "expected an interval"),
         ("delete", {"older-than": "2h"}, "delete needs"),
+        (
+            "delete",
+            {"queue": "*/*", "accounting": "yes", "no-accounting": "yes"},
+            "contradict each other",
+        ),
+        ("trace", {"queues": "*/*", "source-ip": "192.0.2"}, "expected an IP address such as"),
     ],
 )
 def test_wrong_arguments_say_what_was_expected(words, raw, said):

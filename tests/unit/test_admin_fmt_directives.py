@@ -1,6 +1,8 @@
 """`mta fmt` and `mta directives`, as they are typed."""
 
+import json
 import stat
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -90,6 +92,28 @@ def test_what_does_nothing_says_so(status, capsys):
     names = {"NOT IN FORCE YET": "process-bounces", "ACCEPTED WITHOUT EFFECT": "dk-sign"}
     assert cli.main(["directives", names[status]]) == Exit.DONE
     assert status in capsys.readouterr().out
+
+
+def test_directives_are_told_to_programs(capsys):
+    assert cli.main(["--json", "directives", "max-msg-rate"]) == Exit.DONE
+    found = json.loads(capsys.readouterr().out)["data"]["directives"]
+    (one,) = [d for d in found if d["section"] == "<domain>"]
+    assert (one["default"], one["change"], one["status"]) == ("unlimited", "reload", "in force")
+    assert one["inPowerMta"] is True
+    assert cli.main(["directives", "--xml", "dk-sign"]) == Exit.DONE
+    told = ET.fromstring(capsys.readouterr().out).find("data/directive")
+    assert told.findtext("status") == "accepted without effect"
+    assert told.findtext("reason")
+    assert cli.main(["--dom", "directives", "<source>"]) == Exit.DONE
+    names = capsys.readouterr().out.count("].name=")
+    assert names == len(directives(SECTIONS["source"].scope))
+    assert cli.main(["--json", "directives"]) == Exit.DONE
+    assert len(json.loads(capsys.readouterr().out)["data"]["directives"]) > 300
+
+
+def test_a_slip_is_told_to_programs(capsys):
+    assert cli.main(["--xml", "directives", "max-smtp-ou"]) == Exit.REFUSED
+    assert capsys.readouterr().out.startswith("<rsp><fail>there is no directive")
 
 
 def test_a_slip_is_answered_with_the_nearest_name(capsys):

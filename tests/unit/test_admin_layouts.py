@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -380,10 +381,47 @@ def test_an_explained_message_says_why_each_recipient_waits():
     assert "waits     max-smtp-out of gmail.com/vmta1 (pmta.conf:12)\n" in text
 
 
-def test_a_list_says_when_it_is_cut_or_may_miss_something():
+def test_mode_events_are_shown_alone_or_among_all():
+    event = Event(NOW - 60, "entered backoff mode: 421 blocked", "mode")
+    row = replace(TOP.rows[0], events=(*TOP.rows[0].events, event))
+    only = replace(TOP, rows=(row,), shows_events=False, shows_mode_events=True)
+    for answer, errors in ((only, 0), (replace(only, shows_events=True), len(row.events) - 1)):
+        text = render(answer, "text")
+        assert text.count("    2024-03-05 10:16:07 entered backoff mode: 421 blocked\n") == 1
+        dom = render(answer, "dom")
+        assert dom.count('.type="mode"\n') == 1
+        assert dom.count('.type="error"\n') == errors
+        assert ("    waits for " in text) == bool(errors)
+    assert "backoff mode" not in render(replace(only, shows_mode_events=False), "text")
+
+
+def test_a_list_has_the_columns_asked_for():
+    assert "priority" not in render(LISTED, "text").splitlines()[0]
+    row = replace(LISTED.rows[0], priority=90, schedule="2024-03-05 10:00:00 / 2024-03-05 11:00:00")
+    shown = replace(LISTED, rows=(row, *LISTED.rows), shows_priority=True, shows_schedule=True)
+    titles, _, first, second, *_ = render(shown, "text").splitlines()
+    at = titles.index("priority")
+    assert first[at:].split(maxsplit=1)[0] == "90"
+    at = titles.index("schedule")
+    assert first[at:].startswith("2024-03-05 10:00:00 / 2024-03-05 11:00:00 450")
+    assert second[at:].startswith("any  ")
+    xml = render(shown, "xml")
+    assert "<priority>90</priority><schedule>2024-03-05 10:00:00 / " in xml
+    assert "<schedule>" not in render(LISTED, "xml")
+
+
+def test_a_list_that_was_to_pause_says_that_it_did_not():
+    last = render(replace(LISTED, was_to_pause=True), "text").splitlines()[-1]
+    assert last == "--pause paused nothing: recipients in a transaction are listed without it."
+    document = json.loads(render(replace(LISTED, was_to_pause=True), "json"))
+    assert "busy while listing" in document["message"]
+    assert document["message"].endswith(last)
+
+
+def test_a_list_says_when_it_is_cut_and_what_may_have_changed_meanwhile():
     lines = render(LISTED, "text").splitlines()
     assert lines[-2] == "1 recipients; there are more, see --maxitems."
-    assert lines[-1] == "1 queue busy while listing; consider pausing first."
+    assert lines[-1] == "1 queue busy while listing; what is listed may be delivered by now."
     xml = render(LISTED, "xml")
     assert "<msg><queue>gmail.com/vmta1</queue><orig/><rcpt>a@gmail.com</rcpt>" in xml
     assert "<header_subject>Hello &lt;b&gt;</header_subject><priority>50</priority>" in xml

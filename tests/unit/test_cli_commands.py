@@ -116,6 +116,40 @@ def test_an_unavailable_command_is_refused_in_the_format_asked_for(capsys):
         ("set queue a.com --mode=backoff", "set queue", {"queues": "a.com", "mode": "backoff"}),
         ("explain a.com/v1", "explain", {"subject": "a.com/v1"}),
         ("pause queue a.com/v1", "pause queue", {"queues": "a.com/v1"}),
+        ("show dom --conn", "show domains", {"connected": "yes"}),
+        ("show q --max=5 --Mode-E", "show queues", {"maxitems": "5", "mode-events": "yes"}),
+        ("show topq --no-rcpt-events", "show topqueues", {"no-rcpt-events": "yes"}),
+        (
+            "list --pause --priority --schedule",
+            "list",
+            {
+                "pause": "yes",
+                "priority": "yes",
+                "schedule": "yes",
+            },
+        ),
+        ("list --job=j --rcpt=--max", "list", {"jobId": "j", "rcpt": "--max"}),
+        ("delete --queue=a/* --accounting", "delete", {"queue": "a/*", "accounting": "yes"}),
+        (
+            "trace --logdata --logresolution --to-log a.com",
+            "trace",
+            {
+                "log-data": "yes",
+                "log-resolution": "yes",
+                "to-log": "yes",
+                "queues": "a.com",
+            },
+        ),
+        (
+            "trace --log-data --retry-recipients --source-ip=192.0.2.1 a.com",
+            "trace",
+            {
+                "log-data": "yes",
+                "retry-recipients": "yes",
+                "source-ip": "192.0.2.1",
+                "queues": "a.com",
+            },
+        ),
     ],
 )
 def test_what_is_typed_becomes_a_request(asked, typed, command, arguments):
@@ -161,6 +195,11 @@ def test_the_daemon_is_found_by_its_configuration(asked, tmp_path, before):
         ("delete", "everything is --queue=*/*"),
         ("delete --older-than=2h", "delete needs"),
         ("explain */*", "without wildcards"),
+        ("show queues --mod=normal", "--mod may be --mode or --mode-events"),
+        ("show queues --con", "--con may be --config or --connected; write more of it"),
+        ("trace a.com --xml", "trace has no --xml, only text"),
+        ("--json fmt x", "fmt has no --json, only text"),
+        ("plan x --dom", "plan has no --dom, only text; it has --json"),
     ],
 )
 def test_what_is_typed_wrongly_ends_with_2_and_reaches_no_daemon(asked, capsys, typed, said):
