@@ -146,12 +146,15 @@ async def _open(
             tell_greeting(trace, banner)
         if isinstance(smtp, ToldSMTP):
             smtp.dump_what_comes()
+        _drop_unasked(smtp, trace)
         stage = Stage.EHLO
         await _greet(smtp)
+        _drop_unasked(smtp, trace)
         is_secure = tls is not None and smtp.supports_extension("starttls")
         if tls is not None and is_secure:
             stage = Stage.STARTTLS
             await _secure(smtp, host, settings, tls, trace)
+            _drop_unasked(smtp, trace)
         elif settings.use_starttls and settings.require_starttls:
             text = f"{host} offers no STARTTLS, and require-starttls is set"
             raise ConnectFailed(Stage.STARTTLS, None, text, attempt)
@@ -198,6 +201,20 @@ async def _greet(smtp: aiosmtplib.SMTP) -> None:
         if error.code < 500:
             raise
         await smtp.helo()  # RFC 5321 §3.2: an old server
+
+
+def _drop_unasked(smtp: aiosmtplib.SMTP, trace: Trace | None) -> None:
+    """Forget what came right behind a reply: the next command is not answered before it is said.
+
+    aiosmtplib drops what comes between two commands, but not what came with a reply.
+    """
+    octets = smtp.protocol._buffer if smtp.protocol is not None else None  # noqa: SLF001
+    if not octets:
+        return
+    if trace is not None:
+        shown = octets[:FAULT_CHARS_MAX].decode("latin-1").rstrip()
+        trace(f"passed over what nobody asked for: {shown!a}")
+    del octets[:]
 
 
 async def _secure(

@@ -54,7 +54,7 @@ class Inbound(Stream):
         self._door = door
         self._listener = listener
         self._context = context
-        self._deadline = Deadline(lambda: self._say_and_close(TIMEOUT))
+        self._deadline = Deadline(lambda: self.say_and_close(TIMEOUT))
         self._is_idle = False
         self._at_rest: Server | None = None
         """Set while the task waits for a command and nothing of one is there."""
@@ -62,6 +62,7 @@ class Inbound(Stream):
         self._arriving: Incoming | None = None
         """Content that comes while the task waits; it is woken once it is received."""
         self._received: Incoming | None = None
+        self._is_unchecked = False  # A sender that came while the task waited.
         self._underway: Underway | None = None
         """A message on its way to the disk while the task waits."""
         self._progress = 0
@@ -131,7 +132,7 @@ class Inbound(Stream):
     def stop_when_idle(self) -> None:
         """The daemon stops: say so if no message is under way."""
         if self._is_idle:
-            self._say_and_close(STOPPING)
+            self.say_and_close(STOPPING)
 
     async def _has_slot(self, session: Session) -> bool:
         """Whether there is room for one more client of its kind; it is told if not."""
@@ -198,6 +199,10 @@ class Inbound(Stream):
             step = Step.GO_ON
             if self._received is not None:
                 step = await self._answer_content(server, session, self._received)
+            elif self._is_unchecked:
+                self._is_unchecked = False
+                reply, step = await self._checked(server, session)
+                self._writer.write(written(reply))
             elif not octets:
                 return
             buffer += octets
@@ -218,16 +223,14 @@ class Inbound(Stream):
         self._deadline.expect(self._session.source.smtp_command_timeout)
         log = self._log
         reply, step = server.receive(line) if log is None else log.receive(server, line)
-        if step is Step.CHECK_SENDER:
-            # Since a reload; it takes the task.
-            self._at_rest = None
-            server.reset()
-            super().data_received(line + b"\r\n")
+        if step is Step.CHECK_SENDER:  # Since a reload; it takes the task.
+            self._at_rest, self._is_unchecked = None, True
+            self._reader._wakeup_waiter()  # type: ignore[attr-defined]  # noqa: SLF001
             return
         if reply is None:
             return  # After XACK OFF.
         if step is Step.END:
-            self._say_and_close(written(reply))
+            self.say_and_close(written(reply))
             return
         self._writer.write(written(reply))
         if step is Step.CONTENT:
@@ -237,7 +240,7 @@ class Inbound(Stream):
             return
         self._is_idle = server.mail is None
         if self._is_idle and self._door.is_closing:
-            self._say_and_close(STOPPING)
+            self.say_and_close(STOPPING)
 
     def _take_content(self, incoming: Incoming, octets: bytes) -> None:
         """Take a piece of content; at its end hand it over, or wake the task."""
@@ -287,7 +290,7 @@ class Inbound(Stream):
         server.reset()
         reply, step = server.answered(content_reply)
         if step is Step.END:
-            self._say_and_close(written(reply))
+            self.say_and_close(written(reply))
             return
         self._writer.write(written(reply))
         self._deadline.expect(self._session.source.smtp_command_timeout)
@@ -296,7 +299,7 @@ class Inbound(Stream):
         self._at_rest = server
         self._is_idle = True
         if self._door.is_closing:
-            self._say_and_close(STOPPING)
+            self.say_and_close(STOPPING)
 
     async def _settled(self) -> None:
         """Wait until the message that is on its way to the disk is answered."""
@@ -360,7 +363,6 @@ class Inbound(Stream):
         self, step: Step, server: Server, session: Session, buffer: bytes
     ) -> tuple[Reply | None, Step, bytes]:
         """What takes more than a reply: the reply after it, what is next, what is left."""
-        reception = self._door.reception
         reply: Reply | None = None
         match step:
             case Step.CONTENT:
@@ -371,10 +373,7 @@ class Inbound(Stream):
                 chunk_reply, buffer = await self._chunk(server, session, buffer)
                 reply, step = server.answered(chunk_reply)
             case Step.CHECK_SENDER:
-                assert server.mail is not None
-                session.helo = server.helo
-                refusal = await self._ours(reception.check_sender(session, server.mail))
-                reply, step = server.sender_checked(refusal)
+                reply, step = await self._checked(server, session)
             case Step.VERIFY:
                 admission = self._door.admission
                 refusal = await self._ours(admission.authenticate(session, server.claim))
@@ -390,6 +389,12 @@ class Inbound(Stream):
             self._begin_log(session)
             step = Step.GO_ON
         return reply, step, buffer
+
+    async def _checked(self, server: Server, session: Session) -> tuple[Reply, Step]:
+        assert server.mail is not None
+        session.helo = server.helo
+        refusal = await self._ours(self._door.reception.check_sender(session, server.mail))
+        return server.sender_checked(refusal)
 
     async def _content(
         self, server: Server, session: Session, buffer: bytes
@@ -486,15 +491,9 @@ class Inbound(Stream):
         if timeout:
             self._deadline.expect(timeout)
         if idle and self._door.is_closing:
-            self._say_and_close(STOPPING)
+            self.say_and_close(STOPPING)
             return b""
         self._is_idle = idle
         octets = await self._reader.read(READ_OCTETS)
         self._is_idle = False
         return octets
-
-    def _say_and_close(self, text: bytes) -> None:
-        if self.transport is not None and not self.transport.is_closing():
-            self._writer.write(text)
-            self._writer.close()
-            self._reader.feed_eof()

@@ -32,6 +32,13 @@ class Stream(Unlisted, SMTP):
         if self.transport is not None:
             cast("asyncio.Transport", self.transport).abort()
 
+    def say_and_close(self, text: bytes) -> None:
+        """End the connection once that is said."""
+        if self.transport is not None and not self.transport.is_closing():
+            self._writer.write(text)
+            self._writer.close()
+            self._reader.feed_eof()
+
     def _is_deaf(self) -> bool:
         transport = cast("asyncio.Transport", self.transport)
         return transport.get_write_buffer_size() > UNREAD_OCTETS_MAX

@@ -11,7 +11,7 @@ from typing import Final, Generic, TypeVar
 
 from mta import address, units
 from mta.ids import SHARDS_MAX
-from mta.model.header_field import field_name, is_field_name
+from mta.model.header_field import field_name, folded, is_field_name
 from mta.model.queue_key import BY_SOURCE_IP
 from mta.model.rollup_rule import SUFFIX, RollupRule
 from mta.model.route import NO_ROUTE, RouteHost, RouteSpec
@@ -477,9 +477,16 @@ ACCT_SUBSET: Final[Kind[tuple[str, ...]]] = Kind(
 
 
 def _header(text: str) -> str:
-    value = unquote(text)
-    field_name(value)
-    return value
+    value = unquote(text).rstrip()
+    name = field_name(value)
+    if not value.isascii():
+        raise ValueError(
+            "a header field is ASCII (RFC 5322); what is not stands in encoded words such as "
+            "=?utf-8?q?J=C3=B6?= (RFC 2047)"
+        )
+    folded(value)
+    # RFC 5322 §4.5: a blank before the colon is not to be sent.
+    return f"{name}:{value.partition(':')[2]}"
 
 
 HEADER_FIELD: Final[Kind[str]] = Kind('"Name: value"', _header, quote)

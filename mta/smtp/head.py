@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mta import ids
-from mta.model.header_field import field_name
+from mta.model.header_field import field_name, folded
 from mta.model.message import Envelope
 from mta.model.return_path import verp
 from mta.smtp.rewriting import NO_REWRITES, RewriteList, with_domains
@@ -68,7 +68,7 @@ class HeadRules:
         self._hide_received = hide_received
         self._vmta = vmta
         self._rewrites = rewrites
-        fields = {field_name(field).lower(): field for field in added}
+        fields = {field_name(field).lower(): folded(field) for field in added}
         self._included = included
         self._added = "".join(f"{field}\r\n" for field in fields.values()).encode()
         self._names = (*fields, *names)

@@ -14,9 +14,11 @@ from mta.address import domain_name, mailbox
 ANY: Final = "*"
 
 # What tells apart the parts of an address list (RFC 5322 §3.4), and a domain after its @.
+# A quote that is never closed is a character like others.
 _TOKEN = re.compile(
-    rb'"(?:[^"\\]|\\.)*"?|\\.|[<>(),:;]|@[ \t\r\n]*([A-Za-z0-9_.\x80-\xff-]+)', re.DOTALL
+    rb'"(?:[^"\\]|\\.)*"|\\.|[<>(),:;]|@[ \t\r\n]*([A-Za-z0-9_.\x80-\xff-]+)', re.DOTALL
 )
+_TOKEN_WITHOUT_COMMENTS = re.compile(_TOKEN.pattern.replace(b"(),", b",", 1), re.DOTALL)
 _IN_COMMENT = re.compile(rb"\\.|[()]", re.DOTALL)
 
 
@@ -101,11 +103,19 @@ def with_domains(field: bytes, new: Callable[[str], str]) -> bytes:
 
 def _domains(field: bytes) -> list[tuple[int, int]]:
     """Where the domain of each address of a field stands."""
+    found = _domains_of(field, _TOKEN)
+    if found is None:  # A comment that never ends is none: many a name has such a bracket.
+        found = _domains_of(field, _TOKEN_WITHOUT_COMMENTS)
+    return found or []
+
+
+def _domains_of(field: bytes, tokens: re.Pattern[bytes]) -> list[tuple[int, int]] | None:
+    """The same; None if a comment is open at the end."""
     found: list[tuple[int, int]] = []
     one: tuple[int, int] | None = None
     depth, is_inside, is_closed = 0, False, False
     at = field.find(b":") + 1
-    while (token := (_IN_COMMENT if depth else _TOKEN).search(field, at)) is not None:
+    while (token := (_IN_COMMENT if depth else tokens).search(field, at)) is not None:
         at = token.end()
         match token[0][:1]:
             case b"(":
@@ -115,7 +125,7 @@ def _domains(field: bytes) -> list[tuple[int, int]]:
             case b"<":
                 # What stood before is a name, or the address in clear for people.
                 one, is_inside, is_closed = None, True, False
-            case b">":
+            case b">" if is_inside:
                 is_inside, is_closed = False, True
             case b"," | b";" if not is_inside:
                 found += [one] if one is not None else []
@@ -124,6 +134,8 @@ def _domains(field: bytes) -> list[tuple[int, int]]:
                 one = None  # A group's name, or a route.
             case b"@" if not is_closed:
                 one = token.span(1)
+    if depth:
+        return None
     return [*found, one] if one is not None else found
 
 

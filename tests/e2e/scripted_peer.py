@@ -18,7 +18,8 @@ class ScriptedPeer:
     """`replies` by stage: banner ehlo starttls challenge auth mail rcpt data content.
 
     A reply of `None` is silence.
-    `offers` are EHLO keywords. With a TLS context STARTTLS is done, unless its reply is given.
+    `offers` are EHLO keywords. With a TLS context STARTTLS is done, unless its reply is given;
+    `behind_starttls` is said in clear text right behind the reply to it.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class ScriptedPeer:
         *,
         offers: tuple[str, ...] = ("PIPELINING", "ENHANCEDSTATUSCODES"),
         tls: ssl.SSLContext | None = None,
+        behind_starttls: str = "",
         **replies: str | None,
     ) -> None:
         self.replies = replies
@@ -34,6 +36,7 @@ class ScriptedPeer:
         self.segments: list[bytes] = []
         self._offers = offers + (("STARTTLS",) if tls or "starttls" in replies else ())
         self._tls = tls
+        self._behind_starttls = behind_starttls
         self.peer_certificate: object = None
 
     async def __aenter__(self) -> Self:
@@ -65,7 +68,7 @@ class ScriptedPeer:
                     offers = [f"250-{offer}\r\n" for offer in self._offers_in(writer)]
                     self._say(writer, "ehlo", f"250-peer.example\r\n{''.join(offers)}250 OK")
                 case "STARTTLS" if self._tls is not None and "starttls" not in self.replies:
-                    writer.write(b"220 go ahead\r\n")
+                    writer.write(f"220 go ahead\r\n{self._behind_starttls}".encode())
                     await writer.start_tls(self._tls)
                     self.peer_certificate = writer.get_extra_info("ssl_object").getpeercert()
                     self.heard.append("(tls)")

@@ -143,6 +143,32 @@ async def test_a_host_that_greets_as_no_mail_server_does_is_quoted(greeting):
     assert greeting in deferred.diagnostic
 
 
+BEHIND_EHLO = "250-peer.example\r\n250-STARTTLS\r\n250-AUTH PLAIN\r\n250 OK\r\n{}"
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        {"banner": "220 peer.example\r\n250 injected"},
+        {"banner": "220 peer.example\r\n25"},
+        {"ehlo": BEHIND_EHLO.format("454 4.7.0 injected")},
+        {"ehlo": BEHIND_EHLO.format("220 injected\r\n250-peer.example\r\n250 AUTH CRAM-MD5")},
+        {"behind_starttls": "250-peer.example\r\n250 AUTH CRAM-MD5\r\n"},
+    ],
+    ids=["greeting", "half a line", "a refusal", "all of STARTTLS", "STARTTLS"],
+)
+async def test_what_comes_right_behind_a_reply_answers_no_command(says):
+    told = []
+    peer = ScriptedPeer(offers=("AUTH PLAIN",), tls=server_tls(), **says)
+    text = f"{LOGIN}require-starttls yes"
+    async with peer, opened(peer, text, trace=Trace(told.append)) as dialogue:
+        assert "AUTH" in dialogue.attempt.esmtp
+        assert dialogue.attempt.tls_protocol
+        assert mechanisms(peer) == ["PLAIN"]
+        assert peer.heard.index("(tls)") < len(peer.heard) - 1
+    assert ("behind_starttls" in says) != any("nobody asked for" in line for line in told)
+
+
 async def test_without_any_offer_of_login_nothing_is_sent():
     async with ScriptedPeer() as peer:
         with pytest.raises(ConnectFailed, match="offers none"):

@@ -89,6 +89,17 @@ async def test_limits_services_and_checks_of_a_source_hold_from_the_next_message
         assert await codes(smtp, MAIL) == [521]
 
 
+async def test_a_mail_whose_check_a_reload_turned_on_is_one_command(loopback):
+    loopback.configure(top=SOURCE.format("log-commands yes"))
+    async with loopback.running() as daemon, client(loopback.address) as smtp:
+        assert await codes(smtp, MAIL, "RSET") == [250, 250]
+        loopback.configure(top=SOURCE.format("log-commands yes\ncheck-iprev-inbound yes"))
+        await reloaded(daemon)
+        assert await codes(smtp, MAIL, LEE, "RSET", MAIL, "NOOP") == [250] * 5
+        await until(lambda: "<<< 250 2.0.0 ok" in loopback.told(), 10, loopback.told)
+    assert loopback.told().count(">>> MAIL FROM") == 3
+
+
 async def test_a_user_that_is_gone_may_send_no_more(loopback):
     auth = SOURCE.format("allow-auth yes\nallow-unencrypted-plain-auth yes")
     user = "<smtp-user u>\npassword p\n</smtp-user>\n<smtp-user v>\npassword p\n</smtp-user>\n"

@@ -166,7 +166,9 @@ def test_after_damage_reading_goes_on():
 
 
 def test_octets_that_are_no_utf8_are_latin1_with_a_warning():
-    found = only(b"# gr\xfc\xdfe\n<global>\nadd-header X-A:\xe4\n</global>\n", "warning")
+    found = only(
+        b'# gr\xfc\xdfe\n<global>\npostmaster "j\xf6 <p@a.example>"\n</global>\n', "warning"
+    )
     assert "UTF-8" in found.message
 
 

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from mta.model.header_field import field_name
+from mta.model.header_field import field_name, folded
 from mta.model.message import Envelope
 from mta.smtp.head import HeadRules
+from tests.texts import configured, only
 
 DATE = "Tue, 24 Nov 2026 04:00:00 +0000"
 OWN = (
@@ -124,8 +125,40 @@ def test_remove_header_takes_what_reception_added_and_leaves_what_the_configurat
 
 
 @pytest.mark.parametrize(
-    "bad", ["", "no colon", "a b: c", "X: y\r\nZ: 1", "X: \0", "X: \x85", "X: \u2028"]
+    "bad", ["", "no colon", "a b: c", "X: y\r\nZ: 1", "X: \0", "X: \x85", "X: \u2028", ".X: y"]
 )
 def test_what_is_no_header_field_is_refused(bad):
     with pytest.raises(ValueError, match="expected a header field"):
         field_name(bad)
+
+
+def test_a_long_field_is_folded_at_blanks_and_a_short_one_left_as_it_is():
+    short = "X-A: " + "word  " * 165
+    assert folded(short) == short
+    long = "X-A:\tone: " + "two  " * 200 + "x" * 990 + " end"
+    sent = rules(long, received=False).render(ENVELOPE, "", DATE, b"").octets.decode()
+    lines = sent.removesuffix("\r\n").split("\r\n")
+    assert "".join(lines) == long
+    assert lines[0].startswith("X-A:\tone:")
+    assert all(line[0] in " \t" and line.strip() for line in lines[1:])
+    assert sorted(map(len, lines))[-2:] == [78, 992]
+
+
+@pytest.mark.parametrize("word", ["x" * 998, "x" + " " * 998 + "y"])
+def test_a_field_that_cannot_be_folded_is_refused(word):
+    with pytest.raises(ValueError, match="cannot be sent"):
+        folded(f"X-A: one {word} two")
+
+
+def test_a_configured_field_is_refused_at_its_line_or_sent_as_it_should_be():
+    for field, words in (
+        ("X-A: Jö", "encoded words"),
+        ("X-A: " + "x" * 2000, "folded at blanks"),
+        (".X-A: y", "expected a header field"),
+    ):
+        found = only(f'<global>\nadd-header "{field}"\n</global>\n', "error")
+        assert found.place.line == 2
+        assert words in found.message
+    field = "X-A" + " \t: " + "x " * 1000
+    text = f'<global>\nadd-header "{field}"\n</global>\n'
+    assert configured(text).root.add_header == ("X-A: " + "x " * 999 + "x",)

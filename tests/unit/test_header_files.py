@@ -25,6 +25,7 @@ def test_fields_are_sent_with_crlf(octets, sent):
         (b"A: 1\n \nB: 2\n", 2),
         (b" A: 1\n", 1),
         (b"A: 1\nno field\n", 2),
+        (b"A: 1\n.B: 2\n", 2),
         (b"A: 1\rB: 2\n", 1),
         (b"A: \0\n", 1),
         (b"A: \xff\n", 1),
