@@ -14,8 +14,9 @@ from encodings.idna import ToASCII, nameprep
 from functools import lru_cache
 from typing import Final
 
-LOCAL_PART_OCTETS_MAX: Final = 64
-"""RFC 5321 §4.5.3.1.1."""
+LOCAL_PART_OCTETS_MAX: Final = 64 + 1 + 64 + 1 + 255
+"""RFC 5321 §4.5.3.1.1 has 64, and asks for no limit where that can be. Senders that name a
+recipient (VERP, `user-rcptlocal=rcptdomain`) need more; large providers send and take them."""
 DOMAIN_OCTETS_MAX: Final = 255
 """RFC 5321 §4.5.3.1.2."""
 LABEL_OCTETS_MAX: Final = 63

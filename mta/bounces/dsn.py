@@ -9,11 +9,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.header import Header
+from email.errors import HeaderParseError
+from email.header import Header, decode_header, make_header
 from email.utils import format_datetime, formataddr, parseaddr
 from string import Template
 from typing import Final
 
+from mta import address
 from mta.bounces.status_texts import with_text
 from mta.model.attempt import Attempt
 from mta.model.message import Envelope, Recipient
@@ -25,7 +27,11 @@ LINE_OCTETS_MAX: Final = 900
 FULL_OCTETS_MAX: Final = 256 << 10
 """A larger message is not sent back whole: its header block goes instead."""
 SUBJECT_CHARACTERS_MAX: Final = 200
-"""Of a subject that is not ASCII, which takes up to twelve octets for each."""
+"""Of a subject or name that is not ASCII, which takes up to twelve octets for each."""
+ENCODED_CHARACTERS_MAX: Final = 2000
+"""Of a subject in encoded words that are looked at for what they say."""
+BOUNDARY_OCTETS_MAX: Final = 70
+"""RFC 2046 §5.1.1."""
 _TRANSIENT: Final = re.compile(r"^smtp;4\d\d[ -](4\.\d{1,3}\.\d{1,3})\b")
 _RETURNED: Final = {
     (True, False): "message/rfc822",
@@ -35,6 +41,7 @@ _RETURNED: Final = {
 }
 """What goes back, by whether it is all of the message and its header is UTF-8 (RFC 6533)."""
 _BACKSLASH: Final = "\\"
+_CRLF: Final = "\r\n"
 _TEMPLATE_VARIABLES: Final = (
     "hostname", "originator", "recipient", "subject", "retryAfter", "bounceAfter", "date",
     "timeQueued", "response",
@@ -119,13 +126,17 @@ def compose(told: Sequence[Told], content: bytes, style: Style, *, now: float) -
     failed = told[0].action is Action.FAILED
     sender = style.from_field or f"postmaster@{host}"
     subject = "Delivery report"
+    # In a header field encoded words may stand as they came, but not among others.
+    shown = variables | {"subject": _decoded(variables["subject"])}
     if failed and style.from_template:
-        sender = _filled(style.from_template, variables)
+        sender = _filled(style.from_template, shown)
     if failed and style.subject_template:
         subject = _filled(style.subject_template, variables)
+        if not subject.isascii():
+            subject = _filled(style.subject_template, shown)
     fields = [
         f"Date: {_date(now)}",
-        f"From: {_mailbox(sender)}",
+        f"From: {_mailbox(sender, host)}",
         f"Subject: {_words(subject)}",
         # In UTF-8 where it is not ASCII: the notification goes with SMTPUTF8 then.
         f"To: {one_line(told[0].recipient.return_path)}",
@@ -137,7 +148,7 @@ def compose(told: Sequence[Told], content: bytes, style: Style, *, now: float) -
         fields.append('Content-Type: text/plain; charset="utf-8"')
         return _octets([*fields, "", *status])
     is_filled = failed and style.body_template
-    text = _filled(style.body_template, variables).splitlines() if is_filled else []
+    text = _filled(style.body_template, shown).splitlines() if is_filled else []
     return _report(
         fields, wrapped(text or _text(told, host)), status, envelope, content, style, now
     )
@@ -161,14 +172,15 @@ def _report(
     original = header_block.without(head, names)
     is_global = _is_utf8(original)
     if is_full:
-        original += content[envelope.head_size :]
-    boundary = f"report{int(now):08X}@{style.host_name}"
+        # What begins without a header block is a body as a whole, as when it is delivered.
+        original += content[envelope.head_size :] if envelope.head_size else b"\r\n" + content
+    boundary = f"report{int(now):08X}@{style.host_name}"[:BOUNDARY_OCTETS_MAX]
     number = 0
     # A template and what peers said may begin a line, too.
     held = "\r\n".join([*text, *status]).encode() + original
     while boundary.encode() in held:
         number += 1
-        boundary = f"report{int(now):08X}.{number}@{style.host_name}"
+        boundary = f"report{int(now):08X}.{number}@{style.host_name}"[:BOUNDARY_OCTETS_MAX]
     kind = _RETURNED[is_full, is_global]
     of_text, of_original = _encoding("".join(text).isascii()), _encoding(original.isascii())
     parts = [
@@ -307,13 +319,34 @@ def _encoding(is_ascii: bool) -> list[str]:  # noqa: FBT001 - said where it is c
     return [] if is_ascii else ["Content-Transfer-Encoding: 8bit"]
 
 
-def _mailbox(text: str) -> str:
-    """The From field; a name that is not ASCII in encoded words (RFC 2047)."""
-    if not text.isascii():
-        name, address = parseaddr(one_line(text))
-        if name and address.isascii():
-            return _line(formataddr((name, address)))
-    return _line(text)
+def _mailbox(text: str, host: str) -> str:
+    """The From field in ASCII: a name in encoded words (RFC 2047), a domain in A-labels.
+
+    What is in the place of an address that cannot be so is the postmaster's.
+    """
+    if text.isascii():
+        return _line(text)
+    name, mailbox = parseaddr(one_line(text))
+    local, _, domain = mailbox.rpartition("@")
+    domain = address.ascii_domain(domain)
+    if not (local and local.isascii() and domain):
+        local, domain = "postmaster", host
+    if name.isascii():
+        return _line(formataddr((name, f"{local}@{domain}")))
+    words = Header(name[:SUBJECT_CHARACTERS_MAX], "utf-8", header_name="From")
+    return f"{words.encode(linesep=_CRLF)}{_CRLF} <{local}@{domain}>"
+
+
+def _decoded(text: str) -> str:
+    """What encoded words say (RFC 2047); the text itself if they say nothing."""
+    if "=?" not in text or not text.isascii():
+        return text
+    try:
+        said = str(make_header(decode_header(text[:ENCODED_CHARACTERS_MAX])))
+    except (HeaderParseError, LookupError, ValueError):
+        return text
+    # They may say what begins a line, or is no character.
+    return "".join(c if c.isprintable() else " " for c in said)
 
 
 def _words(text: str) -> str:
@@ -321,7 +354,7 @@ def _words(text: str) -> str:
     if text.isascii():
         return _line(text)
     shown = one_line(text)[:SUBJECT_CHARACTERS_MAX]
-    return Header(shown, "utf-8", header_name="Subject").encode(linesep="\r\n")
+    return Header(shown, "utf-8", header_name="Subject").encode(linesep=_CRLF)
 
 
 def _line(text: str) -> str:

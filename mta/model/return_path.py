@@ -9,7 +9,11 @@ _QUOTED_PAIR: Final = re.compile(r"\\(.)")
 
 
 def verp(mail_from: str, rcpt: str) -> str:
-    """The sender that says to whom a message went: `user-rcptlocal=rcptdomain@domain`."""
+    """The sender that says to whom a message went: `user-rcptlocal=rcptdomain@domain`.
+
+    Its local part may be longer than the 64 octets of RFC 5321 §4.5.3.1.1, which clients may
+    try (§4.5.3.1): a sender that is cut, or that names nobody, loses its reports for certain.
+    """
     local, _, domain = mail_from.rpartition("@")
     rcpt_local, _, rcpt_domain = rcpt.rpartition("@")
     text = f"{_bare(local)}-{_bare(rcpt_local)}={rcpt_domain}"

@@ -6,6 +6,7 @@ Reading raises ValueError with a sentence that says what was expected. Guide: va
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from email.utils import parseaddr
 from ipaddress import ip_address, ip_network
 from typing import Final, Generic, TypeVar
 
@@ -490,6 +491,22 @@ def _header(text: str) -> str:
 
 
 HEADER_FIELD: Final[Kind[str]] = Kind('"Name: value"', _header, quote)
+
+
+def _sender_field(text: str) -> str:
+    value = unquote(text)
+    if not value.isascii():
+        local, _, domain = parseaddr(_VARIABLE.sub("x", value))[1].rpartition("@")
+        if not (local and local.isascii() and address.ascii_domain(domain)):
+            raise ValueError(
+                "expected a name and an address such as Jörg <bounces@example.com>; before the "
+                "@ it has to be ASCII, as not every host takes others"
+            )
+    return value
+
+
+_VARIABLE = re.compile(r"\$(?:\{\w*\}|\w+)")
+SENDER_FIELD: Final[Kind[str]] = Kind("TEXT", _sender_field, quote)
 
 
 def _field_name_or_none(text: str) -> str:

@@ -26,6 +26,7 @@ from mta.settings.kinds import (
     RAW,
     RULE,
     SECRET,
+    SENDER_FIELD,
     SIZE,
     SOURCE_HOST,
     TEXT,
@@ -276,12 +277,12 @@ class RootSettings:
         no_effect="there are no such threads here",
     )
     custom_dsn_from_header: str = directive(
-        TEXT,
+        SENDER_FIELD,
         "",
         "Text of the From header in locally generated DSNs.",
     )
     dsn_failed_from_template: str = directive(
-        TEXT,
+        SENDER_FIELD,
         "",
         "Template for the From header of failure DSNs.",
     )

@@ -79,4 +79,6 @@ def _pattern(names: frozenset[bytes]) -> re.Pattern[bytes]:
 
 
 def _printable(text: str) -> str:
-    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " for c in text).strip()

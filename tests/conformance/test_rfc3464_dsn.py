@@ -188,6 +188,28 @@ def test_a_message_cannot_end_its_own_part():
     assert len(parts(octets)) == 3
 
 
+@pytest.mark.parametrize(
+    ("content", "head_size"),
+    [(b"no: field\r\n", 0), (b"From here\r\n", 0), (b"", 0), (b"\r\nx\r\n", 2), (b"A: b\r\n", 6)],
+)
+def test_content_without_a_header_block_goes_back_as_a_body(content, head_size):
+    one = told(ret="FULL", size=len(content), head_size=head_size)
+    sent = parts(composed(one, content))[2].get_payload(0)
+    assert sent.get_payload() == content[head_size:].decode()
+    assert sent.items() == ([("A", "b")] if head_size == 6 else [])
+
+
+@pytest.mark.parametrize("content", [CONTENT, CONTENT + b"--report65E6EFE7@" + b"h" * 53 + b"\r\n"])
+def test_a_boundary_is_no_longer_than_it_may_be(content):
+    """RFC 2046 §5.1.1: 70 characters, whatever the name of the host."""
+    style = replace(STYLE, host_name="h" * 60 + ".example.com")
+    octets = composed(told(ret="FULL", size=len(content)), content, style)
+    boundary = parsed(octets).get_boundary()
+    assert len(boundary) == 70
+    assert content.count(boundary.encode()) == 0
+    assert len(parts(octets)) == 3
+
+
 def test_what_a_peer_said_cannot_end_a_part():
     """It stands at the beginning of a line in a template, or where a long one is wrapped."""
     one = replace(told(), diagnostic="smtp;--report65E6F0C7@mta1.example.com--")

@@ -38,3 +38,9 @@ def test_a_name_within_a_value_is_no_field():
 
 def test_values_are_printable():
     assert find(b"X: a\x1bb\r\n\r\n", frozenset({b"x"})) == {b"x": "a b"}
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "\r\n ", "\x1b", "\x7f", "\xa0", "\x85", " \x1b "])
+def test_blanks_around_a_value_are_no_part_of_it(blank):
+    head = f"X:{blank}a  b{blank}\r\n\r\n".encode()
+    assert find(head, frozenset({b"x"})) == {b"x": "a  b"}

@@ -4,8 +4,10 @@ What holds of every one: its lines are as short as RFC 5322 §2.1.1 has them, no
 ASCII stands in its status part, and nothing of an address is lost.
 """
 
+import email
 import re
 from dataclasses import replace
+from email.header import decode_header, make_header
 
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from mta.bounces import dsn
 from mta.bounces.dsn import Style
 from tests.conformance.test_rfc3464_dsn import CONTENT, STYLE, composed, parsed, parts, told
+from tests.texts import only, said
 
 UTF8_HEAD = "From: Jörg <me@example.com>\r\nSubject: Grüße\r\n\r\n".encode()
 LATIN1_HEAD = "Subject: Grüße\r\n\r\n".encode("latin-1")
@@ -113,6 +116,56 @@ def test_names_and_subjects_of_templates_go_in_encoded_words():
     assert max(map(len, octets.split(b"\r\n"))) <= 998
 
 
+@pytest.mark.parametrize(
+    ("template", "field"),
+    [
+        ("Jörg <b@bücher.example>", "Jörg <b@xn--bcher-kva.example>"),
+        ("Jim <b@bücher.example>", "Jim <b@xn--bcher-kva.example>"),
+        ("b@bücher.example", "b@xn--bcher-kva.example"),
+        ("jörg@h.example", "postmaster@h.example"),
+        ("Jörg <jörg@h.example>", "Jörg <postmaster@h.example>"),
+        ("Jörg", "postmaster@h.example"),
+        ("Re ${subject} <b@h.example>", "Re Grüße <b@h.example>"),
+        ("J" + "ö" * 150 + " <b@h.example>", "J" + "ö" * 150 + " <b@h.example>"),
+    ],
+)
+def test_a_from_field_is_ascii_and_says_what_its_template_says(template, field):
+    style = Style(host_name="h.example", from_template=template)
+    octets = composed(
+        told(size=90, head_size=90), b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n\r\n", style
+    )
+    head = octets.partition(b"\r\nSubject:")[0]
+    assert head.isascii()
+    assert max(map(len, head.split(b"\r\n"))) <= 78
+    came = email.message_from_bytes(octets)["From"]
+    assert str(make_header(decode_header(came))) == field
+
+
+@pytest.mark.parametrize(
+    ("came", "in_text"),
+    [
+        (b"=?utf-8?q?Gr=C3=BC=C3=9Fe?= an\r\n =?iso-8859-1?b?9g==?=", "Grüße an ö"),
+        (b"plain", "plain"),
+        (b"=?no-such?q?a?=", "=?no-such?q?a?="),
+        (b"=?utf-8?q?=FF?=", "=?utf-8?q?=FF?="),
+        (b"=?utf-8?b?x?=", "=?utf-8?b?x?="),
+        (b"=?unicode_escape?q?=5Cud800=5Cn--x?=", "  --x"),
+        ("Grüße =?utf-8?q?a?=".encode(), "Grüße =?utf-8?q?a?="),
+    ],
+)
+def test_a_subject_in_encoded_words_is_read_in_the_text_and_stays_in_the_field(came, in_text):
+    head = b"Subject: " + came + b"\r\n\r\n"
+    style = replace(STYLE, body_template="About ${subject}.\n", subject_template="No: ${subject}")
+    octets = composed(told(size=len(head), head_size=len(head)), head, style)
+    assert f"\r\nAbout {in_text}.\r\n".encode() in octets
+    if came.isascii():
+        field = came.replace(b"\r\n", b"")
+        assert b"\r\nSubject: No: " + field + b"\r\n" in octets
+    among_others = replace(style, subject_template="Für ${subject}")
+    octets = composed(told(size=len(head), head_size=len(head)), head, among_others)
+    assert parsed(octets)["Subject"] == f"Für {in_text}"
+
+
 @pytest.mark.parametrize("template", ["${recipient}\n", "", "${recipient} " * 9])
 @pytest.mark.parametrize("letter", ["x", "ö", "𐍈"])
 def test_no_line_is_too_long_however_many_are_told_of(template, letter):
@@ -141,3 +194,13 @@ def test_with_verp_it_goes_to_the_sender_that_names_the_recipient():
     )
     assert parsed(octets)["To"] == "a-x=y.example@b.example"
     assert b"To a-x=y.example@b.example." in octets
+
+
+def test_a_sender_of_notifications_that_not_every_host_takes_is_refused():
+    for directive in ("custom-dsn-from-header", "dsn-failed-from-template"):
+        for sender in ("jö@a.example", "Jö <jö@a.example>", "Jö"):
+            found = only(f"<global>\n{directive} {sender}\n</global>\n", "error")
+            assert found.place.line == 2
+            assert "has to be ASCII" in found.message
+        for sender in ("Jö <b@bücher.example>", "Jö <b@${hostname}>", "Mail", "${originator}"):
+            assert not said(f"<global>\n{directive} {sender}\n</global>\n", "error")

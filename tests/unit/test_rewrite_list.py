@@ -113,6 +113,11 @@ def test_only_the_domain_of_an_address_changes(before, after):
         ("l@a.example", '"j\\"@x"@b.example', '"l-j\\"@x=b.example"@a.example'),
         ("l@a.example", "joe@[192.0.2.1]", '"l-joe=[192.0.2.1]"@a.example'),
         ("l@a.example", "jö@b.example", "l-jö=b.example@a.example"),
+        (
+            f"{'l' * 64}@a.example",
+            f"{'j' * 64}@{'b' * 247}.example",
+            f"{'l' * 64}-{'j' * 64}={'b' * 247}.example@a.example",
+        ),
     ],
 )
 def test_verp_names_the_recipient_in_the_sender(mail_from, rcpt, sender):
