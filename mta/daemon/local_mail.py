@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from mta import clock, ids
 from mta.daemon.intake import DISK_FULL
+from mta.model.header_field import folded
 from mta.model.message import LOCAL, Content, Envelope
 from mta.net.spill import MEMORY_OCTETS_MAX, Spill
 from mta.smtp.command import RcptParameters
@@ -126,12 +127,14 @@ def composed(
     now: float,
 ) -> bytes:
     """Canonical content with that text; `number` is the id of the message."""
-    clean = one_line(subject)
+    words = one_line(subject)
+    if not words.isascii():
+        words = Header(words, "utf-8", header_name="Subject").encode(linesep="\r\n")
     lines = [
         f"Date: {format_datetime(datetime.fromtimestamp(int(now), UTC).astimezone())}",
         f"From: postmaster@{host_name}",
-        f"Subject: {clean if clean.isascii() else Header(clean, 'utf-8', 900).encode()}",
-        f"To: {', '.join(recipients)}",
+        f"Subject: {words}",
+        folded(f"To: {', '.join(recipients)}"),
         f"Message-ID: <{ids.printed(number)}@{host_name}>",
         "Auto-Submitted: auto-generated",  # RFC 3834 §5
         "MIME-Version: 1.0",

@@ -45,7 +45,6 @@ def folded(field: str) -> str:
             lines.append(word)
     if max(map(len, lines)) > LINE_OCTETS_MAX:
         raise ValueError(
-            f"a line of more than {LINE_OCTETS_MAX} octets cannot be sent, and it can be folded "
-            "at blanks only"
+            f"expected blanks to fold it at, as a line has at most {LINE_OCTETS_MAX} octets"
         )
     return "\r\n".join(lines)

@@ -289,9 +289,11 @@ REWRITE_LIST: Final = name_of("rewrite-list")
 
 def _host(text: str) -> str:
     value = _word(text)
-    if value and not address.is_valid_domain(value):
+    # It is said in EHLO and stands in header fields, which are ASCII.
+    name = value if value.isascii() else address.ascii_domain(value)
+    if value and not address.is_valid_domain(name):
         raise ValueError("expected a host name")
-    return value
+    return name
 
 
 HOST: Final[Kind[str]] = Kind("HOST", _host, quote)
@@ -482,8 +484,8 @@ def _header(text: str) -> str:
     name = field_name(value)
     if not value.isascii():
         raise ValueError(
-            "a header field is ASCII (RFC 5322); what is not stands in encoded words such as "
-            "=?utf-8?q?J=C3=B6?= (RFC 2047)"
+            "expected ASCII, with encoded words such as =?utf-8?q?J=C3=B6?= (RFC 2047) for what "
+            "is none"
         )
     folded(value)
     # RFC 5322 §4.5: a blank before the colon is not to be sent.
@@ -499,8 +501,8 @@ def _sender_field(text: str) -> str:
         local, _, domain = parseaddr(_VARIABLE.sub("x", value))[1].rpartition("@")
         if not (local and local.isascii() and address.ascii_domain(domain)):
             raise ValueError(
-                "expected a name and an address such as Jörg <bounces@example.com>; before the "
-                "@ it has to be ASCII, as not every host takes others"
+                "expected a name and an address such as Jörg <bounces@example.com>, in ASCII "
+                "before the @"
             )
     return value
 

@@ -8,6 +8,7 @@ hide-message-source.
 
 import re
 from collections.abc import Sequence
+from email.header import Header
 from typing import NamedTuple
 
 from mta import ids
@@ -66,7 +67,7 @@ class HeadRules:
         self._host_name = host_name
         self._received = add_received and "received" not in names
         self._hide_received = hide_received
-        self._vmta = vmta
+        self._vmta = vmta if vmta.isascii() else Header(vmta, "utf-8").encode(linesep="\r\n")
         self._rewrites = rewrites
         fields = {field_name(field).lower(): folded(field) for field in added}
         self._included = included

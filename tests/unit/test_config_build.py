@@ -8,7 +8,7 @@ from mta.config.block import Block
 from mta.config.configuration import Configuration
 from mta.model.queue_key import QueueKey
 from mta.units import UNLIMITED, Rate
-from tests.texts import configured, domain
+from tests.texts import configured, domain, only
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,18 @@ def test_what_repeats_adds_up_over_sections_of_one_name():
     ).vmta("a")
     assert one is not None
     assert one.smtp_source_host == (("127.0.0.2", "b.org"), ("127.0.0.3", "c.org"))
+
+
+def test_a_host_name_beyond_ascii_is_as_it_stands_in_the_dns():
+    text = (
+        "host-name bücher.example\n<virtual-mta a>\nhost-name ä.example\n"
+        "smtp-source-host 127.0.0.1 ö.example\n</virtual-mta>\n"
+    )
+    one = configured(text)
+    assert one.root.host_name == "xn--bcher-kva.example"
+    assert one.vmta("a").host_name == "xn--4ca.example"
+    assert one.vmta("a").smtp_source_host == (("127.0.0.1", "xn--nda.example"),)
+    assert "host name" in only("host-name ö..example\n", "error").message
 
 
 def test_host_names_the_first_is_the_main_one_and_all_are_relayed_to():

@@ -116,6 +116,13 @@ def test_what_reception_added_goes_between_the_files_and_what_the_configuration_
     assert head.octets == (b"X-File: 1\r\nDate: d\r\nDate: now\r\nX-Virtual-MTA: v\r\nX-New: 1\r\n")
 
 
+def test_the_name_of_a_virtual_mta_is_shown_in_ascii():
+    head = rules(received=False, vmta="bücher").render(
+        replace(ENVELOPE, shows_vmta=True), "", DATE, b""
+    )
+    assert head.octets == b"X-Virtual-MTA: =?utf-8?q?b=C3=BCcher?=\r\n"
+
+
 def test_remove_header_takes_what_reception_added_and_leaves_what_the_configuration_adds():
     envelope = replace(ENVELOPE, added_fields="Date: d\r\nX-A: 1\r\n", remove_fields=("x-a",))
     head = rules("Precedence: bulk", removed=("Date", "Received", "subject")).render(
@@ -146,14 +153,14 @@ def test_a_long_field_is_folded_at_blanks_and_a_short_one_left_as_it_is():
 
 @pytest.mark.parametrize("word", ["x" * 998, "x" + " " * 998 + "y"])
 def test_a_field_that_cannot_be_folded_is_refused(word):
-    with pytest.raises(ValueError, match="cannot be sent"):
+    with pytest.raises(ValueError, match="blanks to fold"):
         folded(f"X-A: one {word} two")
 
 
 def test_a_configured_field_is_refused_at_its_line_or_sent_as_it_should_be():
     for field, words in (
         ("X-A: Jö", "encoded words"),
-        ("X-A: " + "x" * 2000, "folded at blanks"),
+        ("X-A: " + "x" * 2000, "blanks to fold"),
         (".X-A: y", "expected a header field"),
     ):
         found = only(f'<global>\nadd-header "{field}"\n</global>\n', "error")

@@ -47,11 +47,14 @@ def test_a_subject_cannot_add_a_header_field():
 
 
 def test_lines_end_with_crlf_and_long_ones_are_wrapped():
-    content, message = parsed(subject="é", text="x\rz\n" + "word " * 1000)
+    to = tuple(f"{'a' * 60}{number}@x.example" for number in range(40))
+    content = composed(to, "é" * 400, "x\rz\n" + "w " * 2000, number=5, host_name="h", now=NOW)
     assert b"\n" not in content.replace(b"\r\n", b"")
     assert b"\r" not in content.replace(b"\r\n", b"")
     assert max(map(len, content.split(b"\r\n"))) < 998
-    assert message["Subject"] == "é"
+    message = email.message_from_bytes(content, policy=SMTP)
+    assert message["Subject"] == "é" * 400
+    assert [one.addr_spec for one in message["To"].addresses] == [*to]
 
 
 async def test_changes_of_a_minute_make_one_letter(monkeypatch):
