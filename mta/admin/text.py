@@ -35,7 +35,7 @@ from mta.admin.answers import (
 from mta.admin.explanation_text import explanation, message, refusal_text
 from mta.admin.tree import kilobytes, percent_of_total, printed_time
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _DAY_S: Final = 86400
 
 

@@ -34,6 +34,9 @@ NEVER_SIGNED: Final = frozenset(
 NAMES_MAX: Final = 1000
 """Names of fields that were looked at; mail has some hundreds."""
 LINE_MAX: Final = 76
+LOCAL_PART_MAX: Final = 600
+"""Octets of i= before its @, written as it is there. A longer one is left out, as RFC 6376 §3.5
+allows: with a domain it would make a line of more than 998 octets."""
 LOCKED_MAX: Final = 64 << 10
 """Octets that are hashed without giving up the interpreter lock in between: 35 µs."""
 PIECE: Final = 2047
@@ -235,6 +238,8 @@ def _who(
 ) -> bytes:
     local, _, name = identity.rpartition("@")
     quoted = _DQP.sub(lambda octet: b"=%02X" % ord(octet[0]), local.encode()).decode()
+    if len(quoted) > LOCAL_PART_MAX:
+        quoted = ""
     return (
         f"DKIM-Signature: v=1; a={algorithm}; c={headers_canon}/{body_canon};\r\n"
         f"\td={domain}; s={selector};\r\n\ti={quoted}@{name};\r\n"

@@ -203,6 +203,14 @@ async def test_a_message_without_an_address_in_from_is_sent_unsigned(site, conte
     assert await site(GLOBAL).signed(content) == content
 
 
+async def test_an_identity_too_long_for_a_line_is_that_of_the_domain(site):
+    for local, shown in (("ö" * 90, "=C3=B6" * 90), ("ö" * 150, "")):
+        message = f"From: {local}@sender.example\r\n\r\nx\r\n".encode()
+        assert await site(GLOBAL).who(message) == [f"rsa/sender.example/{shown}@sender.example"]
+        sent = await site(GLOBAL).signed(message)
+        assert max(map(len, sent.split(b"\r\n"))) <= 998
+
+
 # How it looks
 
 
