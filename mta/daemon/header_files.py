@@ -37,9 +37,11 @@ def parse(octets: bytes) -> bytes:
                 raise ValueError(f"{number}: a blank line, or one that continues no field")
             continue
         try:
-            field_name(line)
+            name = field_name(line)
         except ValueError as error:
             raise ValueError(f"{number}: {error}") from None
+        # RFC 5322 §4.5: a blank before the colon is not to be sent.
+        lines[number - 1] = f"{name}:{line.partition(':')[2]}"
     return "".join(f"{line}\r\n" for line in lines).encode()
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 COMMENT_MAX: Final = 200
+LINE_MAX: Final = 900
+"""Of a result that is not folded, and of a property: a line has at most 998 octets."""
 TRACE_MAX: Final = 20
 """Lines of a trace that are shown; with ten lookups there are seldom more."""
 NESTED_MAX: Final = 16
@@ -33,9 +35,12 @@ class Finding(NamedTuple):
         parts = [f"{self.method}={self.result}"]
         if self.comment:
             parts.append(f"({_safe(self.comment)})")
-        parts += [f"{name}={_value(value)}" for name, value in self.properties if value]
-        lines = [" ".join(parts)]
-        lines += [f"({_safe(line)})" for line in self.trace[:TRACE_MAX]]
+        named = [f"{name}={_value(value)}" for name, value in self.properties if value]
+        # One that is cut would be another's name.
+        parts += [one for one in named if len(one) <= LINE_MAX]
+        line = " ".join(parts)
+        lines = [line] if len(line) <= LINE_MAX else parts
+        lines += [f"({_safe(step)})" for step in self.trace[:TRACE_MAX]]
         return "\r\n\t".join(lines)
 
 
@@ -74,6 +79,8 @@ def _safe(text: str) -> str:
 
 
 def _value(text: str) -> str:
+    # What a message says of itself may be more than text.
+    text = "".join(c if c.isprintable() else "?" for c in text)
     if _PLAIN.fullmatch(text):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')

@@ -27,6 +27,25 @@ def test_nothing_gets_out_of_its_place():
     assert 'smtp.helo="a b\\"\\\\;c"' in said
 
 
+def test_no_line_is_too_long_and_no_name_is_cut():
+    long = "x" * 600
+    properties = [
+        ("header.d", long),
+        ("header.s", "s" * 901),
+        ("header.b", long),
+        ("header.i", "i"),
+    ]
+    said = field("mx.example", [Finding("dkim", "permerror", "c" * 999, properties)])
+    assert max(map(len, said.split("\r\n"))) <= 998
+    assert f"\r\n\theader.d={long}\r\n\theader.b={long}\r\n\theader.i=i\r\n" in said
+    assert "sss" not in said
+
+
+def test_a_property_is_text():
+    said = field("mx.example", [Finding("dkim", "fail", "", [("header.s", "a\r\n\tb\x1bc\x7f")])])
+    assert said.endswith("\r\n\tdkim=fail header.s=a???b?c?\r\n")
+
+
 OURS = [
     b"Authentication-Results: mx.example; spf=pass\r\n",
     b"authentication-results : MX.Example; spf=pass\r\n",

@@ -10,6 +10,7 @@ from mta.daemon.header_files import OCTETS_MAX, parse
     [
         (b"", b""),
         (b"A: 1", b"A: 1\r\n"),
+        (b"A \t: 1:2\nB : 3", b"A: 1:2\r\nB: 3\r\n"),
         (b"A: 1\nB:\r\n\tmore\n\n\n", b"A: 1\r\nB:\r\n\tmore\r\n"),
         (b"\xef\xbb\xbfA: 1\n", b"A: 1\r\n"),
     ],
