@@ -85,6 +85,7 @@ class VersionAnswer:
 
     product: str
     version: str
+    host_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,27 @@ class VmtasAnswer:
     matching: int
     total_recipients: int
     """Of all VirtualMTAs, shown or not: what `% of total` refers to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisabledSource:
+    """A source address that a queue does not use now."""
+
+    queue: QueueKey
+    ip: str
+    """Empty for the address that the system chooses."""
+    until: float | None = None
+    """None until an operator enables it."""
+    reason: str = ""
+    """The reply and the line that disabled it, or that an operator did."""
+
+
+@dataclass(frozen=True, slots=True)
+class DisabledSourcesAnswer:
+    """`show disabled sources`, by queue and address."""
+
+    rows: tuple[DisabledSource, ...]
+    matching: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,6 +467,7 @@ Answer = (
     | QueuesAnswer
     | DomainsAnswer
     | VmtasAnswer
+    | DisabledSourcesAnswer
     | SettingsAnswer
     | DirectiveAnswer
     | Explanation

@@ -4,17 +4,15 @@ Adding one is adding an entry here (and, for something new, a method of `Operati
 the command line, the control socket and the reference page follow.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 import mta
-from mta.admin import effective, merge
+from mta.admin import changes, effective, merge
 from mta.admin import parameters as p
 from mta.admin.answers import (
     Answer,
-    Changed,
-    CommandDone,
     DirectiveAnswer,
     ListAnswer,
     QueuesAnswer,
@@ -26,9 +24,7 @@ from mta.admin.command import (
     Arguments,
     Parameter,
     Run,
-    UsageError,
     from_owner,
-    in_each,
     merged,
 )
 from mta.admin.operations import (
@@ -36,9 +32,9 @@ from mta.admin.operations import (
     DomainQuery,
     Operations,
     QueueQuery,
-    RecipientFilter,
     Sort,
 )
+from mta.admin.refused_commands import REFUSED
 from mta.admin.trace import SCHEDULED, trace
 from mta.model.queue_key import QueueKey
 
@@ -138,98 +134,6 @@ async def _explain_directive(
     return effective.directive(answer, a[p.DIRECTIVE])
 
 
-def _hold_back(call: Callable[[Operations, Arguments], Awaitable[Changed]]) -> Run:
-    """A change of queues that is refused if the pattern matches none.
-
-    It would hold back nothing, and the mail that comes later goes out.
-    """
-
-    async def run(shards: Sequence[Operations], a: Arguments) -> Answer:
-        changed = await _changed(call, shards, a)
-        if not changed.matching:
-            raise CommandRefusedError(
-                f"no queue matches {a[p.QUEUES]}; `mta show queues` lists those with recipients"
-            )
-        return changed
-
-    return run
-
-
-async def _resume(shards: Sequence[Operations], a: Arguments) -> Answer:
-    """Where no queue matches none is paused, as was asked; a misspelt name is pointed out."""
-    changed = await _changed(
-        lambda operations, a: operations.pause(a[p.QUEUES], paused=False), shards, a
-    )
-    none = "" if changed.matching else f"\nNo queue matches {a[p.QUEUES]}."
-    return CommandDone(f"Queue(s) resumed.{none}")
-
-
-async def _set_mode(shards: Sequence[Operations], a: Arguments) -> Answer:
-    run = (_hold_back if a[p.NEW_MODE] == "backoff" else _let_go)(
-        lambda operations, a: operations.set_mode(a[p.QUEUES], a[p.NEW_MODE])
-    )
-    return await run(shards, a)
-
-
-async def _changed(
-    call: Callable[[Operations, Arguments], Awaitable[Changed]],
-    shards: Sequence[Operations],
-    a: Arguments,
-) -> Changed:
-    def did(answers: Sequence[Changed]) -> str:
-        changed = merge.merge_changes(answers)
-        return f"{changed.count} of {changed.matching} matching changed" if changed.count else ""
-
-    return merge.merge_changes(await in_each(call, shards, a, did))
-
-
-def _let_go(call: Callable[[Operations, Arguments], Awaitable[Changed]]) -> Run:
-    """A change that is done, too, where there is nothing to be changed."""
-
-    async def run(shards: Sequence[Operations], a: Arguments) -> Answer:
-        return await _changed(call, shards, a)
-
-    return run
-
-
-def _done(text: str, call: Callable[[Operations, Arguments], Awaitable[None]]) -> Run:
-    async def run(shards: Sequence[Operations], a: Arguments) -> Answer:
-        await in_each(call, shards, a, lambda _: text)
-        return CommandDone(text)
-
-    return run
-
-
-def _filter(a: Arguments) -> RecipientFilter:
-    return RecipientFilter(
-        queue=a[p.FILTER_QUEUE],
-        mail_from=a[p.ORIG],
-        address=a[p.RCPT],
-        job_id=a[p.JOB_ID],
-        env_id=a[p.ENV_ID],
-        older_than=a[p.OLDER_THAN],
-    )
-
-
-def _check_chosen(verb: str) -> Callable[[Arguments], None]:
-    """A change of recipients has to say which ones."""
-
-    def check(a: Arguments) -> None:
-        if not (a[p.FILTER_QUEUE] or a[p.JOB_ID] or a[p.ORIG] or a[p.RCPT] or a[p.ENV_ID]):
-            raise UsageError(
-                f"{verb} needs --queue, --jobId, --orig, --rcpt or --envId; "
-                "everything is --queue=*/*"
-            )
-
-    return check
-
-
-def _check_delete(a: Arguments) -> None:
-    if a[p.ACCOUNTING] and a[p.NO_ACCOUNTING]:
-        raise UsageError("--accounting and --no-accounting contradict each other; write one")
-    _check_chosen("delete")(a)
-
-
 def _lists(answers: Sequence[ListAnswer], a: Arguments) -> Answer:
     return replace(
         merge.merge_lists(answers, a[p.LIST_MAX_ITEMS]),
@@ -239,15 +143,12 @@ def _lists(answers: Sequence[ListAnswer], a: Arguments) -> Answer:
     )
 
 
-async def _clear_dns_cache(shards: Sequence[Operations], a: Arguments) -> Answer:
-    domain = a[p.DNS_DOMAIN]
-    text = "DNS cache cleared." if domain == "*" else f"Cleared {domain} from DNS cache."
-    run = _done(text, lambda operations, _: operations.clear_dns_cache(domain))
-    return await run(shards, a)
-
-
-async def _version(_shards: Sequence[Operations], _a: Arguments) -> Answer:
-    return VersionAnswer(PRODUCT, mta.__version__)
+async def _version(shards: Sequence[Operations], _a: Arguments) -> Answer:
+    try:
+        host_name = (await shards[0].status()).host_name
+    except CommandRefusedError:
+        host_name = ""
+    return VersionAnswer(PRODUCT, mta.__version__, host_name)
 
 
 _SHOW_DOMAINS = (p.DOMAIN, p.VMTA, p.CONNECTED, p.MAX_ITEMS, p.ERRORS)
@@ -257,18 +158,10 @@ _SHOW_QUEUES = (
 )  # fmt: skip
 
 
-_SPF = (
-    "not from the command line yet; `check-spf-inbound` and `trace-spf-check` of a <source> put "
-    "what SPF says of its mail into its header, and `check FILE --dns` looks at your own records"
-)
 _TRACE = (
     p.QUEUES, p.LOG_DATA, p.LOG_RESOLUTION, p.TO_LOG, p.TRACE_RETRY_RECIPIENTS, p.SOURCE_IP,
     p.SECONDS,
 )  # fmt: skip
-
-
-def _refused(words: str, reason: str) -> AdminCommand:
-    return AdminCommand(words=words, help="not available yet", unavailable=reason)
 
 
 COMMANDS: Final[tuple[AdminCommand, ...]] = (
@@ -313,6 +206,19 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         run=_show_vmtas,
     ),
     AdminCommand(
+        words="show disabled sources",
+        help="source addresses that queues do not use now, since when a reply or an operator "
+        "said so",
+        parameters=(p.LISTING, p.ALL_ITEMS),
+        run=merged(
+            lambda operations, a: operations.disabled_sources(
+                a[p.LISTING], max_items=a[p.ALL_ITEMS]
+            ),
+            lambda answers, a: merge.merge_disabled(answers, a[p.ALL_ITEMS]),
+        ),
+        example="show disabled sources 'gmail.com/*'",
+    ),
+    AdminCommand(
         words="show settings",
         help="every directive in effect for a queue",
         parameters=(p.QUEUE, p.IN_FILE),
@@ -320,6 +226,16 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
             lambda operations, a: operations.settings(a[p.QUEUE]), lambda answers, _: answers[0]
         ),
         example="show settings gmail.com/vmta1",
+    ),
+    AdminCommand(
+        words="show vmta-settings",
+        help="every directive in effect for a VirtualMTA as a whole",
+        parameters=(p.VMTA_NAME,),
+        run=from_owner(
+            lambda operations, a: operations.settings(QueueKey("*", a[p.VMTA_NAME])),
+            lambda answers, _: replace(answers[0], queue_settings=()),
+        ),
+        example="show vmta-settings vmta1",
     ),
     AdminCommand(words="show version", help="the version of the running daemon", run=_version),
     AdminCommand(
@@ -334,7 +250,9 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         help="queued recipients",
         parameters=(*p.FILTER, p.LIST_MAX_ITEMS, p.LIST_PRIORITY, p.LIST_SCHEDULE, p.LIST_PAUSE),
         run=merged(
-            lambda operations, a: operations.list_recipients(_filter(a), limit=a[p.LIST_MAX_ITEMS]),
+            lambda operations, a: operations.list_recipients(
+                changes.recipient_filter(a), limit=a[p.LIST_MAX_ITEMS]
+            ),
             _lists,
         ),
         example="list --queue='gmail.com/*' --older-than=1h",
@@ -353,7 +271,7 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         help="open no more connections for queues, until resumed; restarts do not resume",
         changes=True,
         parameters=(p.QUEUES,),
-        run=_hold_back(lambda operations, a: operations.pause(a[p.QUEUES], paused=True)),
+        run=changes.hold_back(lambda operations, a: operations.pause(a[p.QUEUES], paused=True)),
         done="Queue(s) paused.",
     ),
     AdminCommand(
@@ -361,16 +279,37 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         help="let paused queues deliver again",
         changes=True,
         parameters=(p.QUEUES,),
-        run=_resume,
+        run=changes.resume,
     ),
     AdminCommand(
         words="set queue",
         help="put queues into normal or backoff mode",
         changes=True,
         parameters=(p.QUEUES, p.NEW_MODE),
-        run=_set_mode,
+        run=changes.set_mode,
         done="Mode of {count} of {matching} matching queues changed.",
         example="set queue 'gmail.com/*' --mode=normal",
+    ),
+    AdminCommand(
+        words="disable source",
+        help="have queues use a source address no more; open connections end after their "
+        "transaction",
+        changes=True,
+        parameters=(p.SOURCE, p.QUEUES, p.REENABLE_AFTER),
+        run=changes.disable_source,
+        done="Source disabled for {count} of {matching} matching queues.",
+        example="disable source --reenable-after=1h 192.0.2.1 'gmail.com/*'",
+    ),
+    AdminCommand(
+        words="enable source",
+        help="have queues use a disabled source address again",
+        changes=True,
+        parameters=(p.SOURCE, p.QUEUES),
+        run=changes.let_go(
+            lambda operations, a: operations.enable_source(a[p.QUEUES], a[p.SOURCE])
+        ),
+        done="Source enabled for {count} of {matching} matching queues.",
+        example="enable source 192.0.2.1 gmail.com/vmta1",
     ),
     AdminCommand(
         words="set priority",
@@ -378,8 +317,12 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         "those in a transaction keep theirs",
         changes=True,
         parameters=(p.PRIORITY, *p.FILTER),
-        check=_check_chosen("set priority"),
-        run=_let_go(lambda operations, a: operations.set_priority(_filter(a), a[p.PRIORITY])),
+        check=changes.check_chosen("set priority"),
+        run=changes.let_go(
+            lambda operations, a: operations.set_priority(
+                changes.recipient_filter(a), a[p.PRIORITY]
+            )
+        ),
         done="Priority of {count} of {matching} matching recipients changed.",
         example="set priority 90 --jobId=alert-7",
     ),
@@ -388,7 +331,7 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         help="try retrying queues now",
         changes=True,
         parameters=(p.QUEUES, p.RETRY_RECIPIENTS),
-        run=_let_go(
+        run=changes.let_go(
             lambda operations, a: operations.schedule(a[p.QUEUES], recipients=a[p.RETRY_RECIPIENTS])
         ),
         done=SCHEDULED,
@@ -399,10 +342,10 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         "it needs a condition besides --older-than",
         changes=True,
         parameters=(*p.FILTER, p.DSN, p.ACCOUNTING, p.NO_ACCOUNTING),
-        check=_check_delete,
-        run=_let_go(
+        check=changes.check_delete,
+        run=changes.let_go(
             lambda operations, a: operations.delete(
-                _filter(a), dsn=a[p.DSN], accounting=not a[p.NO_ACCOUNTING]
+                changes.recipient_filter(a), dsn=a[p.DSN], accounting=not a[p.NO_ACCOUNTING]
             )
         ),
         done="{count} of {matching} matching recipients deleted.",
@@ -424,7 +367,7 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         changes=True,
         is_for_daemon=True,
         parameters=(p.ACCT_FILE,),
-        run=_done(
+        run=changes.done(
             "Accounting file rotated.",
             lambda operations, a: operations.rotate("acct", a[p.ACCT_FILE]),
         ),
@@ -434,14 +377,14 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         help="begin a new log file",
         changes=True,
         is_for_daemon=True,
-        run=_done("Logging file rotated.", lambda operations, _: operations.rotate("log")),
+        run=changes.done("Logging file rotated.", lambda operations, _: operations.rotate("log")),
     ),
     AdminCommand(
         words="clear dnscache",
         help="forget what DNS said",
         changes=True,
         parameters=(p.DNS_DOMAIN,),
-        run=_clear_dns_cache,
+        run=changes.clear_dns_cache,
         example="clear dnscache gmail.com",
     ),
     AdminCommand(
@@ -449,31 +392,16 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         aliases=("reset status",),
         help="set the traffic counters of `show status` to zero",
         changes=True,
-        run=_done("Traffic counters reset.", lambda operations, _: operations.reset_counters()),
+        run=changes.done(
+            "Traffic counters reset.", lambda operations, _: operations.reset_counters()
+        ),
     ),
     AdminCommand(
         words="stop",
         help="stop the daemon cleanly: transactions in flight are finished first",
         changes=True,
         is_for_daemon=True,
-        run=_done("Stopping.", lambda operations, _: operations.stop()),
+        run=changes.done("Stopping.", lambda operations, _: operations.stop()),
     ),
-    _refused("show jobs", "jobs have no queue of their own; use `list --jobId=ID`"),
-    _refused("show disabled sources", "`explain QUEUE` shows which source addresses are disabled"),
-    _refused("show vmta-settings", "use `show settings DOMAIN/VMTA`, which has them first"),
-    _refused("show license", "Petrel needs no license"),
-    _refused("show precache", "the DNS cache fills as mail comes; nothing is fetched ahead"),
-    _refused("show registration", "there is no management console to register with"),
-    _refused("register", "there is no management console to register with"),
-    _refused("deregister", "there is no management console to register with"),
-    _refused("pause job", "jobs cannot be paused yet; pause their queues"),
-    _refused("resume job", "jobs cannot be paused yet; resume their queues"),
-    _refused("disable source", "source addresses are disabled by smtp-pattern-list only"),
-    _refused("enable source", "a disabled source address comes back by reenable-after"),
-    _refused("resolve", "use `explain QUEUE`, which shows the hosts the daemon has resolved"),
-    _refused("digest", "accounting files have no privacy-policy yet"),
-    _refused("check mfrom", _SPF),
-    _refused("check pra", "Sender ID (RFC 4407) is historic; SPF came in its place"),
-    _refused("check spf", _SPF),
-    _refused("clear secretscache", "secrets are read from files only; no vault is asked"),
+    *REFUSED,
 )

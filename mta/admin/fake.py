@@ -12,6 +12,8 @@ from typing import Final, Literal
 from mta import ids
 from mta.admin.answers import (
     Changed,
+    DisabledSource,
+    DisabledSourcesAnswer,
     DomainRow,
     DomainsAnswer,
     Event,
@@ -46,6 +48,8 @@ from mta.model.refusal import Refusal
 
 NOW: Final = 1709632800.0
 MESSAGE_ID: Final = ids.message_id(7, 0)
+SOURCE_IP: Final = "192.0.2.1"
+"""The one that all its queues send from."""
 _RECIPIENTS: Final = 40
 _OCTETS: Final = 5000
 
@@ -66,6 +70,7 @@ class FakeOperations:
             for key in map(QueueKey.parse, queues)
         }
         self.told: list[str] = []
+        self.disabled: dict[QueueKey, DisabledSource] = {}
         self.trace_lines: asyncio.Queue[str] = asyncio.Queue()
         self.traces_open = 0
 
@@ -146,6 +151,31 @@ class FakeOperations:
     async def set_mode(self, pattern: QueuePattern, mode: Mode) -> Changed:
         self.told.append(f"{mode} {pattern}")
         return self._change(pattern, lambda row: replace(row, mode=mode))
+
+    async def disable_source(self, pattern: QueuePattern, ip: str, *, after: int | None) -> Changed:
+        self.told.append(f"disable {ip} {pattern} after={after}")
+        matching = [row.key for row in self._matching(pattern) if ip == SOURCE_IP]
+        fresh = [key for key in matching if key not in self.disabled]
+        until = None if after is None else NOW + after
+        self.disabled.update(
+            {
+                key: DisabledSource(queue=key, ip=ip, until=until, reason="by an operator")
+                for key in matching
+            }
+        )
+        return Changed(len(fresh), len(matching))
+
+    async def enable_source(self, pattern: QueuePattern, ip: str) -> Changed:
+        self.told.append(f"enable {ip} {pattern}")
+        matching = [row.key for row in self._matching(pattern) if ip == SOURCE_IP]
+        gone = [self.disabled.pop(key) for key in matching if key in self.disabled]
+        return Changed(len(gone), len(matching))
+
+    async def disabled_sources(
+        self, pattern: QueuePattern, *, max_items: int
+    ) -> DisabledSourcesAnswer:
+        rows = [row for key, row in self.disabled.items() if pattern.matches(key)]
+        return DisabledSourcesAnswer(tuple(rows[:max_items]), len(rows))
 
     async def schedule(self, pattern: QueuePattern, *, recipients: bool) -> Changed:
         self.told.append(f"schedule {pattern} recipients={recipients}")

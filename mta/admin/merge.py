@@ -15,6 +15,7 @@ from mta.admin.answers import (
     Changed,
     CommandDone,
     Connections,
+    DisabledSourcesAnswer,
     DomainRow,
     DomainsAnswer,
     Event,
@@ -125,6 +126,16 @@ def merge_vmtas(answers: Sequence[VmtasAnswer], sort: Sort, max_items: int) -> V
         matching=answers[0].matching if len(answers) == 1 else len(by_name),
         total_recipients=sum(a.total_recipients for a in answers),
     )
+
+
+def merge_disabled(
+    answers: Sequence[DisabledSourcesAnswer], max_items: int
+) -> DisabledSourcesAnswer:
+    """Rows of all, by queue and address, and cut."""
+    rows = sorted(
+        (row for answer in answers for row in answer.rows), key=lambda row: (str(row.queue), row.ip)
+    )
+    return DisabledSourcesAnswer(tuple(rows[:max_items]), sum(a.matching for a in answers))
 
 
 def merge_explanations(answers: Sequence[Explanation]) -> Explanation:

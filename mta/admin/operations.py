@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 from mta.admin.answers import (
     Changed,
+    DisabledSourcesAnswer,
     DomainsAnswer,
     Explanation,
     ListAnswer,
@@ -128,6 +129,10 @@ class Operations(Protocol):
     async def vmtas(self, *, sort: Sort, max_items: int | None) -> VmtasAnswer:
         """None for all there are."""
 
+    async def disabled_sources(
+        self, pattern: QueuePattern, *, max_items: int
+    ) -> DisabledSourcesAnswer: ...
+
     async def settings(self, queue: QueueKey) -> SettingsAnswer:
         """Of any queue, also one that has no recipients; unknown VMTA: CommandRefusedError."""
 
@@ -144,6 +149,14 @@ class Operations(Protocol):
         """
 
     async def set_mode(self, pattern: QueuePattern, mode: Mode) -> Changed: ...
+
+    async def disable_source(self, pattern: QueuePattern, ip: str, *, after: int | None) -> Changed:
+        """Have queues use a source address no more, for so many seconds or until it is enabled.
+
+        Counts queues; those match that send from it. Not kept over restarts.
+        """
+
+    async def enable_source(self, pattern: QueuePattern, ip: str) -> Changed: ...
 
     async def schedule(self, pattern: QueuePattern, *, recipients: bool) -> Changed:
         """Try retrying queues now; with `recipients`, their deferred recipients too."""

@@ -81,6 +81,13 @@ def parse_queue(text: str) -> QueueKey:
     return pattern.key
 
 
+def parse_vmta(text: str) -> str:
+    """The name of one VirtualMTA."""
+    if "/" in text or "*" in text or "?" in text:
+        raise ValueError("expected the name of one VirtualMTA, without wildcards")
+    return parse_text(text)
+
+
 def parse_queue_or_message(text: str) -> QueueKey | int:
     """A queue, or the number of a message as logs, Received fields and `list` show it."""
     if "/" not in text and "." not in text:
@@ -110,6 +117,15 @@ QUEUES: Final = Parameter(
     is_required=True,
     help="a queue, or several with wildcards: gmail.com/*, */*; a bare domain is its "
     "queue of {default}",
+)
+VMTA_NAME: Final = Parameter(
+    name="vmta",
+    parse=parse_vmta,
+    default="",
+    metavar="VMTA",
+    is_option=False,
+    is_required=True,
+    help="the name of a VirtualMTA",
 )
 QUEUE: Final = Parameter(
     name="queue",
@@ -160,6 +176,22 @@ DNS_DOMAIN: Final = Parameter(
     is_option=False,
     is_required=True,
     help="a domain, or * for all",
+)
+SOURCE: Final = Parameter(
+    name="ip",
+    parse=parse_ip,
+    default="",
+    metavar="IP",
+    is_option=False,
+    is_required=True,
+    help="a source address, as `explain QUEUE` shows it",
+)
+REENABLE_AFTER: Final[Parameter[int | None]] = Parameter(
+    name="reenable-after",
+    parse=units.parse_interval,
+    default=None,
+    metavar="TIME",
+    help="use it again after this long; default when an operator enables it, or at the next start",
 )
 ACCT_FILE: Final = Parameter(
     name="file",

@@ -13,7 +13,7 @@ from html import escape
 from typing import Final, Literal
 
 from mta.admin import text
-from mta.admin.answers import Answer, Changed, CommandDone, ListAnswer
+from mta.admin.answers import Answer, Changed, CommandDone, ListAnswer, VersionAnswer
 from mta.admin.tree import Node, YesNo, tree
 
 Format = Literal["text", "dom", "xml", "json"]
@@ -67,6 +67,8 @@ def _message(answer: Answer) -> str:
     match answer:
         case CommandDone():
             return answer.text
+        case VersionAnswer():
+            return text.text(answer).rstrip("\n")
         case ListAnswer():
             return " ".join(text.list_notes(answer))
         case _:

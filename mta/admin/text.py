@@ -16,6 +16,7 @@ from mta.admin.answers import (
     CommandDone,
     Connections,
     DirectiveAnswer,
+    DisabledSourcesAnswer,
     DomainsAnswer,
     Event,
     Explanation,
@@ -72,6 +73,8 @@ def _lines(answer: Answer) -> Iterator[str]:
             return _domains(answer)
         case VmtasAnswer():
             return _vmtas(answer)
+        case DisabledSourcesAnswer():
+            return _disabled(answer)
         case SettingsAnswer():
             return _settings(answer)
         case DirectiveAnswer():
@@ -223,11 +226,31 @@ def _vmtas(answer: VmtasAnswer) -> Iterator[str]:
     yield f"{len(answer.rows)} of {answer.matching} virtual MTAs."
 
 
+def _disabled(answer: DisabledSourcesAnswer) -> Iterator[str]:
+    yield from _table(
+        ("queue", "source", "until", "reason"),
+        [
+            (
+                str(row.queue),
+                row.ip or "by the system",
+                "enabled" if row.until is None else printed_time(row.until),
+                row.reason,
+            )
+            for row in answer.rows
+        ],
+        left=(0, 1, 2, 3),
+    )
+    yield ""
+    yield f"{len(answer.rows)} of {answer.matching} disabled sources."
+
+
 def _settings(answer: SettingsAnswer) -> Iterator[str]:
     for title, settings in (
         ("Virtual MTA Settings", answer.vmta_settings),
         ("Queue Settings", answer.queue_settings),
     ):
+        if not settings:
+            continue
         yield title
         yield "-" * len(title)
         yield from (" ".join((s.directive, s.value or '""')) for s in settings)

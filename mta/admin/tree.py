@@ -21,6 +21,7 @@ from mta.admin.answers import (
     CommandDone,
     Connections,
     DirectiveAnswer,
+    DisabledSourcesAnswer,
     DomainRow,
     DomainsAnswer,
     Event,
@@ -76,9 +77,10 @@ def tree(answer: Answer) -> dict[str, Node]:
     """The answer's named values; empty for one that is only a sentence."""
     match answer:
         case StatusAnswer():
-            return {"mta": _product(answer), "status": _status(answer)}
+            product = _product(answer.host_name, answer.user_string)
+            return {"mta": product, "status": _status(answer)}
         case VersionAnswer():
-            return {"product": {"name": answer.product, "version": answer.version}}
+            return _product(answer.host_name, "")
         case QueuesAnswer():
             return {
                 "title": answer.title or None,
@@ -91,6 +93,8 @@ def tree(answer: Answer) -> dict[str, Node]:
             return {"domain": [_domain(row, with_events=answer.shows_events) for row in rows]}
         case VmtasAnswer():
             return {"vmta": [_vmta(row, answer.total_recipients) for row in answer.rows]}
+        case DisabledSourcesAnswer():
+            return {"source": [_generic(row) for row in answer.rows]}
         case ListAnswer():
             with_schedule = answer.shows_schedule
             return {"msg": [_listed(row, with_schedule=with_schedule) for row in answer.rows]}
@@ -109,7 +113,7 @@ def tree(answer: Answer) -> dict[str, Node]:
             assert_never(answer)
 
 
-def _product(answer: StatusAnswer) -> Node:
+def _product(host_name: str, user_string: str) -> dict[str, Node]:
     uname = platform.uname()
     return {
         "product": {
@@ -123,8 +127,8 @@ def _product(answer: StatusAnswer) -> Node:
         "os": {"name": uname.system, "version": uname.release, "build": uname.version},
         "cpu": {"type": uname.machine, "count": os.cpu_count() or 1},
         "ram": {"real": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024},
-        "fullHostName": answer.host_name,
-        "userString": answer.user_string,
+        "fullHostName": host_name,
+        "userString": user_string,
         "hostId": 0,
     }
 

@@ -1,13 +1,13 @@
-"""What the queues of a domain add up to, for operators."""
+"""What the queues of a domain, or of a VirtualMTA, add up to, for operators."""
 
 import asyncio
 from typing import TYPE_CHECKING
 
-from mta.admin.answers import DomainRow, Event
-from mta.admin.operations import DomainSum
+from mta.admin.answers import DomainRow, Event, VmtaRow
+from mta.admin.operations import DomainSum, Sort
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
     from mta.queues.queue import Queue
 
@@ -47,3 +47,26 @@ def row(one: DomainSum, queues: "list[Queue]", *, all_events: bool) -> DomainRow
 def events(queue: "Queue") -> tuple[Event, ...]:
     """Those a queue remembers, the newest first."""
     return tuple(Event(event.time, event.text, event.kind) for event in queue.events)
+
+
+def vmtas(
+    names: "Iterable[str]", by_vmta: "Mapping[str, list[Queue]]", sort: Sort
+) -> list[VmtaRow]:
+    """A row for each of the names, in that order."""
+    rows = []
+    for name in names:
+        group = by_vmta.get(name, [])
+        row = VmtaRow(
+            name=name,
+            domains=len({queue.key.domain for queue in group if queue.recipients}),
+            recipients=sum(queue.recipients for queue in group),
+            octets=sum(queue.octets for queue in group),
+            connections=sum(len(queue.connections) for queue in group),
+        )
+        rows.append(row)
+    order: Callable[[VmtaRow], tuple[int, str]] = {
+        "name": lambda row: (0, row.name),
+        "rcpt": lambda row: (-row.recipients, row.name),
+        "size": lambda row: (-row.octets, row.name),
+    }[sort]
+    return sorted(rows, key=order)

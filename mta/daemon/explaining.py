@@ -8,6 +8,7 @@ from mta.admin.tree import printed_time
 from mta.daemon import limit_use, ways, x_schedule
 from mta.errors import ResolveError
 from mta.model.refusal import Refusal
+from mta.queues.disabling import BY_OPERATOR
 from mta.queues.trials import TRIAL
 from mta.routing.redirect import BACKOFF_REROUTE, MX, REROUTE
 
@@ -161,4 +162,4 @@ def _source(queue: "Queue", ip: str, helo: str) -> str:
         return text
     until = queue.disabled[ip]
     when = "" if until is None else f" until {printed_time(until)}"
-    return f"{text} (disabled{when}: {queue.disabled_by.get(ip, 'by an operator')})"
+    return f"{text} (disabled{when}: {queue.disabled_by.get(ip, BY_OPERATOR)})"

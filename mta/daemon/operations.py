@@ -8,11 +8,12 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from mta import clock, ids
-from mta.admin import effective
+from mta.admin import effective, merge
 from mta.admin.answers import (
     EXPLAINED_RECIPIENTS_MAX,
     Changed,
-    Connections,
+    DisabledSource,
+    DisabledSourcesAnswer,
     DomainsAnswer,
     Explanation,
     ListAnswer,
@@ -21,11 +22,9 @@ from mta.admin.answers import (
     Mode,
     QueueRow,
     QueuesAnswer,
-    QueueTotals,
     ReloadAnswer,
     SettingsAnswer,
     StatusAnswer,
-    VmtaRow,
     VmtasAnswer,
 )
 from mta.admin.operations import (
@@ -48,11 +47,14 @@ from mta.daemon import (
     message_explaining,
     reload,
     signing_text,
+    status,
     ways,
     x_schedule,
 )
 from mta.daemon.domain_rows import QUEUES_AT_ONCE
 from mta.model.queue_key import QueueKey
+from mta.queues import disabling
+from mta.queues.disabling import BY_OPERATOR
 from mta.smtp.header_block import find
 from mta.spool.query import RecipientQuery
 
@@ -92,48 +94,7 @@ class ShardOperations:
     # Reads
 
     async def status(self) -> StatusAnswer:
-        shard = self._shard
-        queues = shard.scheduler.queues.values()
-        root = shard.configuration.root
-        counts = await shard.spool.tally.counts()
-        kinds: dict[str, list[Queue]] = {}
-        for queue in queues:
-            if queue.recipients:
-                kinds.setdefault(queue.settings.type, []).append(queue)
-        traffic = shard.traffic
-        return StatusAnswer(
-            now=clock.now(),
-            started=shard.started,
-            host_name=root.host_name,
-            is_stopping=shard.is_stopping,
-            total=traffic.total,
-            last_hour=traffic.last_hour,
-            top_hour=traffic.top_hour,
-            last_minute=traffic.last_minute,
-            top_minute=traffic.top_minute,
-            inbound=Connections(
-                active=len(shard.door.connections),
-                top=shard.door.connections_top,
-                maximum=root.total_max_smtp_in,
-            ),
-            outbound=Connections(
-                active=shard.scheduler.gate.total.used,
-                top=shard.delivery.connections_top,
-                maximum=root.total_max_smtp_out,
-            ),
-            names_cached=shard.resolver.names_cached,
-            names_pending=shard.resolver.names_pending,
-            queues={
-                kind: QueueTotals(
-                    sum(q.recipients for q in group),
-                    len({q.key.domain for q in group}),
-                    sum(q.octets for q in group),
-                )
-                for kind, group in kinds.items()
-            },
-            spool_messages=counts.messages,
-            spool_recipients=counts.recipients,
-        )
+        return await status.status(self._shard)
 
     async def queues(self, query: QueueQuery) -> QueuesAnswer:
         order: Callable[[Queue], tuple[int, str]] = {
@@ -237,30 +198,28 @@ class ShardOperations:
         return by_domain
 
     async def vmtas(self, *, sort: Sort, max_items: int | None) -> VmtasAnswer:
-        rows = []
         by_vmta: dict[str, list[Queue]] = {}
         async for some in self._queues_in_turns():
             for queue in some:
                 by_vmta.setdefault(queue.key.vmta, []).append(queue)
         names = dict.fromkeys([*self._shard.configuration.vmta_names(), *by_vmta])
-        for name in names:
-            group = by_vmta.get(name, [])
-            row = VmtaRow(
-                name=name,
-                domains=len({queue.key.domain for queue in group if queue.recipients}),
-                recipients=sum(queue.recipients for queue in group),
-                octets=sum(queue.octets for queue in group),
-                connections=sum(len(queue.connections) for queue in group),
-            )
-            rows.append(row)
-        order: Callable[[VmtaRow], tuple[int, str]] = {
-            "name": lambda row: (0, row.name),
-            "rcpt": lambda row: (-row.recipients, row.name),
-            "size": lambda row: (-row.octets, row.name),
-        }[sort]
-        rows.sort(key=order)
+        rows = domain_rows.vmtas(names, by_vmta, sort)
         total = sum(row.recipients for row in rows)
         return VmtasAnswer(tuple(rows[:max_items]), len(rows), total)
+
+    async def disabled_sources(
+        self, pattern: QueuePattern, *, max_items: int
+    ) -> DisabledSourcesAnswer:
+        rows = [
+            DisabledSource(
+                queue=queue.key, ip=ip, until=until, reason=queue.disabled_by.get(ip, "")
+            )
+            async for some in self._queues_in_turns()
+            for queue in some
+            if queue.disabled and pattern.matches(queue.key)
+            for ip, until in queue.disabled.items()
+        ]
+        return merge.merge_disabled([DisabledSourcesAnswer(tuple(rows), len(rows))], max_items)
 
     async def settings(self, queue: QueueKey) -> SettingsAnswer:
         self._check_vmta(queue)
@@ -352,6 +311,24 @@ class ShardOperations:
             make=True,
         )
 
+    async def disable_source(self, pattern: QueuePattern, ip: str, *, after: int | None) -> Changed:
+        now = clock.now()
+        return self._change(
+            pattern,
+            lambda q: disabling.disable(q, ip, after=after, reason=BY_OPERATOR, now=now),
+            make=True,
+            source_ip=ip,
+        )
+
+    async def enable_source(self, pattern: QueuePattern, ip: str) -> Changed:
+        now = clock.now()
+        return self._change(
+            pattern,
+            lambda queue: disabling.enable(queue, ip, reason=BY_OPERATOR, now=now),
+            make=False,
+            source_ip=ip,
+        )
+
     async def schedule(self, pattern: QueuePattern, *, recipients: bool) -> Changed:
         now = clock.now()
         hastened: list[Recipient] = []
@@ -368,16 +345,30 @@ class ShardOperations:
         return answer
 
     def _change(
-        self, pattern: QueuePattern, change: "Callable[[Queue], bool]", text: str, *, make: bool
+        self,
+        pattern: QueuePattern,
+        change: "Callable[[Queue], bool]",
+        text: str = "",
+        *,
+        make: bool,
+        source_ip: str | None = None,
     ) -> Changed:
+        """Of the queues that match; with an address, of those that send from it."""
         scheduler = self._shard.scheduler
         if make and pattern.is_exact and self._shard.owns(pattern.key):
             self._check_vmta(pattern.key)
-            scheduler.queue(pattern.key, clock.now())
-        matching = [queue for queue in scheduler.queues.values() if pattern.matches(queue.key)]
+            scheduler.touch(scheduler.queue(pattern.key, clock.now()))
+        matching = [
+            queue
+            for queue in scheduler.queues.values()
+            if pattern.matches(queue.key)
+            and (source_ip is None or any(one.ip == source_ip for one in queue.sources))
+        ]
         changed = [queue for queue in matching if change(queue)]
         for queue in changed:
-            self._log.write(f"queue {queue.key} {text}")
+            scheduler.touch(queue)
+            if text:
+                self._log.write(f"queue {queue.key} {text}")
         self._shard.delivery.kick()
         return Changed(len(changed), len(matching))
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Never
 from mta.model.message import Recipient
 from mta.model.queue_key import QueueKey
 from mta.model.reply import Reply
-from mta.queues import source_limits
+from mta.queues import disabling, source_limits
 from mta.queues.backlog import Backlog
 from mta.queues.backoff import Pace, effective
 from mta.queues.connection import Connection, Source, State, expand
@@ -49,7 +49,6 @@ NOTHING: Mapping[str, Never] = MappingProxyType({})
 """What most queues have of most things; a hundred thousand empty dictionaries are 6 MB."""
 WINDOWS_MAX = 10_000
 """With more queues than that, one that failed keeps no mail in memory: 4 KB for each, and more."""
-UNNAMED = "address chosen by the system"
 KEEP_EMPTY_S = 300
 """How long an empty queue is remembered at least, with its last errors."""
 
@@ -237,7 +236,7 @@ class Queue:
         return True
 
     def _note_mode(self, now: float, text: str) -> None:
-        self._note(now, text, "mode")
+        self.note(now, text, "mode")
         self._set_pace(now)
         if self.settings.backoff_notify:
             self._tell(self.settings.backoff_notify, f"{self.key}: {text}")
@@ -287,7 +286,8 @@ class Queue:
         self.is_held = False
         self.skipped = NOTHING
 
-    def _note(self, now: float, text: str, kind: str = "error") -> None:
+    def note(self, now: float, text: str, kind: str = "error") -> None:
+        """Remember and log it."""
         self._remember(QueueEvent(now, text, kind))
         self._log(f"{self.key}: {text}")
 
@@ -296,7 +296,7 @@ class Queue:
 
     def note_move(self, now: float, text: str) -> None:
         """Recipients went to another queue."""
-        self._note(now, text, "move")
+        self.note(now, text, "move")
 
     # Replies
 
@@ -319,26 +319,12 @@ class Queue:
         if verdict.skip_mx and connection.host:
             until = now + self.pace.retry_after[0]
             self.skipped = {**self.skipped, connection.host: until}
-            self._note(now, f"skip of MX requested: {reason}")
+            self.note(now, f"skip of MX requested: {reason}")
         if verdict.disable_source_ip:
-            self._disable_source(connection.source.ip, verdict, reason, now)
+            given, usual = verdict.reenable_after, self.settings.reenable_source_ip_after
+            after = usual if given is None else given
+            disabling.disable(self, connection.source.ip, after=after, reason=reason, now=now)
         return reason
-
-    def _disable_source(self, ip: str, verdict: "Verdict", reason: str, now: float) -> None:
-        given, usual = verdict.reenable_after, self.settings.reenable_source_ip_after
-        after = usual if given is None else given
-        was_disabled = ip in self.disabled
-        self.disabled = {**self.disabled, ip: None if after is None else now + after}
-        self.disabled_by = {**self.disabled_by, ip: reason}
-        if was_disabled:
-            return  # By another connection that was open; only the time is new.
-        lasts = "until an operator enables it" if after is None else f"for {print_interval(after)}"
-        self._note_source(now, f"source {ip or UNNAMED} disabled {lasts}: {reason}")
-        if all(source.ip in self.disabled for source in self.sources):
-            text = f"All SMTP sources for queue {self.key} are now disabled."
-            self._note(now, text)
-            if self.settings.backoff_upon_all_sources_disabled:
-                self.enter_backoff(now, after=None, reason=f"{text} The last: {reason}")
 
     # Connections
 
@@ -378,15 +364,9 @@ class Queue:
 
     # Sources
 
-    def enable_sources(self, now: float) -> None:
-        """Take source addresses back whose time is over (reenable-after)."""
-        for ip in [ip for ip, until in self.disabled.items() if until is not None and until <= now]:
-            self.disabled = {one: at for one, at in self.disabled.items() if one != ip}
-            self.disabled_by = {one: by for one, by in self.disabled_by.items() if one != ip}
-            self._note_source(now, f"source {ip or UNNAMED} enabled again: its time is over")
-
-    def _note_source(self, now: float, text: str) -> None:
-        self._note(now, text, "source")
+    def note_source(self, now: float, text: str) -> None:
+        """A source address was disabled, or enabled again."""
+        self.note(now, text, "source")
         if self.settings.disabled_source_ip_notify:
             self._tell(self.settings.disabled_source_ip_notify, f"{self.key}: {text}")
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from mta.model.message import Recipient
 from mta.model.queue_key import QueueKey
 from mta.model.reply import Reply
-from mta.queues import actions, trials
+from mta.queues import actions, disabling, trials
 from mta.queues.actions import Action, Close
 from mta.queues.agenda import FOREVER, Agenda
 from mta.queues.batches import Batches
@@ -91,8 +91,7 @@ class Scheduler:
     ) -> None:
         """A queue found in the spool at start."""
         queue = self.queue(key, now, complete=recipients == 0)
-        queue.recipients = recipients
-        queue.octets = octets
+        queue.recipients, queue.octets = recipients, octets
         queue.is_paused = paused
         queue.ladder.position = queue.failures = retry_position
         queue.is_untried = recipients > 0
@@ -300,6 +299,10 @@ class Scheduler:
     def reread(self, queue: Queue) -> None:
         """What the spool holds of a queue changed beside it: read it again."""
         queue.backlog.forget()
+        self.touch(queue)
+
+    def touch(self, queue: Queue) -> None:
+        """Something about it changed beside this: decide anew."""
         self._agenda.touch(queue)
 
     def looked_up(self, queue: Queue) -> None:
@@ -417,7 +420,7 @@ class Scheduler:
         if queue.retry_at is not None and queue.retry_at <= now:
             queue.end_retry()
         if queue.disabled:
-            queue.enable_sources(now)
+            disabling.pass_time(queue, now)
         if queue.backoff_until is not None and queue.backoff_until <= now:
             queue.leave_backoff(now, "its time is over (backoff-to-normal-after)")
         if queue.is_sweep_due(now) and not queue.frozen and queue.has_mail_of_known_age:
@@ -461,8 +464,6 @@ class Scheduler:
         if first is None:
             return
         queue.blocked_by = None
-        if queue.disabled:
-            queue.enable_sources(now)
         if queue.crowded and queue.crowded_until is not None and queue.crowded_until <= now:
             self.gate.uncrowd(queue)
         size = first.envelope.size

@@ -87,6 +87,35 @@ async def test_list_has_what_is_in_a_transaction_and_pauses_nothing_for_that(tmp
             daemon.kill()
 
 
+async def test_a_source_is_disabled_shown_and_enabled_again(tmp_path):
+    async with Provider() as provider:
+        loopback = Loopback(tmp_path, provider.port)
+        one = "<virtual-mta one>\nsmtp-source-host 127.0.0.1 mta.sender.example\n</virtual-mta>"
+        loopback.configure(top=f"{one}\n{SOURCE}")
+        async with loopback.running() as daemon:
+            disable = ("disable", "source", "127.0.0.1", "a.example/one")
+            assert (await daemon.command(*disable)).text == (
+                "Source disabled for 1 of 1 matching queues.\n"
+            )
+            wrong = await daemon.command("disable", "source", "192.0.2.1", "a.example/one")
+            assert wrong.code == 1
+            assert "no queue that matches a.example/one sends from 192.0.2.1" in wrong.text
+            await loopback.submit(*letters(2, "a.example", CHOSEN))
+            shown = await daemon.command("--json", "show", "disabled", "sources")
+            (source,) = json.loads(shown.text)["data"]["sources"]
+            assert (source["queue"], source["ip"]) == ("a.example/one", "127.0.0.1")
+            assert "until" not in source
+            explained = await daemon.command("explain", "a.example/one")
+            assert "127.0.0.1 mta.sender.example (disabled: by an operator)" in explained.text
+            await stays(lambda: provider.journal, 0.5)
+            enabled = await daemon.command("enable", "source", "127.0.0.1", "a.example/*")
+            assert enabled.text == "Source enabled for 1 of 1 matching queues.\n"
+            await until(lambda: len(provider.journal) == 2, WAIT_S, loopback.told)
+            settings = await daemon.command("show", "vmta-settings", "one")
+            assert "smtp-source-host 127.0.0.1 mta.sender.example\n" in settings.text
+            assert "Queue Settings" not in settings.text
+
+
 async def test_show_queues_tells_when_the_mode_changed(held):
     _, daemon, _ = held
     set_ = await daemon.command("set", "queue", "a.example/one", "--mode=backoff")

@@ -23,7 +23,7 @@ from mta.admin.answers import (
 )
 from mta.admin.command import UsageError, find_command, match_word
 from mta.admin.commands import COMMANDS
-from mta.admin.fake import MESSAGE_ID, FakeOperations
+from mta.admin.fake import MESSAGE_ID, SOURCE_IP, FakeOperations
 from mta.admin.operations import CommandRefusedError, DomainQuery
 from mta.admin.pattern import QueuePattern
 from mta.admin.protocol import (
@@ -73,6 +73,33 @@ def test_holding_back_what_matches_nothing_is_refused(shards):
         run("pause queue", shards, queues="x.example")
     with pytest.raises(CommandRefusedError, match=r"no queue matches x\.example/\{default\}"):
         run("set queue", shards, queues="x.example", mode="backoff")
+
+
+def test_sources_are_disabled_shown_and_enabled_where_queues_send_from_them(shards):
+    said = run("disable source", shards, ip=SOURCE_IP, queues="*/v1", **{"reenable-after": "1h"})
+    assert said == "Source disabled for 2 of 2 matching queues.\n"
+    assert [s.told for s in shards] == [["disable 192.0.2.1 */v1 after=3600"]] * 2
+    run("disable source", shards, ip=SOURCE_IP, queues="c.example/v2")
+    shown = run("show disabled sources", shards).splitlines()
+    assert [line.split()[0] for line in shown[2:5]] == [
+        "a.example/v1", "b.example/v1", "c.example/v2",
+    ]  # fmt: skip
+    assert shown[4].split(maxsplit=2)[1:] == [SOURCE_IP, "enabled             by an operator"]
+    assert shown[-1] == "3 of 3 disabled sources."
+    assert run("show disabled sources", shards, queues="b.example", maxitems="1").endswith(
+        "1 of 1 disabled sources.\n"
+    )
+    said = run("enable source", shards, ip=SOURCE_IP, queues="a.example/*")
+    assert said == "Source enabled for 1 of 1 matching queues.\n"
+    assert "a.example" not in run("show disabled sources", shards)
+
+
+def test_a_source_that_no_queue_sends_from_is_refused_where_it_is_to_be_disabled(shards):
+    with pytest.raises(CommandRefusedError, match=r"no queue that matches \*/\* sends from 192"):
+        run("disable source", shards, ip="192.0.2.9", queues="*/*")
+    assert run("enable source", shards, ip="192.0.2.9", queues="*/*") == (
+        "Source enabled for 0 of 0 matching queues.\n"
+    )
 
 
 def test_letting_go_what_matches_nothing_is_done(shards):
@@ -334,6 +361,8 @@ def test_a_listing_of_a_bare_domain_means_all_its_queues():
             "contradict each other",
         ),
         ("trace", {"queues": "*/*", "source-ip": "192.0.2"}, "expected an IP address such as"),
+        ("disable source", {"ip": "a.example", "queues": "*/*"}, "expected an IP address such as"),
+        ("show vmta-settings", {"vmta": "*"}, "the name of one VirtualMTA"),
     ],
 )
 def test_wrong_arguments_say_what_was_expected(words, raw, said):

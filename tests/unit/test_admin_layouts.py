@@ -12,6 +12,8 @@ from mta.admin.answers import (
     Changed,
     CommandDone,
     Connections,
+    DisabledSource,
+    DisabledSourcesAnswer,
     DomainRow,
     DomainsAnswer,
     Event,
@@ -36,6 +38,7 @@ from mta.admin.answers import (
     VmtasAnswer,
 )
 from mta.admin.render import FORMATS, render, render_failure
+from mta.admin.tree import printed_time
 from mta.model.queue_key import QueueKey
 from mta.model.refusal import Refusal
 
@@ -182,6 +185,7 @@ ANSWERS = [
     LISTED,
     SETTINGS,
     DomainsAnswer((DomainRow(domain="a.example", recipients=1),), 1),
+    DisabledSourcesAnswer((DisabledSource(queue=GMAIL, ip="192.0.2.1", until=NOW + 60),), 1),
     VersionAnswer("Petrel", "1"),
     ReloadAnswer(remarks=("pmta.conf:3: warning: x",), needs_restart=("http-mgmt-port",)),
     CommandDone("Done & <dusted>."),
@@ -380,6 +384,34 @@ def test_an_explained_message_says_why_each_recipient_waits():
     assert "Recipients still queued: 5, the first 2 shown\n" in text
     assert "waits     its last try failed; it is due again later\n" in text
     assert "waits     max-smtp-out of gmail.com/vmta1 (pmta.conf:12)\n" in text
+
+
+def test_the_version_has_the_names_of_powermta_and_its_sentence():
+    answer = VersionAnswer("Petrel", "1", "mta1.example.com")
+    document = json.loads(render(answer, "json"))
+    assert document["message"] == render(answer, "text").rstrip("\n")
+    assert list(document["data"]) == [
+        "product", "lak", "os", "cpu", "ram", "fullHostName", "userString", "hostId",
+    ]  # fmt: skip
+    assert document["data"]["fullHostName"] == "mta1.example.com"
+    assert "<succ>Petrel v" in render(answer, "xml")
+
+
+def test_a_disabled_source_says_until_when():
+    answer = DisabledSourcesAnswer(
+        (
+            DisabledSource(queue=GMAIL, ip="192.0.2.1", until=NOW + 60, reason='"421 <no>"'),
+            DisabledSource(queue=GMAIL, ip=""),
+        ),
+        3,
+    )
+    text = render(answer, "text").splitlines()
+    assert text[2] == f'{GMAIL} 192.0.2.1     {printed_time(NOW + 60)} "421 <no>"'
+    assert text[3] == f"{GMAIL} by the system enabled"
+    assert text[-1] == "2 of 3 disabled sources."
+    dom = render(answer, "dom")
+    assert f'source[0].until="{printed_time(NOW + 60)}"\n' in dom
+    assert "source[1].until" not in dom
 
 
 def test_mode_events_are_shown_alone_or_among_all():

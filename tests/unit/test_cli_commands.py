@@ -116,6 +116,17 @@ def test_an_unavailable_command_is_refused_in_the_format_asked_for(capsys):
         ("set queue a.com --mode=backoff", "set queue", {"queues": "a.com", "mode": "backoff"}),
         ("explain a.com/v1", "explain", {"subject": "a.com/v1"}),
         ("pause queue a.com/v1", "pause queue", {"queues": "a.com/v1"}),
+        (
+            "disable source 192.0.2.1 a.com --reenable-after=1h",
+            "disable source",
+            {
+                "ip": "192.0.2.1",
+                "queues": "a.com",
+                "reenable-after": "1h",
+            },
+        ),
+        ("show dis so", "show disabled sources", {}),
+        ("show vmta-settings v1", "show vmta-settings", {"vmta": "v1"}),
         ("show dom --conn", "show domains", {"connected": "yes"}),
         ("show q --max=5 --Mode-E", "show queues", {"maxitems": "5", "mode-events": "yes"}),
         ("show topq --no-rcpt-events", "show topqueues", {"no-rcpt-events": "yes"}),

@@ -2,7 +2,9 @@
 
 from mta.model.outcome import Verdict
 from mta.model.reply import Reply
+from mta.queues import disabling
 from mta.queues.actions import Notify
+from mta.queues.disabling import BY_OPERATOR
 from tests.queue_runs import NOW, SOURCES, QueueRun, recipients
 
 LISTED = Reply(554, ("listed",))
@@ -31,6 +33,27 @@ def test_a_disabled_source_and_backoff_are_told_with_their_cause():
     assert ["back to normal mode" in one.text for one in told(run, NOW + 50)] == [True]
     assert told(run, NOW + 99) == []
     assert ["192.0.2.1 enabled again" in one.text for one in told(run, NOW + 100)] == [True]
+
+
+def test_an_operator_disables_a_source_and_enables_it_again():
+    run = QueueRun("disabled-source-ip-notify ip@ours.example", vmta=SOURCES)
+    scheduler = run.scheduler
+    scheduler.arrive(recipients(1), NOW)
+    for ip in ("192.0.2.1", "192.0.2.2"):
+        assert disabling.disable(run.queue, ip, after=None, reason=BY_OPERATOR, now=NOW)
+    assert not disabling.disable(run.queue, ip, after=50, reason=BY_OPERATOR, now=NOW)
+    scheduler.touch(run.queue)
+    first, _ = told(run, NOW)
+    assert first.text.endswith(
+        "source 192.0.2.1 disabled until an operator enables it: by an operator"
+    )
+    assert run.queue.connections == {}
+    assert disabling.enable(run.queue, "192.0.2.1", reason=BY_OPERATOR, now=NOW)
+    assert not disabling.enable(run.queue, "192.0.2.1", reason=BY_OPERATOR, now=NOW)
+    scheduler.touch(run.queue)
+    assert run.open(NOW).source.ip == "192.0.2.1"
+    run.run(NOW + 50)
+    assert run.queue.disabled == {}, "the time that was given last counts"
 
 
 def test_connections_that_hear_the_same_are_told_of_once():

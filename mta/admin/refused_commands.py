@@ -1,0 +1,32 @@
+"""The commands of PowerMTA that are refused, each with what to do instead."""
+
+from typing import Final
+
+from mta.admin.command import AdminCommand
+
+_SPF = (
+    "not from the command line yet; `check-spf-inbound` and `trace-spf-check` of a <source> put "
+    "what SPF says of its mail into its header, and `check FILE --dns` looks at your own records"
+)
+
+
+def _refused(words: str, reason: str) -> AdminCommand:
+    return AdminCommand(words=words, help="not available yet", unavailable=reason)
+
+
+REFUSED: Final[tuple[AdminCommand, ...]] = (
+    _refused("show jobs", "jobs have no queue of their own; use `list --jobId=ID`"),
+    _refused("show license", "Petrel needs no license"),
+    _refused("show precache", "the DNS cache fills as mail comes; nothing is fetched ahead"),
+    _refused("show registration", "there is no management console to register with"),
+    _refused("register", "there is no management console to register with"),
+    _refused("deregister", "there is no management console to register with"),
+    _refused("pause job", "jobs cannot be paused yet; pause their queues"),
+    _refused("resume job", "jobs cannot be paused yet; resume their queues"),
+    _refused("resolve", "use `explain QUEUE`, which shows the hosts the daemon has resolved"),
+    _refused("digest", "accounting files have no privacy-policy yet"),
+    _refused("check mfrom", _SPF),
+    _refused("check pra", "Sender ID (RFC 4407) is historic; SPF came in its place"),
+    _refused("check spf", _SPF),
+    _refused("clear secretscache", "secrets are read from files only; no vault is asked"),
+)
