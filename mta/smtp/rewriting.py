@@ -126,7 +126,9 @@ def _domains_of(field: bytes, tokens: re.Pattern[bytes]) -> list[tuple[int, int]
                 # What stood before is a name, or the address in clear for people.
                 one, is_inside, is_closed = None, True, False
             case b">" if is_inside:
-                is_inside, is_closed = False, True
+                # Whatever follows it, as there may be a colon or another bracket.
+                found += [one] if one is not None else []
+                one, is_inside, is_closed = None, False, True
             case b"," | b";" if not is_inside:
                 found += [one] if one is not None else []
                 one, is_closed = None, False

@@ -93,6 +93,7 @@ def test_a_rule_behind_one_for_the_same_senders_is_warned_of():
         ("Joe :) <joe@a.example>", "Joe :) <joe@b.example>"),
         ("-> joe@a.example", "-> joe@b.example"),
         ("I <3 joe@a.example", "I <3 joe@b.example"),
+        ("Joe <joe@a.example>: <", "Joe <joe@b.example>: <"),
         ("joe", "joe"),
         ("", ""),
     ],
