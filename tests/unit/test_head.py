@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import dkim
 import pytest
 
 from mta.model.header_field import field_name, folded
 from mta.model.message import Envelope
+from mta.signing.keys import new_key
 from mta.smtp.head import HeadRules
 from tests.texts import configured, only
 
@@ -169,3 +171,24 @@ def test_a_configured_field_is_refused_at_its_line_or_sent_as_it_should_be():
     field = "X-A" + " \t: " + "x " * 1000
     text = f'<global>\nadd-header "{field}"\n</global>\n'
     assert configured(text).root.add_header == ("X-A: " + "x " * 999 + "x",)
+
+
+def test_a_signature_survives_edits_of_fields_that_it_does_not_cover():
+    key = new_key("rsa-1024")
+    content = b"From: a@a.example\r\n" + OWN + b"body\r\n"
+    covered = [b"From", b"Subject", b"X-Received"]
+    signature = dkim.sign(
+        content,
+        b"s",
+        b"a.example",
+        key.pem(),
+        include_headers=covered,
+        canonicalize=(b"simple",) * 2,
+    )
+    came = b"X-First: 1\r\n" + signature + content
+    head = rules(
+        "X-New: 1", "Precedence: bulk", hide=True, included=b"X-File: 1\r\n", removed=["X-First"]
+    ).render(ENVELOPE, "", DATE, came[: -len(b"body\r\n")])
+    sent = head.octets + came[head.skip :]
+    assert b"X-First" not in sent and b"by d" not in sent and b"list" not in sent
+    assert dkim.verify(sent, minkey=1024, dnsfunc=lambda name, timeout: key.record.encode())
