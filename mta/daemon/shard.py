@@ -256,6 +256,7 @@ class Shard:
             self.own,
             shard=self.number,
             shards=self.shards,
+            arrivals=self.spool.arrivals,
         )
         for listener in configuration.listeners:
             await self.door.listen(listener, self.machine.bind)

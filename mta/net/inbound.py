@@ -1,8 +1,8 @@
 """One client's connection: aiosmtpd's protocol with a command loop of our own.
 
-One task for each connection. It reads what there is, lets `smtp.server` answer every
-command in it, and writes the replies at once. What comes one by one is answered where it
-comes in. While a message is committed nothing is: a client cannot get ahead of the disk.
+One task for each connection reads what there is, lets `smtp.server` answer every command in it,
+and writes the replies at once. What comes one by one is answered where it comes in. While a message
+is committed nothing is: a client cannot get ahead of the disk.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from collections.abc import Awaitable
 from itertools import count
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
+from mta.model.arrivals import Arrival
 from mta.model.reply import Reply
 from mta.net import content_end
 from mta.net.client_log import ClientLog, LoggedWriter
@@ -33,8 +34,7 @@ _T = TypeVar("_T")
 ANSWERED_AT_ONCE: Final = frozenset({b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"EHLO", b"HELO"})
 """Commands that have a reply, and after it nothing that waits for anything but the client."""
 PROGRESS_OCTETS: Final = 32 << 10
-"""A client that sends content has the whole timeout again after so many octets, not less:
-one that sends an octet a minute is not a client."""
+"""Of content; after so many, and not before, a client has the whole timeout again."""
 COMMANDS_AT_ONCE_MAX: Final = 200
 """Of one client, before others have a turn: a few milliseconds."""
 PRODUCT: Final = "Petrel"
@@ -55,6 +55,7 @@ class Inbound(Stream):
         self._listener = listener
         self._context = context
         self._deadline = Deadline(lambda: self.say_and_close(TIMEOUT))
+        self._arrival = Arrival(door.arrivals)
         self._is_idle = False
         self._at_rest: Server | None = None
         """Set while the task waits for a command and nothing of one is there."""
@@ -105,8 +106,7 @@ class Inbound(Stream):
         """Serve one client; called by aiosmtpd when the connection is made."""
         self.task = asyncio.current_task()
         door = self._door
-        door.connections.add(self)
-        door.connections_top = max(door.connections_top, len(door.connections))
+        door.enter(self)
         session: Session | None = None
         try:
             session = self._met()
@@ -115,6 +115,7 @@ class Inbound(Stream):
         except (ConnectionError, ssl.SSLError):
             pass  # the client is gone; nothing was promised that is not on disk
         finally:
+            self._arrival.expect(is_expected=False)
             await self._settled()
             if session is not None:
                 door.reception.close_session(session)
@@ -233,8 +234,8 @@ class Inbound(Stream):
             self.say_and_close(written(reply))
             return
         self._writer.write(written(reply))
+        self._arrival.expect(is_expected=server.mail is not None)
         if step is Step.CONTENT:
-            self._progress = 0
             self._arriving = self._incoming(self._session)
             self._deadline.expect(self._session.source.smtp_data_timeout)
             return
@@ -296,8 +297,7 @@ class Inbound(Stream):
         self._deadline.expect(self._session.source.smtp_command_timeout)
         if self._reader._waiter is None:  # type: ignore[attr-defined]  # noqa: SLF001
             return  # What came meanwhile is the task's, and has its turn first.
-        self._at_rest = server
-        self._is_idle = True
+        self._at_rest, self._is_idle = server, True
         if self._door.is_closing:
             self.say_and_close(STOPPING)
 
@@ -401,7 +401,6 @@ class Inbound(Stream):
     ) -> tuple[Reply, bytes]:
         """Take content up to its end; the reply to it, and what follows."""
         incoming = self._incoming(session)
-        self._progress = 0
         rest = incoming.feed(buffer)
         try:
             while rest is None:
@@ -450,7 +449,9 @@ class Inbound(Stream):
             self._discard_chunks()
 
     def _incoming(self, session: Session) -> Incoming:
-        return Incoming(self._door.reception.spill_directory, session.source.max_message_size)
+        self._progress = 0
+        size_max = session.source.max_message_size
+        return Incoming(self._door.reception.spill_directory, size_max, self._arrival)
 
     def _discard_chunks(self) -> None:
         if self._chunks is not None:

@@ -10,6 +10,7 @@ from mta.smtp import header_block
 from mta.smtp.framing import ContentFramer
 
 if TYPE_CHECKING:
+    from mta.model.arrivals import Arrival
     from mta.model.message import Content
 
 
@@ -19,9 +20,11 @@ class Incoming:
     What is refused is taken to its end nevertheless, and not kept.
     """
 
-    __slots__ = ("_held", "_size_max", "_spill", "content", "framer", "head_size")
+    __slots__ = ("_arrival", "_held", "_size_max", "_spill", "content", "framer", "head_size")
 
-    def __init__(self, spill_directory: Path, size_max: int) -> None:
+    def __init__(self, spill_directory: Path, size_max: int, arrival: "Arrival") -> None:
+        self._arrival = arrival
+        arrival.expect(is_expected=True)
         self.framer = ContentFramer()
         self.content: Content = b""
         self.head_size = 0
@@ -55,6 +58,7 @@ class Incoming:
 
     def end(self) -> Reply | None:
         """Everything is there; a Reply refuses it."""
+        self._arrival.expect(is_expected=False)
         framer, spill = self.framer, self._spill
         last = self._held + framer.take_rest()
         if spill.is_used or len(last) > MEMORY_OCTETS_MAX:
@@ -68,6 +72,7 @@ class Incoming:
 
     def discard(self) -> None:
         """Remove the file if nobody took it."""
+        self._arrival.expect(is_expected=False)
         self._spill.discard()
 
     def _write_lines(self) -> None:

@@ -8,6 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from mta.errors import TransportError
+from mta.model.arrivals import Arrivals
 from mta.net.bind import Bind, bound
 from mta.net.inbound import Inbound
 from mta.net.reception import Admission, Reception
@@ -88,11 +89,13 @@ class Door:
         *,
         shard: int = 0,
         shards: int = 1,
+        arrivals: Arrivals | None = None,
     ) -> None:
         self.configuration = configuration
         self.reception = reception
         self.admission = admission
         self.own = own
+        self.arrivals = arrivals or Arrivals()
         self.connections: set[Inbound] = set()
         self.connections_top = 0
         self.logged_numbers = count(1 + shard, shards)
@@ -134,6 +137,11 @@ class Door:
             except OSError as error:
                 name = f"{one.settings.address}:{one.settings.port}"
                 self.reception.log(f"smtp-listener {name} goes on with the TLS of before: {error}")
+
+    def enter(self, connection: Inbound) -> None:
+        """A client is there."""
+        self.connections.add(connection)
+        self.connections_top = max(self.connections_top, len(self.connections))
 
     async def take_slot(self, group: str, *, waits: bool, timeout: float) -> str:
         """A slot for a client of that group; else the directive that refuses it.

@@ -20,6 +20,7 @@ from zlib import crc32
 
 from mta import ids
 from mta.errors import SpoolDamagedError, SpoolError
+from mta.model.arrivals import Arrivals
 from mta.model.attempt import Try
 from mta.model.message import Content, Envelope, FileContent, Recipient
 from mta.model.queue_key import QueueKey
@@ -79,14 +80,14 @@ class Spool:
         self._content_directory = directory / "content"
         self._loop = asyncio.get_running_loop()
         self._cache: OrderedDict[int, tuple[bytes, int]] = OrderedDict()
-        self._cached_octets = 0
-        self._min_free = 0
+        self._cached_octets = self._min_free = 0
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="spool-reader")
         self._recover(connection)
         keep_tally(connection)
         self._connection = connection
         self._writer: Hand
         self._inbox: Inbox
+        self.arrivals = Arrivals()
         self.numbers = MessageNumbers(connection, self._change, shard)
         self.parcels = Parcels(self._ask, self._change)
         self.outbox = Outbox(self._ask, self._change)
@@ -143,7 +144,7 @@ class Spool:
             has_room=spool._has_room,
         )
         spool._writer = take_up(writer)
-        spool._inbox = Inbox(spool._writer.put)
+        spool._inbox = Inbox(spool._writer.put, spool.arrivals)
         return spool
 
     async def close(self) -> None:
@@ -188,7 +189,7 @@ class Spool:
         """As `accept`, done when the future is. See `Accept` for what comes after records."""
         future: asyncio.Future[None] = self._loop.create_future()
         asked = Accept(future, envelope, content, recipients, records, parcel, staged, receipts)
-        self._inbox.put(asked)
+        self._inbox.put_message(asked)
         return future
 
     def begin_gathered(
@@ -259,9 +260,8 @@ class Spool:
         """Keep what is left of a damaged message where an operator can look at it."""
 
         def change(connection: sqlite3.Connection) -> None:
-            recovery.set_aside(
-                connection, self.directory, message_id, content_path(self.directory, message_id)
-            )
+            path = content_path(self.directory, message_id)
+            recovery.set_aside(connection, self.directory, message_id, path)
 
         return self._change(change)
 

@@ -183,6 +183,11 @@ class Wire:
         self.inbound.connection_made(self.transport)
 
     @property
+    def expected(self) -> int:
+        """Messages that are being sent."""
+        return self.inbound._door.arrivals.expected
+
+    @property
     def taken(self) -> list[Taken]:
         return self.reception.taken
 

@@ -72,6 +72,7 @@ async def connection(parts):
         if is_open and wire.inbound._is_idle:
             assert not wire.inbound._reader._buffer
         await wire.end()
+        assert wire.expected == 0
         assert list(Path(directory).iterdir()) == []
         return wire.transport.written, wire.taken
 

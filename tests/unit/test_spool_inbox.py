@@ -2,15 +2,22 @@
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
-from mta.spool.inbox import PATIENT_MAX, PATIENT_S, Inbox
-from mta.spool.operations import Operation, Read
+from mta.model.arrivals import Arrival, Arrivals
+from mta.spool.inbox import COMPANY_MAX, COMPANY_S, PATIENT_MAX, PATIENT_S, Inbox
+from mta.spool.operations import Accept, Operation, Read
 
 
 def operation() -> Operation:
     return Read(asyncio.get_running_loop().create_future(), lambda _: None)
+
+
+def message() -> Accept:
+    future = asyncio.get_running_loop().create_future()
+    return Accept(future, SimpleNamespace(message_id=1), b"", (), ())
 
 
 Timers = list[tuple[float, Callable[[], None]]]
@@ -22,16 +29,17 @@ def caught_timers(monkeypatch: pytest.MonkeyPatch) -> Timers:
     loop = asyncio.get_running_loop()
 
     def call_later(*timer):
+        handle = SimpleNamespace(cancel=lambda: found.remove(timer))
         found.append(timer)
-        return timer
+        return handle
 
     monkeypatch.setattr(loop, "call_later", call_later)
     return found
 
 
-def inbox() -> tuple[Inbox, list[list[Operation]]]:
+def inbox(arrivals: Arrivals | None = None) -> tuple[Inbox, list[list[Operation]]]:
     batches: list[list[Operation]] = []
-    return Inbox(batches.append), batches
+    return Inbox(batches.append, arrivals or Arrivals()), batches
 
 
 async def test_what_is_asked_in_one_turn_goes_together() -> None:
@@ -91,3 +99,87 @@ async def test_emptying_leaves_nothing_behind() -> None:
     one.empty()
     one.empty()
     assert batches == [[outcome]]
+
+
+async def test_a_message_waits_for_those_that_other_clients_are_sending(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timers = caught_timers(monkeypatch)
+    arrivals = Arrivals()
+    other = Arrival(arrivals)
+    one, batches = inbox(arrivals)
+    first, outcome, second = message(), operation(), message()
+    other.expect(is_expected=True)
+    one.put_message(first)
+    await asyncio.sleep(0)
+    one.put_patient(outcome)
+    assert batches == []
+    other.expect(is_expected=False)
+    one.put_message(second)
+    await asyncio.sleep(0)
+    assert batches == [[first, outcome, second]]
+    assert timers == []
+
+
+async def test_a_message_waits_so_long_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    timers = caught_timers(monkeypatch)
+    arrivals = Arrivals()
+    Arrival(arrivals).expect(is_expected=True)
+    one, batches = inbox(arrivals)
+    messages = [message(), message()]
+    for each in messages:
+        one.put_message(each)
+        await asyncio.sleep(0)
+    ((seconds, ring),) = timers
+    assert (seconds, batches) == (COMPANY_S, [])
+    ring()
+    assert batches == [messages]
+
+
+async def test_a_message_that_nobody_else_sends_one_beside_does_not_wait() -> None:
+    one, batches = inbox()
+    alone = message()
+    one.put_message(alone)
+    await asyncio.sleep(0)
+    assert batches == [[alone]]
+
+
+async def test_many_messages_do_not_wait_for_more() -> None:
+    arrivals = Arrivals()
+    Arrival(arrivals).expect(is_expected=True)
+    one, batches = inbox(arrivals)
+    messages = [message() for _ in range(COMPANY_MAX)]
+    for each in messages:
+        one.put_message(each)
+    await asyncio.sleep(0)
+    assert batches == [messages]
+
+
+async def test_a_message_that_waits_goes_with_what_does_not() -> None:
+    arrivals = Arrivals()
+    Arrival(arrivals).expect(is_expected=True)
+    one, batches = inbox(arrivals)
+    waiting, question = message(), operation()
+    one.put_message(waiting)
+    await asyncio.sleep(0)
+    one.put(question)
+    await asyncio.sleep(0)
+    assert batches == [[waiting, question]]
+    one.put_message(second := message())
+    await asyncio.sleep(0)
+    assert batches == [[waiting, question]]
+    one.empty()
+    assert batches == [[waiting, question], [second]]
+
+
+async def test_a_client_counts_once() -> None:
+    arrivals = Arrivals()
+    clients = [Arrival(arrivals), Arrival(arrivals)]
+    for client in clients:
+        client.expect(is_expected=True)
+        client.expect(is_expected=True)
+    assert arrivals.expected == 2
+    for client in clients:
+        client.expect(is_expected=False)
+        client.expect(is_expected=False)
+    assert arrivals.expected == 0
