@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mta.model.arrivals import Arrival, Arrivals
 from mta.model.message import FileContent
 from mta.net import incoming
 from mta.net.incoming import Incoming
@@ -24,7 +25,7 @@ def received(parts, is_chunked, memory_max):
     """Its octets, its head's, and whether it is in a file."""
     with TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
         patch.setattr(incoming, "MEMORY_OCTETS_MAX", memory_max)
-        message = Incoming(Path(directory), 1 << 20)
+        message = Incoming(Path(directory), 1 << 20, Arrival(Arrivals()))
         for part in parts:
             if is_chunked:
                 message.feed_chunk(part)
