@@ -258,9 +258,7 @@ def _ask(context: click.Context, command: AdminCommand, given: _Given) -> int:
     from mta.admin.find_daemon import control_socket
 
     options = _Options.of(context)
-    raw = {
-        p.name: str(given[_identifier(p)]) for p in command.parameters if _identifier(p) in given
-    }
+    raw = _raw(command, given)
     request = Request(command=command.words, arguments=raw, format=options.format)
     try:
         arguments = command.arguments(raw)
@@ -282,6 +280,12 @@ def _ask(context: click.Context, command: AdminCommand, given: _Given) -> int:
         return _fail(context, str(error), Exit.USAGE)
     except KeyboardInterrupt:
         return int(Exit.DONE) if command.stream is not None else INTERRUPTED
+
+
+def _raw(command: AdminCommand, given: _Given) -> dict[str, str]:
+    return {
+        p.name: str(given[_identifier(p)]) for p in command.parameters if _identifier(p) in given
+    }
 
 
 class _Answer:
@@ -432,27 +436,35 @@ def _hash_password(context: click.Context, _command: AdminCommand, given: _Given
 def _dkim(context: click.Context, command: AdminCommand, given: _Given) -> int:
     from mta.admin import dkim
 
-    def value(parameter: Parameter[str]) -> str:
-        text = given.get(_identifier(parameter))
-        try:
-            return parameter.default if text is None else parameter.parse(str(text))
-        except ValueError as error:
-            raise click.UsageError(f"{parameter.spelling}: {error}", context) from None
-
     try:
+        a = command.arguments(_raw(command, given))
         match command.words:
             case "dkim generate":
-                kind, file = value(KEY_TYPE), value(KEY_FILE)
-                done = dkim.generate(value(SELECTOR), value(DOMAIN), kind, file)
+                done = dkim.generate(a[SELECTOR], a[DOMAIN], a[KEY_TYPE], a[KEY_FILE])
             case "dkim check":
-                lookup = dkim.name_server(value(NAME_SERVER))
-                done = dkim.check(value(DKIM_SUBJECT), value(SELECTOR), value(DOMAIN), lookup)
+                lookup = dkim.name_server(a[NAME_SERVER])
+                done = dkim.check(a[DKIM_SUBJECT], a[SELECTOR], a[DOMAIN], lookup)
             case _:
-                done = dkim.records(value(DKIM_CONFIG) or _Options.of(context).config)
+                done = dkim.records(a[DKIM_CONFIG] or _Options.of(context).config)
+    except UsageError as error:
+        raise click.UsageError(str(error), context) from None
     except PetrelError as error:
         return _fail(context, str(error), Exit.REFUSED)
     _out(done.text)
     return int(done.exit)
+
+
+def _resolve(context: click.Context, command: AdminCommand, given: _Given) -> int:
+    from mta.admin.resolve import resolve
+
+    options = _Options.of(context)
+    try:
+        arguments = command.arguments(_raw(command, given))
+        return int(resolve(arguments, options.config, options.format, _out))
+    except UsageError as error:
+        raise click.UsageError(str(error), context) from None
+    except PetrelError as error:
+        return _fail(context, str(error), Exit.REFUSED)
 
 
 def _sink(_context: click.Context, _command: AdminCommand, given: _Given) -> int:
@@ -479,6 +491,7 @@ _LOCAL: Final[Mapping[str, _Action]] = {
     "dkim generate": _dkim,
     "dkim check": _dkim,
     "dkim dns": _dkim,
+    "resolve": _resolve,
     "sink": _sink,
     "demo": _demo,
 }

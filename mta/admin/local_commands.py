@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from mta.admin import parameters as p
-from mta.admin.command import AdminCommand, Parameter
+from mta.admin.command import AdminCommand, Arguments, Parameter, UsageError
 
 
 def _parse_check_format(text: str) -> str:
@@ -174,6 +174,54 @@ DKIM_CONFIG: Final = Parameter(
     help="a configuration file; default the one of --config",
 )
 
+
+def _flag(name: str, help_: str) -> Parameter[bool]:
+    return Parameter(
+        name=name, parse=p.parse_yes_no, default=False, flag="yes", takes_value=False, help=help_
+    )
+
+
+def _parse_source(text: str) -> tuple[str, str]:
+    host, _, ip = text.rpartition(",")
+    return host.strip(), p.parse_ip(ip.strip())
+
+
+RESOLVED: Final = replace(DOMAIN, help="a domain that mail goes to")
+TCP: Final = _flag("tcp", "ask over TCP")
+EDNS: Final = _flag("edns", "ask with EDNS (RFC 6891)")
+CONNECT: Final = _flag(
+    "connect", "greet the first host that is there, over TLS where it offers that"
+)
+DUMPPACKETS: Final = _flag("dumppackets", "show every octet of questions and responses")
+SERVER: Final = Parameter(
+    name="server",
+    parse=p.parse_text,
+    default="",
+    metavar="IP[:PORT]",
+    help="the name server to ask; default those of the configuration, or of this host",
+)
+SOURCE_HOST: Final = Parameter(
+    name="source",
+    parse=_parse_source,
+    default=("", ""),
+    metavar="[HOST,]IP",
+    help="connect from this address, with this EHLO name",
+)
+_NOT_HERE: Final = {
+    _flag("use-dane", "refused: DANE is not applied yet"): "DANE is not applied yet",
+    _flag("use-mta-sts", "refused: MTA-STS is not applied yet"): "MTA-STS is not applied yet",
+    _flag("interactive", "refused"): (
+        "there is no dialogue to type; `openssl s_client -starttls smtp -connect HOST:25` has one"
+    ),
+}
+
+
+def _check_resolve(a: Arguments) -> None:
+    for parameter, reason in _NOT_HERE.items():
+        if a[parameter]:
+            raise UsageError(f"--{parameter.name}: {reason}")
+
+
 LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
     AdminCommand(
         words="run",
@@ -257,6 +305,24 @@ LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
         local=True,
         forms=("text",),
         example="dkim dns /etc/pmta/config",
+    ),
+    AdminCommand(
+        words="resolve",
+        help="what the DNS says of the mail hosts of a domain, asked afresh; and, with --connect, "
+        "what the first of them says",
+        parameters=(
+            RESOLVED,
+            TCP,
+            EDNS,
+            CONNECT,
+            DUMPPACKETS,
+            SERVER,
+            SOURCE_HOST,
+            *_NOT_HERE,
+        ),
+        check=_check_resolve,
+        local=True,
+        example="resolve --connect gmail.com",
     ),
     AdminCommand(
         words="sink",

@@ -23,7 +23,6 @@ REFUSED: Final[tuple[AdminCommand, ...]] = (
     _refused("deregister", "there is no management console to register with"),
     _refused("pause job", "jobs cannot be paused yet; pause their queues"),
     _refused("resume job", "jobs cannot be paused yet; resume their queues"),
-    _refused("resolve", "use `explain QUEUE`, which shows the hosts the daemon has resolved"),
     _refused("digest", "accounting files have no privacy-policy yet"),
     _refused("check mfrom", _SPF),
     _refused("check pra", "Sender ID (RFC 4407) is historic; SPF came in its place"),

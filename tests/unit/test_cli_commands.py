@@ -195,7 +195,7 @@ def test_the_daemon_is_found_by_its_configuration(asked, tmp_path, before):
         ("no-such", "no command 'no-such' here"),
         ("show", ""),
         ("show top", "topdomains or topqueues"),
-        ("re", "reload, reset or resume"),
+        ("re", "reload, reset, resolve or resume"),
         ("show queues a b", "unexpected extra argument"),
         ("show queues --maxitems=0", "--maxitems=N: expected a number from 1"),
         ("show queues --no-such", "No such option"),
