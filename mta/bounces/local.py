@@ -14,6 +14,9 @@ from mta.model.queue_key import INVALID_DOMAIN, QueueKey
 EXPIRED: Final = Bounced("4.4.7", "")
 """`bounce-after` is over. The replies on the way stand in the transient records."""
 
+NO_MX: Final = Bounced("5.4.4", "")
+"""The domain has no MX record, and `bounce-upon-no-mx` is over."""
+
 DELETED: Final = Bounced("5.0.0", "x-pmta;deleted by administrator")
 """`pmta delete`; the words that integrations tell such rows by."""
 

@@ -233,7 +233,7 @@ class Delivery:
         if trace is not None:
             trace(f"starting {queue.key}")
         try:
-            async for host in self._context.hosts.find(queue, source.ip):
+            async for host in self._context.hosts.find(queue, source.ip, self.giving_up.without_mx):
                 if trace is not None:
                     trace(f"{FOUND}{queue.key.domain} is {host.name} [{host.ip}]")
                 if queue.skipped.get(host.name, 0) > clock.now():

@@ -188,16 +188,37 @@ class GivingUp:
         """Whether something stays that has windows still, though it is old."""
         is_scheduled = False
         now = clock.now()
-        ages = self._spool.ages
-        bounds = await ages.bounds(queue.key, now - queue.settings.bounce_after)
-        after = None
-        while True:
-            page = await ages.older(queue.key, bounds, after, BOUNCE_PAGE)
+        async for page in self._older(queue, now - queue.settings.bounce_after):
             old = [r for r in page if r.recipient_id not in busy and queue.expires_at(r) <= now]
             self.bounce(queue, old, local.EXPIRED, now)
             is_scheduled |= any(r.envelope.windows and queue.expires_at(r) > now for r in page)
+        return is_scheduled
+
+    async def without_mx(self, queue: "Queue", after: int) -> None:
+        """Bounce what could be tried `after` seconds ago: the domain of the queue has no MX."""
+        try:
+            found = await self._spool.ages.oldest(queue.key)
+            if found is None or found + after > clock.now() or queue.frozen:
+                return
+            async with self.frozen([queue]) as frozen:
+                now = clock.now()
+                async for page in self._older(queue, now - after):
+                    old = [r for r in page if r.envelope.due + after <= now]
+                    old = [r for r in old if r.recipient_id not in frozen.busy]
+                    self.bounce(queue, old, local.NO_MX, now)
+        except SpoolError as error:
+            self._log(f"cannot look for old mail of queue {queue.key}: {error}")
+
+    async def _older(self, queue: "Queue", before: float) -> AsyncIterator["list[Recipient]"]:
+        """What a queue holds that was queued before a time, wherever it is, page by page."""
+        ages = self._spool.ages
+        bounds = await ages.bounds(queue.key, before)
+        after = None
+        while True:
+            page = await ages.older(queue.key, bounds, after, BOUNCE_PAGE)
+            yield page
             if len(page) < BOUNCE_PAGE:
-                return is_scheduled
+                return
             after = (page[-1].priority, page[-1].due, page[-1].recipient_id)
 
     async def bounce_queue(self, queue: "Queue", outcome: Bounced) -> None:

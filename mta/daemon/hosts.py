@@ -30,6 +30,10 @@ EQUALS_MAX: Final = 16
 """More equal hosts than that are nobody's; they are not all to be asked for at once."""
 
 
+WithoutMx = Callable[["Queue", int], Awaitable[None]]
+"""Told a queue whose domain has no MX, and how old mail is that bounces then, in seconds."""
+
+
 class HostFinder:
     """Asks the DNS what the plan of a queue leaves open."""
 
@@ -47,10 +51,13 @@ class HostFinder:
         # One count for all would give a queue every other number, and so the same host again.
         self._turns = random.Random(0)  # noqa: S311 - no secret
 
-    async def find(self, queue: "Queue", source_ip: str) -> AsyncIterator[Host]:
+    async def find(
+        self, queue: "Queue", source_ip: str, without_mx: WithoutMx | None = None
+    ) -> AsyncIterator[Host]:
         """Hosts in the order to try them, that source_ip (empty: any) can reach.
 
-        ResolveError if there is none: permanent if there never will be.
+        ResolveError if there is none: permanent if there never will be. `without_mx` is
+        awaited before the host of a domain without MX, if its mail bounces at some age.
         """
         domain = self._rollups.domain(queue)
         patience = _Patience()
@@ -58,6 +65,9 @@ class HostFinder:
         if plan is None:
             answer = await patience.wait(lambda: self._resolver.mx(domain))
             plan = hosts.plan_mx(domain, answer, queue.settings)
+            after = hosts.bounces_without_mx(queue.settings)
+            if without_mx is not None and after is not None and _is_implicit(plan):
+                await without_mx(queue, after)
         if isinstance(plan, hosts.Failure):
             raise _error(plan)
         walk = hosts.Walk(domain, plan, self._own, self._turns.getrandbits(32))
@@ -138,7 +148,7 @@ class HostFinder:
         try:
             if route_host.lookup_mx:
                 answer = await patience.wait(lambda: self._resolver.mx(route_host.name))
-                plan = hosts.plan_mx(route_host.name, answer, queue.settings)
+                plan = hosts.plan_mx(route_host.name, answer, queue.settings, is_route=True)
                 if isinstance(plan, hosts.Failure):
                     walk.unresolved(permanent=plan.bounce)
                 else:
@@ -160,6 +170,10 @@ class HostFinder:
                 patience.missed.append(route_host.name)
             walk.unresolved(permanent=error.permanent)
             return ()
+
+
+def _is_implicit(plan: "hosts.Plan | hosts.Failure") -> bool:
+    return isinstance(plan, hosts.Plan) and plan.is_implicit
 
 
 def _reachable(ip: str, source_ip: str) -> bool:

@@ -219,8 +219,20 @@ def plan(domain: str, settings: HostSettings) -> Plan | Failure | None:
     return None
 
 
-def plan_mx(domain: str, answer: MxAnswer, settings: HostSettings) -> Plan | Failure:
-    """The hosts for domain that its MX records name."""
+def bounces_without_mx(settings: HostSettings) -> int | None:
+    """How old mail is, in seconds, that bounces if there is no MX; None if none does."""
+    value = settings.bounce_upon_no_mx
+    return (0 if value else None) if isinstance(value, bool) else value
+
+
+def plan_mx(
+    domain: str, answer: MxAnswer, settings: HostSettings, *, is_route: bool = False
+) -> Plan | Failure:
+    """The hosts for domain that its MX records name.
+
+    With `is_route` the configuration has the domain in the place of a host, and nothing
+    bounces for want of an MX (Guide: bounce-upon-no-mx).
+    """
     if answer.is_null:
         # RFC 7505 §4.1
         return Failure("5.1.10", f"{domain} accepts no mail (null MX)")
@@ -228,7 +240,7 @@ def plan_mx(domain: str, answer: MxAnswer, settings: HostSettings) -> Plan | Fai
         return no_such_domain(domain)
     port = settings.default_smtp_port
     if not answer.records:
-        if settings.bounce_upon_no_mx is True:
+        if not is_route and bounces_without_mx(settings) == 0:
             return Failure("5.4.4", f"{domain} has no MX record (bounce-upon-no-mx)")
         return Plan(((RouteHost(domain, port),),), is_implicit=True)
     groups: dict[int, dict[str, None]] = {}

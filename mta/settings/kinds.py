@@ -191,7 +191,10 @@ INTERVAL_LIST: Final[Kind[tuple[int, ...]]] = Kind(
 def _no_mx(text: str) -> bool | int | None:
     if text.lower() in ("yes", "no", "true", "false"):
         return _boolean(text)
-    return _interval_or_never(text)
+    value = _interval_or_never(text)
+    if value == 0:
+        raise ValueError("expected yes, no, never or the age of the mail that bounces, such as 4h")
+    return value
 
 
 def _print_no_mx(value: bool | int | None) -> str:  # noqa: FBT001 - the value printed

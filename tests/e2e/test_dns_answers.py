@@ -17,6 +17,8 @@ dead-first.example. 60 IN MX 20 mx2.provider.example.
 alias.example. 60 IN CNAME two.example.
 plain.example. 60 IN A {MX2}
 strict.example. 60 IN A {MX2}
+patient.example. 60 IN A {MX2}
+aging.example. 60 IN A 198.51.100.77
 nullmx.example. 60 IN MX 0 .
 loop.example. 60 IN MX 10 local.provider.example.
 self.example. 60 IN MX 10 sender.provider.example.
@@ -40,6 +42,8 @@ def config(site, tmp_path):
         f"<acct-file {tmp_path}/acct/acct.csv>\nrecords d,b,t,tq\n</acct-file>\n"
         "<domain sender.example>\ndeliver-local-dsn no\n</domain>\n"
         "<domain strict.example>\nbounce-upon-no-mx yes\n</domain>\n"
+        "<domain patient.example>\nbounce-upon-no-mx 4h\n</domain>\n"
+        "<domain aging.example>\nbounce-upon-no-mx 4s\n</domain>\n"
         "<domain *>\nconnect-timeout 2s\nretry-after 1s\n"
         "retry-after-dns-error 1s\nsmtp-greeting-timeout 2s\n</domain>\n"
     )
@@ -63,6 +67,7 @@ def logged(tmp_path):
         ("alias.example", "mx1"),
         ("dead-first.example", "mx2"),
         (f"[{MX2}]", "mx2"),
+        ("patient.example", "mx2"),
     ],
 )
 async def test_the_host_that_gets_it(site, config, tmp_path, domain, host):
@@ -90,6 +95,20 @@ async def test_what_can_never_be_delivered_bounces_at_once(site, config, tmp_pat
     (row,) = rows(tmp_path, "b")
     assert row["dsnStatus"].startswith(status), row
     assert row["dsnAction"] == "failed"
+    assert site.journal == []
+
+
+async def test_mail_for_a_domain_without_mx_bounces_at_its_age_also_after_a_restart(
+    site, config, tmp_path
+):
+    async with site.running(config):
+        await site.submit(*letters(1, "aging.example"))
+        await until(lambda: rows(tmp_path, "tq"), WAIT_S)
+        assert rows(tmp_path, "b") == []
+    async with site.running(config):
+        await until(lambda: rows(tmp_path, "b"), WAIT_S)
+    (row,) = rows(tmp_path, "b")
+    assert row["dsnStatus"].startswith("5.4.4"), row
     assert site.journal == []
 
 

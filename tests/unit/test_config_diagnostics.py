@@ -25,6 +25,7 @@ OWN = frozenset({"192.0.2.1", "2001:db8::1"})
         ("<domain *>\nmax-msg-rate 5/fortnight\n</domain>\n", (2, 14), "max-msg-rate", ""),
         ("<domain *>\nretry-after soon\n</domain>\n", (2, 13), "retry-after", ""),
         ("<domain *>\nbounce-after\n</domain>\n", (2, 13), "argument missing", "TIME"),
+        ("<domain *>\nbounce-upon-no-mx 0\n</domain>\n", (2, 19), "yes, no, never", ""),
         ("<domain *>\nuse-starttls maybe\n</domain>\n", (2, 14), "yes, no", ""),
         ("<domain a b>\n</domain>\n", (1, 1), "one pattern", "domain-macro"),
         ("<domain a.org/vmta>\n</domain>\n", (1, 1), "names a queue", "<virtual-mta>"),

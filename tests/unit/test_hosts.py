@@ -63,6 +63,17 @@ def test_without_mx_mail_bounces_if_told_to():
     assert (found.status, found.bounce) == ("5.4.4", True)
 
 
+@pytest.mark.parametrize("no_mx", [False, None, 4 * 3600])
+def test_without_mx_the_domain_itself_is_the_host_until_mail_is_too_old(no_mx):
+    found = plan_mx("d.example", MxAnswer(()), settings(no_mx=no_mx))
+    assert (names(found), found.is_implicit) == (["d.example"], True)
+
+
+def test_a_host_of_the_configuration_needs_no_mx():
+    found = plan_mx("d.example", MxAnswer(()), settings(no_mx=True), is_route=True)
+    assert names(found) == ["d.example"]
+
+
 @pytest.mark.parametrize(
     ("domain", "ip"),
     [("[192.0.2.9]", "192.0.2.9"), ("[IPv6:2001:db8::9]", "2001:db8::9")],

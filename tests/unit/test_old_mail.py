@@ -23,11 +23,13 @@ async def spool(tmp_path):
     await opened.close()
 
 
-async def queued(spool, *times, shard=0, due=NOW, priority=50):
+async def queued(spool, *times, shard=0, due=NOW, priority=50, windows=()):
     """A message of one recipient for each time."""
     for time in times:
         number = ids.message_id(spool.next_message_id() >> ids.SHARD_BITS, shard)
-        envelope = Envelope(message_id=number, mail_from="", time_queued=time, size=4, head_size=0)
+        envelope = Envelope(
+            message_id=number, mail_from="", time_queued=time, size=4, head_size=0, windows=windows
+        )
         recipient = Recipient(
             ids.recipient_id(number, 0), envelope, "u@x", KEY, due, priority=priority
         )
@@ -72,6 +74,23 @@ async def test_a_queue_that_rests_gives_up_what_only_the_spool_has(spool):
     assert run.queue.recipients == 3
     assert (await spool.tally.counts()).recipients == 3
     assert run.queue.oldest == start - DAY
+
+
+async def test_mail_for_a_domain_without_mx_is_given_up_at_its_age_and_no_sooner(spool):
+    start = clock.now()
+    await queued(spool, *([start - 5 * 3600] * 2), due=start)
+    await queued(spool, start - 3 * 3600, due=start)
+    await queued(spool, start - 5 * 3600, due=start, windows=((start - 3600, start + 60),))
+    run = QueueRun("bounce-after 4d")
+    run.scheduler.restore(KEY, recipients=4, octets=0, paused=False, retry_position=0, now=start)
+    ledger = Ledger(SimpleNamespace(wanted_kinds=frozenset(), log=print), spool)
+    some = GivingUp(run.scheduler, spool, ledger, lambda: None, print)
+    await some.without_mx(run.queue, 6 * 3600)
+    assert run.queue.recipients == 4
+    await some.without_mx(run.queue, 4 * 3600)
+    await ledger.close()
+    assert (run.queue.recipients, run.queue.frozen) == (2, 0)
+    assert (await spool.tally.counts()).recipients == 2
 
 
 async def test_a_sweep_that_waited_for_its_turn_leaves_the_queue_alone_that_came_meanwhile(spool):

@@ -12,7 +12,7 @@ from mta.daemon.hosts import EQUALS_S, LOOK_UPS_S, HostFinder
 from mta.daemon.rollups import Rollups
 from mta.errors import ResolveError
 from mta.model.queue_key import QueueKey
-from mta.model.route import NO_ROUTE
+from mta.model.route import NO_ROUTE, RouteHost, RouteSpec
 from mta.net.resolver import LOOK_AGAIN_S, NEGATIVE_TTL_S, TTL_MIN_S, Resolver, asker_of
 from mta.sim.loop import VirtualLoop
 from mta.sim.zone import Zone
@@ -172,6 +172,38 @@ async def test_equal_hosts_and_their_addresses_take_turns_in_each_of_two_queues(
     for hosts in begun.values():
         assert len(set(hosts)) == 4
         assert min(map(hosts.count, set(hosts))) > 10
+
+
+@pytest.mark.parametrize(
+    ("no_mx", "domain", "told"),
+    [(60, "plain.example", [60]), (60, "one.example", []), (False, "plain.example", [])],
+)
+async def test_who_bounces_old_mail_is_told_before_the_host_of_a_domain_without_mx(
+    no_mx, domain, told
+):
+    names = zone()
+    names.add("one.example", "MX", "10 a.example.")
+    for name in ("a.example", "plain.example"):
+        names.add(name, "A", "192.0.2.1")
+    some, found = queue(domain), []
+    some.settings.bounce_upon_no_mx = no_mx
+
+    async def without_mx(about, after):
+        assert about is some
+        found.append(after)
+
+    assert await first(finder(names).find(some, "", without_mx)) is not None
+    assert found == told
+
+
+async def test_smtp_hosts_with_the_mx_of_a_domain_without_one_use_its_address():
+    names = zone()
+    names.add("plain.example", "A", "192.0.2.1")
+    some = queue("x.example")
+    some.settings.smtp_hosts = RouteSpec(((RouteHost("plain.example", None, True),),))
+    some.settings.bounce_upon_no_mx = True
+
+    assert await first(finder(names).find(some, "")) == ("plain.example", "192.0.2.1")
 
 
 async def test_hosts_of_another_family_than_the_source_are_named_as_the_cause():
