@@ -10,6 +10,10 @@ from typing import Final, NamedTuple
 UNLIMITED: Final = 2**63 - 1
 """What `unlimited` means for a count or a size: a number nothing reaches."""
 
+INTERVAL_MAX_S: Final = 36525 * 86400
+"""A hundred years: what is later has no date that can be shown."""
+INTERVAL_CHARACTERS_MAX: Final = 100
+
 _SECONDS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 _RATE_SECONDS = {
     "d": 86400, "day": 86400, "h": 3600, "hr": 3600, "hour": 3600,
@@ -51,11 +55,14 @@ class DataRate(NamedTuple):
 
 def parse_interval(text: str) -> int:
     """Seconds of `4d12h`, `300s`; a bare number is seconds."""
-    if text.isascii() and text.isdigit():
-        return int(text)
-    if not _INTERVAL.fullmatch(text):
+    is_bare = text.isascii() and text.isdigit()
+    if not (is_bare or _INTERVAL.fullmatch(text)) or len(text) > INTERVAL_CHARACTERS_MAX:
         raise ValueError("expected an interval such as 10m, 1h30m or 4d12h")
-    return sum(int(n) * _SECONDS[u.lower()] for n, u in _INTERVAL_PART.findall(text))
+    parts = _INTERVAL_PART.findall(text)
+    seconds = int(text) if is_bare else sum(int(n) * _SECONDS[u.lower()] for n, u in parts)
+    if seconds > INTERVAL_MAX_S:
+        raise ValueError("expected an interval of 100 years (36525d) at most")
+    return seconds
 
 
 def print_interval(seconds: int) -> str:

@@ -6,6 +6,7 @@ line left out, so that one run finds them all.
 """
 
 import posixpath
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,7 @@ from mta.config import (
     listeners,
     spools,
     submitters,
+    unknown,
     unreached_check,
     virtual_mtas,
 )
@@ -41,20 +43,22 @@ from mta.config.sections import (
     MISPRINTS,
     SECTIONS,
     SectionRule,
-    place_name,
-    places_by_name,
-    scopes_of,
 )
 from mta.config.submission_patterns import SubmissionPatterns
 from mta.model.queue_key import BY_SOURCE_IP
 from mta.settings.directive import Directive, Status, directives
-from mta.settings.kinds import parse_cidr, unquote, without_needless_quotes
+from mta.settings.kinds import (
+    INTERVAL_LIST,
+    parse_cidr,
+    unquote,
+    without_needless_quotes,
+)
 from mta.settings.root import RootSettings
 
 DEFAULT_LOG = "/var/log/pmta/log"
 
-DIRECTIVES_NAMED_MAX = 6
-"""Directives of a section that are all named where one is not known: what a line holds."""
+_SOURCE_NAME = re.compile(r"\{[^{}]+\}|(?=.*[^\W\d])[\w@.+-]+")
+"""With a letter in it, or in braces; anything else was to be an address."""
 
 
 class Builder:
@@ -127,7 +131,7 @@ class Builder:
         declared = directives(rule.scope)
         one = declared.get(name)
         if one is None:
-            self._unknown(statement, rule)
+            unknown.directive(statement, rule, self._diagnostics)
             return
         canonical = declared.get(one.means)
         if one.means:
@@ -148,6 +152,13 @@ class Builder:
         block.add(one, value[0], statement.place)
         if one.kind.names and value[0]:
             self._names.use(one.kind.names, str(value[0]), statement)
+        if one.kind is INTERVAL_LIST and 0 in value[0]:
+            self._diagnostics.warning(
+                statement.value_place,
+                f"{one.name} {statement.value} tries again and again without a pause",
+                hint="give it a time, such as 10m",
+                line=statement.line,
+            )
         if one.name.endswith("-rate") and value[0] is None and statement.value.startswith("0"):
             self._diagnostics.warning(
                 statement.value_place,
@@ -173,11 +184,9 @@ class Builder:
         try:
             value = one.kind.parse(text if one.kind.is_raw else without_needless_quotes(text))
         except ValueError as error:
-            self._diagnostics.error(
-                statement.value_place,
-                f"{one.name}: {error}, not {text!r}",
-                line=statement.line,
-            )
+            is_secret = one.kind.secret_after is not None
+            message = f"{one.name}: {error}" + f", not {text!r}" * (not is_secret)
+            self._diagnostics.error(statement.value_place, message, line=statement.line)
             return None
         if one.kind.is_path and value:
             value = self._path_of(value)
@@ -186,33 +195,11 @@ class Builder:
     def _path_of(self, text: str) -> str:
         return posixpath.normpath(posixpath.join(self._base, text)) if text[:1] != "|" else text
 
-    def _unknown(self, statement: Statement, rule: SectionRule) -> None:
-        where = place_name(rule.tag)
-        places = scopes_of(statement.name)
-        if places:
-            what = f"it belongs in {' or '.join(places)}"
-            if "<domain>" in places and rule.tag == "global":
-                what += "; for all queues, in <domain *>"
-        else:
-            known = list(directives(rule.scope))
-            close = self._diagnostics.nearest(statement.name, known, 0.7)
-            if not close:
-                close = self._diagnostics.nearest(statement.name, places_by_name(), 0.75)
-            what = f'did you mean "{close}"?' if close else ""
-            if not close and len(known) <= DIRECTIVES_NAMED_MAX:
-                what = f"it has {', '.join(known)}"
-        self._diagnostics.error(
-            statement.place,
-            f'{where} has no directive "{statement.name}"',
-            hint=what,
-            line=statement.line,
-        )
-
     def _section(self, section: Section, parent: SectionRule, domains: DomainIndex | None) -> None:
         tag = ALIASES.get(section.name, section.name)
         rule = SECTIONS.get(tag)
         if rule is None or parent.tag not in rule.parents:
-            self._misplaced(section, rule, parent)
+            unknown.section(section, rule, parent, self._diagnostics)
             return
         argument = unquote(section.argument)
         if rule.argument and not argument and not rule.is_argument_optional:
@@ -299,17 +286,6 @@ class Builder:
             case _:
                 self._log_rotate = block
 
-    def _misplaced(self, section: Section, rule: SectionRule | None, parent: SectionRule) -> None:
-        where = place_name(parent.tag)
-        if rule is not None:
-            hint = f"it belongs in {' or '.join(map(place_name, rule.parents))}"
-        else:
-            close = self._diagnostics.nearest(section.name, [*SECTIONS, *ALIASES], 0.7)
-            hint = f'did you mean "<{close}>"?' if close else ""
-        self._diagnostics.error(
-            section.place, f"{where} has no section <{section.name}>", hint=hint, line=section.line
-        )
-
     def _named(
         self, blocks: dict[str, Block], name: str, section: Section, rule: SectionRule
     ) -> Block:
@@ -340,7 +316,11 @@ class Builder:
         parts = self._parts
         try:
             network = parse_cidr(argument)
-        except ValueError:
+        except ValueError as error:
+            if not _SOURCE_NAME.fullmatch(argument):
+                message = f"<source {argument}>: {error}, or a name"
+                hint = "a section is for one network; write one for each"
+                self._diagnostics.error(section.place, message, hint=hint, line=section.line)
             block = self._named(parts.named_sources, argument, section, rule)
         else:
             network = network if "/" in network else f"{network}/{128 if ':' in network else 32}"

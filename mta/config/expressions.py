@@ -69,17 +69,60 @@ def compile_expression(text: str) -> re.Pattern[str]:
         raise ValueError(f"not a regular expression: {error}") from None
 
 
+_CLASSES: Final = {
+    "digit": r"\d", "space": r"\s", "word": r"\w", "alpha": "a-zA-Z", "alnum": "a-zA-Z0-9",
+    "upper": "A-Z", "lower": "a-z", "xdigit": "0-9a-fA-F", "blank": r" \t",
+    "punct": r"!-/:-@\[-`{-~", "cntrl": r"\x00-\x1f\x7f", "print": " -~", "graph": "!-~",
+}  # fmt: skip
+_CLASS = re.compile(r"\[:(\^?)(\w+):\]")
+_NEGATED: Final = {"digit": r"\D", "space": r"\S", "word": r"\W"}
+_OUTSIDE: Final = {r"\Z": r"(?=\n?\Z)", r"\z": r"\Z", r"\h": r"[ \t]"}
+_SET_BEGINS = re.compile(r"\[\^?\]?")
+_DOUBLED: Final = frozenset({"--", "&&", "||", "~~"})
+_NAMED_GROUP = re.compile(r"\(\?<(?=[A-Za-z_])")
+
+
 def _as_python(text: str) -> str:
-    """The spellings of PCRE that Python writes otherwise."""
-    text = text.replace(r"\Z", r"(?=\n?\Z)").replace(r"\z", r"\Z").replace(r"\h", r"[ \t]")
-    classes = {
-        "[:digit:]": r"\d", "[:space:]": r"\s", "[:alpha:]": "a-zA-Z", "[:alnum:]": "a-zA-Z0-9",
-        "[:upper:]": "A-Z", "[:lower:]": "a-z", "[:xdigit:]": "0-9a-fA-F",
-        "[:punct:]": r"!-/:-@\[-`{-~",
-    }  # fmt: skip
-    for name, members in classes.items():
-        text = text.replace(name, members)
-    return text
+    """The spellings of PCRE that Python writes otherwise; ValueError for a class it has not."""
+    found: list[str] = []
+    at, in_set = 0, False
+    while at < len(text):
+        took, became = text[at], ""
+        if took == "\\":
+            took, became = _escaped(text, at, in_set=in_set)
+        elif not in_set and (match := _SET_BEGINS.match(text, at)):
+            took, in_set = match[0], True
+        elif not in_set and _NAMED_GROUP.match(text, at):
+            took, became = "(?<", "(?P<"
+        elif in_set and took == "]":
+            in_set = False
+        elif in_set and (match := _CLASS.match(text, at)):
+            took, became = match[0], _class(match)
+        elif in_set and (took == "[" or text[at : at + 2] in _DOUBLED):
+            # Nothing in PCRE, and a set in a set to come in Python.
+            took = text[at : at + (1 if took == "[" else 2)]
+            became = f"{took[:-1]}\\{took[-1]}"
+        found.append(became or took)
+        at += len(took)
+    return "".join(found)
+
+
+def _escaped(text: str, at: int, *, in_set: bool) -> tuple[str, str]:
+    """What a backslash begins, and what Python has for it."""
+    took = text[at : at + 2]
+    if took == r"\Q":
+        literal, end, _ = text[at + 2 :].partition(r"\E")
+        return took + literal + end, re.escape(literal) or "(?:)"
+    if in_set:
+        return took, r" \t" if took == r"\h" else took
+    return took, _OUTSIDE.get(took, took)
+
+
+def _class(match: re.Match[str]) -> str:
+    known = _NEGATED if match[1] else _CLASSES
+    if match[2] not in known:
+        raise ValueError(f"there is no class {match[0]}")
+    return known[match[2]]
 
 
 def matches_everything(pattern: re.Pattern[str]) -> bool:

@@ -32,10 +32,13 @@ DEPTH_MAX: Final = 16
 """Sections in sections, and files in files."""
 
 OPEN = re.compile(r"<\s*([A-Za-z][\w-]*)\s*(.*?)\s*>")
+_QUOTED_OPEN = re.compile(r'<\s*[A-Za-z][\w-]*\s+"(?:[^"\\]|\\.)*"\s*>')
 CLOSE = re.compile(r"</\s*([A-Za-z][\w-]*)\s*(.*?)\s*>")
 BRACE = re.compile(r"([A-Za-z][\w-]*)(?:\s+(.*?))?\s*\{")
 LIST = re.compile(r"[^\s,<>{}]+(?:\s*,[\s,]*[^\s,<>{}]+)*[\s,]*")
 """Items with commas between them; a directive has its value behind a blank."""
+_OTHER_QUOTES = re.compile("[\u2018-\u201f\u00ab]|'(?=.*'$)")
+"""How values in the quotes of other languages and of word processors begin."""
 _WORD = re.compile(r"\S+")
 CONTINUED: Final = frozenset({"domain-macro"})
 """Directives whose list goes on in the next line: after a comma, or if it has not begun."""
@@ -271,6 +274,8 @@ class FileReader:
 
     def _section(self, text: str, place: Place, line: str) -> None:
         head, end, rest = text.partition(">")
+        if _QUOTED_OPEN.fullmatch(text):
+            rest = ""
         if rest and OPEN.fullmatch(head + end):
             self._one_line(head + end, rest, place, line)
             return
@@ -366,6 +371,14 @@ class FileReader:
         """A quoted value with the lines it goes on in, if there is an end to it."""
         last = self._last_line(value, place.line)
         if last == place.line:
+            if value.startswith('"') and _quotes(value) == 1:
+                message = "the quote is not closed, and so is part of the value"
+                hint = "close it at the end of the value"
+                self._diagnostics.warning(place, message, hint=hint, line=line)
+            elif match := _OTHER_QUOTES.match(value):
+                message = f"{match[0]} is no quote here, but part of the value"
+                hint = f"write {chr(34)} around a value that needs quotes"
+                self._diagnostics.warning(place, message, hint=hint, line=line)
             return value
         self._taken = last
         message = f"the quoted value goes on to line {last}, a blank for each end"

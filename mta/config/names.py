@@ -12,7 +12,9 @@ LISTS: Final = frozenset({"smtp-pattern-list", "pattern-list", "rewrite-list"})
 """Lists that do nothing until something names them."""
 
 
-NAMED_MAX: Final = 6
+RESERVED_SOURCES: Final = frozenset({"{auth}", "{pickup}", "{transmissions-api}"})
+"""Sources that count though nothing names them."""
+NAMED_MAX: Final = 4
 """Names that are all named where one is not known: what a line holds."""
 
 
@@ -63,6 +65,11 @@ class Names:
                     self._diagnostics.warning(
                         place, f"<{what} {name}> is not used", hint=f"name it: {what} {name}"
                     )
+        used = self.used("source")
+        for key, (name, place) in self._defined.get("source", {}).items():
+            if key not in used and key not in RESERVED_SOURCES:
+                hint = "a name is for a listener or <smtp-user> to have; for clients give a network"
+                self._diagnostics.warning(place, f"<source {name}> is not used", hint=hint)
 
     def _check(self, what: str, use: _Use) -> None:
         known = self._defined.get(what, {})

@@ -30,6 +30,8 @@ def parse_pattern(text: str) -> str:
     if pattern.startswith("[") and not pattern.startswith("[*.]"):
         return f"[{parse_cidr(pattern.strip('[]').removeprefix('ipv6:'))}]"
     name = pattern.removeprefix("[*.]").removeprefix("*.")
+    if re.fullmatch(r"[\d.]+", name):
+        raise ValueError(f"an address stands in brackets: [{name}]")
     if not name or not address.is_valid_domain(name) or "*" in name:
         raise ValueError("expected a domain such as gmail.com, *.gmail.com, [*.]gmail.com or *")
     return pattern.removesuffix(name) + address.domain_name(name)

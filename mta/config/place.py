@@ -12,6 +12,8 @@ COMPARED_MAX: Final = 300_000
 than that is no configuration, or has one slip many times."""
 WORD_CHARACTERS_MAX: Final = 100
 """A longer word is no slip of a name."""
+MESSAGE_CHARACTERS_MAX: Final = 500
+"""Of one message; a longer one quotes a value that nobody reads to its end."""
 LINES_NAMED_MAX: Final = 8
 """Lines that a note names besides its own: those that fit on a line of a terminal."""
 
@@ -84,6 +86,8 @@ class Diagnostics:
         self, severity: Severity, place: Place, message: str, *, hint: str = "", line: str = ""
     ) -> None:
         """Note something; the same thing at the same place only once."""
+        if len(message) > MESSAGE_CHARACTERS_MAX:
+            message = f"{message[:MESSAGE_CHARACTERS_MAX]}…"
         if (place, message) not in self._seen:
             self._seen.add((place, message))
             self._found.append(Diagnostic(severity, place, message, hint, line))

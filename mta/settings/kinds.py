@@ -371,7 +371,12 @@ IP: Final[Kind[str]] = Kind("IP", _ip)
 
 def _ip_port(text: str) -> str:
     host, colon, port = _word(text).rpartition(":")
-    if colon and port.isdigit() and not (":" in host and not host.startswith("[")):
+    if (
+        colon
+        and port.isascii()
+        and port.isdigit()
+        and not (":" in host and not host.startswith("["))
+    ):
         return f"{_ip(host)}:{int(port)}" if ":" not in _ip(host) else f"[{_ip(host)}]:{int(port)}"
     return _ip(text)
 

@@ -198,6 +198,12 @@ def test_an_acct_file_of_the_simple_dialect():
     assert (one.path, one.records, one.record_fields) == ("/a/acct.csv", ("b", "c", "d"), ())
 
 
+def test_a_program_in_quotes_may_have_a_closing_bracket():
+    text = '<acct-file "|/bin/x -e \\"a\\" >b">\nrecords b\n</acct-file>\n'
+    (acct,) = configured(text).acct_files
+    assert (acct.path, acct.records) == ('|/bin/x -e "a" >b', ("b",))
+
+
 def test_an_acct_file_of_the_guide():
     one = configured(
         "<acct-file /a.csv>\nrecords d, b\nrecord-fields d *,header_X\nmove-to /b\n"

@@ -35,6 +35,13 @@ OWN = frozenset({"192.0.2.1", "2001:db8::1"})
         (VMTA.format("") + "<domain a.org>\nvirtual-mta mailer2\n</domain>\n", (5, 13),
          "no virtual-mta mailer2", "mailer1"),
         ("<domain *>\nsmtp-pattern-list x\n</domain>\n", (2, 19), "no smtp-pattern-list", "define"),
+        *[(f"<source {name}>\n</source>\n", (1, 1), "expected an address or network",
+           "for one network") for name in ("10.1.2.0/33", "10.1.2.3-10", "*", "10.1, 10.2", "10")],
+        ("<domain 1.2.3.4>\n</domain>\n", (1, 1), "in brackets: [1.2.3.4]", ""),
+        ("<domain *>\nretry-after 99999999999w\n</domain>\n", (2, 13), "100 years", ""),
+        ("// so\n", (1, 1), 'no directive "//"', 'begins with "#"'),
+        ("; so\n", (1, 1), 'no directive ";"', 'begins with "#"'),
+        ("/^5/ x\n", (1, 1), 'no directive "/^5/"', "<bounce-category-patterns>"),
         ("smtp-listener 127.0.0.1:99999\n", (1, 1), "port from 1 to 65535", ""),
         ("smtp-listener\n", (1, 1), "argument missing", "0.0.0.0:25"),
         ("<acct-file>\n</acct-file>\n", (1, 1), "needs a path", "directory"),
@@ -130,6 +137,11 @@ def test_one_error_at_its_place_with_what_to_do(text, place, words, hint):
             'delivery records have no column "job": it has no effect',
         ),
         ("<acct-file /a.json>\n</acct-file>\n", 1, "what /a.json gets is CSV"),
+        ("<source localhost>\n</source>\n<source {pickup}>\n</source>\n", 1, "not used"),
+        ("<domain *>\nretry-after 10m,0\n</domain>\n", 2, "without a pause"),
+        ('<acct-file /a>\nuser-string "abc\n</acct-file>\n', 2, "the quote is not closed"),
+        ("<acct-file /a>\nuser-string 'a b'\n</acct-file>\n", 2, "' is no quote here"),
+        ("<domain *>\nqueue-to “x.queue”\n</domain>\n", 2, "“ is no quote here"),
     ],
 )
 def test_a_warning_says_what_was_probably_not_meant(text, line, words):
@@ -137,6 +149,12 @@ def test_a_warning_says_what_was_probably_not_meant(text, line, words):
     assert found.place.line == line
     assert words in found.message
     assert loaded(text).configuration is not None
+
+
+def test_a_value_that_cannot_be_read_is_shown_short_and_a_secret_one_is_not():
+    assert len(only(f"workers {'x' * 5000}\n", "error").message) < 600
+    secret = only('smtp-server-tls-certificate "/c.pem secret\n', "error")
+    assert "secret" not in secret.message
 
 
 def test_limits_that_can_be_reached_are_no_matter():

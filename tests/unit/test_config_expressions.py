@@ -82,6 +82,32 @@ def test_nesting_that_would_take_for_ever_to_look_at_is_looked_at_at_once():
     assert can_match(pattern, REPLY)
 
 
+@pytest.mark.parametrize(
+    ("text", "matched", "other"),
+    [
+        (r"^[\h,]$", "\t", "h"),
+        (r"^a\\h$", r"a\h", "a\\ "),
+        (r"^[a&&b]$", "&", "c"),
+        (r"^[[a]$", "[", "b"),
+        (r"^[]a]$", "]", "b"),
+        (r"^[+--]$", ",", "a"),
+        (r"^[[:blank:][:word:]]$", "\t", "-"),
+        (r"^[[:^digit:]]$", "a", "1"),
+        (r"^(?<one>a)(?P=one)$", "aa", "ab"),
+        (r"^\Qa.b\E+$", "a.bb", "axb"),
+    ],
+)
+def test_what_pcre_writes_otherwise_means_the_same(text, matched, other):
+    pattern = compile_expression(text)
+    assert pattern.search(matched)
+    assert not pattern.search(other)
+
+
+def test_a_class_that_there_is_not_is_an_error():
+    with pytest.raises(ValueError, match="no class"):
+        compile_expression("[[:digits:]]")
+
+
 @pytest.mark.parametrize("text", ["", ".*", "^", "^.*$"])
 def test_what_matches_everything(text):
     assert matches_everything(compile_expression(text))
