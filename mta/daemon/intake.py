@@ -17,7 +17,7 @@ from mta.daemon.heads import head_of
 from mta.daemon.refused import Refused
 from mta.daemon.sender_checks import SenderChecks
 from mta.daemon.sources import Sources
-from mta.daemon.submission_rules import X_DKIM_KEY, X_DKIM_OPTIONS, SubmissionRules
+from mta.daemon.submission_rules import X_DKIM_KEY, X_DKIM_OPTIONS, SubmissionRules, accounted
 from mta.daemon.suppression import Suppression
 from mta.errors import SpoolError, SpoolFullError
 from mta.model.frozen import frozen
@@ -361,9 +361,7 @@ class Intake:
             added_fields=added_fields + rules.added_fields(found, message_id, now, host_name),
             refusals=refusals,
             vmta_by=wish.by,
-            acct_headers={
-                name.decode(): found[name] for name in self.acct_headers if name in found
-            },
+            acct_headers=accounted(found, self.acct_headers),
             windows=windows,
         )
         priority = wishes.priority

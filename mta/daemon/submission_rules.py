@@ -5,7 +5,7 @@ for each source and configuration; for a message only what its fields say is lef
 Guide: header processing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
@@ -36,6 +36,8 @@ ENVID_MAX: Final = 100
 """RFC 3461 §4.4."""
 JOB_ID_MAX: Final = 1000
 """A job id is in every accounting row."""
+ACCT_VALUE_MAX: Final = 4096
+"""Of a field that accounting files have: it is in the row of each recipient."""
 AUTH: Final = "{auth}"
 """Stands for the user in `jobid-prefix`."""
 
@@ -195,6 +197,11 @@ class SubmissionRules:
             and not (wanted == "yes" and DATE in found)
             and (DATE not in self.removed)
         )
+
+
+def accounted(found: Found, names: Collection[bytes]) -> dict[str, str]:
+    """What accounting files have of the fields of those names."""
+    return {name.decode(): found[name][:ACCT_VALUE_MAX] for name in names if name in found}
 
 
 def _instructions(source: SourceSettings) -> tuple[tuple[bytes, bool, bool], ...]:

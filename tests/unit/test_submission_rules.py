@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mta.daemon.submission_rules import ENVID_MAX, SubmissionRules
+from mta.daemon.submission_rules import ACCT_VALUE_MAX, ENVID_MAX, SubmissionRules, accounted
 from mta.smtp import header_block
 from tests.texts import configured
 
@@ -69,6 +69,16 @@ def test_what_is_not_processed_says_nothing():
 def test_where_the_job_id_comes_from(lines, job_id):
     given = rules(*lines)
     assert given.job_id(found(given), "joe") == job_id
+
+
+def test_accounting_has_so_much_of_a_field_at_most():
+    """Each of 65,000 recipients has a row with it."""
+    head = b"Subject: " + b"x" * 100_000 + b"\r\nX-Camp: a b\r\nTo: c\r\n\r\n"
+    names = frozenset({b"subject", b"x-camp", b"cc"})
+    assert accounted(header_block.find(head, names), names) == {
+        "subject": "x" * ACCT_VALUE_MAX,
+        "x-camp": "a b",
+    }
 
 
 def test_an_envid_that_no_peer_would_take_is_none():
