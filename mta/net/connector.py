@@ -21,6 +21,7 @@ from mta.net.dump import DumpedTransport
 from mta.net.tls_client import TlsSettings, client_context
 from mta.net.told_smtp import ToldSMTP, Trace, tell_greeting, tell_reply, tell_tls
 from mta.smtp.extensions import Extensions, ExtensionSettings, PeerLimits
+from mta.smtp.reply_parser import TEXT_CHARACTERS_MAX
 
 if TYPE_CHECKING:
     from aiosmtplib.response import SMTPResponse
@@ -310,7 +311,7 @@ def _failure(error: BaseException, stage: Stage, host: Host, attempt: Attempt) -
 
 
 def _reply(error: "aiosmtplib.SMTPResponseException | SMTPResponse") -> Reply:
-    text = error.message.encode("utf-8", "replace").decode()
+    text = error.message[:TEXT_CHARACTERS_MAX].encode("utf-8", "replace").decode()
     lines = tuple("".join(c if c.isprintable() else " " for c in one) for one in text.split("\n"))
     return Reply(error.code, lines)
 

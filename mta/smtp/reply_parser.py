@@ -10,6 +10,8 @@ from mta.model.reply import Reply
 LINE_OCTETS_MAX: Final = 8192
 """RFC 5321 §4.5.3.1.5 allows 512; large providers write longer ones."""
 LINES_MAX: Final = 500
+TEXT_CHARACTERS_MAX: Final = 8192
+"""Of a reply of several lines that is kept: it is in the record of each recipient and attempt."""
 KNOWN_MAX: Final = 8
 """Lines a peer has said that need not be read again: to MAIL, RCPT and DATA it says the same."""
 
@@ -20,13 +22,16 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 class ReplyParser:
     """Fed with octets in any pieces, gives whole replies."""
 
-    __slots__ = ("_buffer", "_code", "_known", "_lines")
+    __slots__ = ("_buffer", "_characters", "_code", "_known", "_lines", "_number")
 
     def __init__(self) -> None:
         self._buffer = b""
         self._known: dict[bytes, Reply] = {}
         self._lines: list[str] = []
         self._code = 0
+        self._number = 0
+        """Lines of the reply so far, and how many characters they have."""
+        self._characters = 0
 
     def feed(self, octets: bytes) -> Iterator[Reply]:
         """The replies that are now complete; RemoteProtocolError if the peer talks nonsense.
@@ -62,10 +67,14 @@ class ReplyParser:
         if self._lines and code != self._code:
             raise RemoteProtocolError(f"a reply with two codes, {self._code} and {code}")
         self._code = code
-        self._lines.append(text)
-        if len(self._lines) > LINES_MAX:
+        self._number += 1
+        self._characters += len(text)
+        if not self._lines or self._characters <= TEXT_CHARACTERS_MAX:
+            self._lines.append(text)
+        if self._number > LINES_MAX:
             raise RemoteProtocolError(f"a reply of more than {LINES_MAX} lines")
         if match[2] == b"-":
             return None
         lines, self._lines = tuple(self._lines), []
+        self._number = self._characters = 0
         return Reply(code, lines)

@@ -1,7 +1,13 @@
 import pytest
 
 from mta.errors import RemoteProtocolError
-from mta.smtp.reply_parser import KNOWN_MAX, LINE_OCTETS_MAX, LINES_MAX, ReplyParser
+from mta.smtp.reply_parser import (
+    KNOWN_MAX,
+    LINE_OCTETS_MAX,
+    LINES_MAX,
+    TEXT_CHARACTERS_MAX,
+    ReplyParser,
+)
 
 
 def test_one_line():
@@ -78,3 +84,19 @@ def test_a_peer_that_never_says_the_same_twice_fills_nothing():
         (reply,) = parser.feed(b"250 queued as %d\r\n" % number)
         assert reply.text == f"queued as {number}"
     assert len(parser._known) == KNOWN_MAX
+
+
+def test_of_a_reply_without_end_the_beginning_is_kept():
+    """A peer must not decide how large the records of its recipients are."""
+    parser = ReplyParser()
+    long = b"550-5.1.1 no\r\n" + b"550-" + b"y" * 1000 + b"\r\n"
+    said = (
+        long
+        + (b"550-" + b"x" * 8000 + b"\r\n") * (LINES_MAX - 3)
+        + b"550 end\r\n250-a\r\n250 b\r\n"
+    )
+    first, second = parser.feed(said)
+    assert first.lines == ("5.1.1 no", "y" * 1000)
+    assert second.lines == ("a", "b")
+    (third,) = parser.feed(b"550-" + b"z" * (TEXT_CHARACTERS_MAX - 4) + b"\r\n550 end!\r\n")
+    assert third.lines == ("z" * (TEXT_CHARACTERS_MAX - 4), "end!")

@@ -17,6 +17,7 @@ from mta.net.told_smtp import Trace
 from mta.queues import replies
 from mta.sim.certificate import self_signed
 from mta.smtp.client import Transaction
+from mta.smtp.reply_parser import TEXT_CHARACTERS_MAX
 from tests.e2e.scripted_peer import ScriptedPeer
 from tests.texts import domain
 
@@ -141,6 +142,15 @@ async def test_a_host_that_greets_as_no_mail_server_does_is_quoted(greeting):
     deferred = replies.failure_of(problem.stage, problem.reply, problem.fault)
     assert deferred.status == "4.5.0"
     assert greeting in deferred.diagnostic
+
+
+async def test_of_a_refusal_without_end_the_beginning_is_kept():
+    line = "x" * 4000
+    async with ScriptedPeer(banner=f"554-no\r\n554-{line}\r\n554-{line}\r\n554 {line}") as peer:
+        with pytest.raises(ConnectFailed, match="554 no x") as failed:
+            async with opened(peer, ""):
+                pass
+    assert len(failed.value.reply.text) <= TEXT_CHARACTERS_MAX
 
 
 BEHIND_EHLO = "250-peer.example\r\n250-STARTTLS\r\n250-AUTH PLAIN\r\n250 OK\r\n{}"
