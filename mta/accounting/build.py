@@ -51,7 +51,7 @@ def transient_queue_record(
         "tq",
         {
             "timeLogged": now,
-            "dsnStatus": _status(outcome.status, ""),
+            "dsnStatus": printed_status(outcome.status, ""),
             "dsnDiag": outcome.diagnostic,
             "dsnMta": attempt.dsn_mta,
             "dlvType": attempt.delivery_type,
@@ -132,7 +132,7 @@ def _outcome(
         "timeQueued": envelope.time_queued,
         "orig": recipient.return_path,
         "rcpt": recipient.address,
-        "dsnStatus": _status(status, words),
+        "dsnStatus": printed_status(status, words),
         "dsnDiag": diagnostic,
         "dsnMta": attempt.dsn_mta,
         "srcType": envelope.source_type,
@@ -170,7 +170,8 @@ def _add_what_is_there(values: Values, recipient: Recipient) -> None:
         _add_headers(values, envelope.acct_headers)
 
 
-def _status(status: str, words: str) -> str:
+def printed_status(status: str, words: str = "") -> str:
+    """A status with its text, or with other words."""
     return f"{status} ({words or status_text(status)})"
 
 

@@ -97,6 +97,19 @@ class Event:
     kind: str = "error"
 
 
+@dataclass(frozen=True, slots=True)
+class RecipientEvent:
+    """What became of a recipient, or of a try for it. Guide: track-recipient-events."""
+
+    kind: Literal["delivered", "bounced", "deferred"]
+    time: float
+    source_ip: str
+    address: str
+    job_id: str
+    mta: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueRow:
     """One queue in a list."""
@@ -113,6 +126,8 @@ class QueueRow:
     """Newest first."""
     refusal: Refusal | None = None
     """Which directive keeps it from moving now, if one does."""
+    recipient_events: tuple[RecipientEvent, ...] = ()
+    """Newest first; none where they are not tracked, or not asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

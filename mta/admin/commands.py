@@ -86,6 +86,7 @@ def _queue_query(a: Arguments, sort: Parameter[Sort]) -> QueueQuery:
         paused=a[p.PAUSED],
         mode=a[p.MODE],
         errors=a[p.ERRORS],
+        recipient_events=not a[p.NO_RCPT_EVENTS],
         mode_events=a[p.MODE_EVENTS],
     )
 

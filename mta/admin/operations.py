@@ -48,6 +48,8 @@ class QueueQuery:
     mode: Mode | None = None
     errors: bool = False
     """Whether rows carry all their events; without, the newest is enough."""
+    recipient_events: bool = False
+    """Whether rows carry what became of their last recipients."""
     mode_events: bool = False
     """Whether rows carry all their events of the mode, besides the newest."""
 

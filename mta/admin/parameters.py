@@ -282,7 +282,7 @@ NO_RCPT_EVENTS: Final = Parameter(
     default=False,
     flag="yes",
     takes_value=False,
-    help="show no events of recipients; none are recorded yet, so none are shown without it either",
+    help="show no events of recipients, which `track-recipient-events` has recorded",
 )
 VMTA: Final = Parameter(
     name="vmta", parse=parse_text, default="", metavar="VMTA", help="only through this VirtualMTA"

@@ -5,6 +5,7 @@ Integrations cut columns out of these, so widths and titles stay as they are.
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, assert_never
 
@@ -173,6 +174,9 @@ def _queues(answer: QueuesAnswer) -> Iterator[str]:
         yield from _events(answer.shown(row))
         if answer.shows_events and row.refusal:
             yield f"    waits for {refusal_text(row.refusal)}"
+    tracked = [row for row in answer.rows if row.recipient_events]
+    for row in tracked:
+        yield from _recipient_events(row, f" of {row.key}" if len(answer.rows) > 1 else "")
     yield ""
     yield f"{len(answer.rows)} of {answer.matching} matching queues."
 
@@ -192,6 +196,20 @@ def _last_error(row: QueueRow) -> str:
 
 def _events(events: Sequence[Event]) -> Iterator[str]:
     return (f"    {printed_time(event.time)} {event.text}" for event in events)
+
+
+def _recipient_events(row: QueueRow, of_queue: str) -> Iterator[str]:
+    kinds = Counter(event.kind for event in row.recipient_events)
+    title = (
+        f"Recipient Events{of_queue} (deliveries:{kinds['delivered']}, "
+        f"bounces:{kinds['bounced']}, deferrals:{kinds['deferred']})"
+    )
+    yield ""
+    yield title
+    yield "-" * len(title)
+    for event in row.recipient_events:
+        parts = (event.kind, printed_time(event.time), event.source_ip, event.address)
+        yield " | ".join((*parts, event.job_id, event.mta, event.text))
 
 
 def _domains(answer: DomainsAnswer) -> Iterator[str]:

@@ -32,6 +32,7 @@ from mta.admin.answers import (
     QueueRow,
     QueuesAnswer,
     QueueTotals,
+    RecipientEvent,
     ReloadAnswer,
     SettingsAnswer,
     StatusAnswer,
@@ -197,6 +198,7 @@ def _queue(row: QueueRow, answer: QueuesAnswer) -> Node:
         "kb": kilobytes(row.octets),
         "conn": row.connections,
         "event": _events(answer.shown(row)) if with_events else None,
+        "rcptEvent": [_recipient_event(event) for event in row.recipient_events] or None,
         "refusal": _refusal(row.refusal),
         "paused": YesNo(row.is_paused),
         "mode": row.mode,
@@ -216,6 +218,18 @@ def _domain(row: DomainRow, *, with_events: bool) -> Node:
 
 def _events(events: Sequence[Event]) -> Node:
     return [{"type": e.kind, "time": printed_time(e.time), "text": e.text} for e in events]
+
+
+def _recipient_event(event: RecipientEvent) -> Node:
+    return {
+        "type": event.kind,
+        "time": printed_time(event.time),
+        "sourceIp": event.source_ip,
+        "rcpt": event.address,
+        "jobId": event.job_id,
+        "mta": event.mta,
+        "text": event.text,
+    }
 
 
 def _refusal(refusal: Refusal | None) -> Node:

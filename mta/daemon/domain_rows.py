@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from mta.admin.answers import DomainRow, Event, VmtaRow
+from mta.admin.answers import DomainRow, Event, RecipientEvent, VmtaRow
 from mta.admin.operations import DomainSum, Sort
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ def row(one: DomainSum, queues: "list[Queue]", *, all_events: bool) -> DomainRow
 def events(queue: "Queue") -> tuple[Event, ...]:
     """Those a queue remembers, the newest first."""
     return tuple(Event(event.time, event.text, event.kind) for event in queue.events)
+
+
+def recipient_events(queue: "Queue") -> tuple[RecipientEvent, ...]:
+    """What became of the last recipients of a queue, the newest first."""
+    return tuple(RecipientEvent(*event) for event in queue.recipient_events or ())
 
 
 def vmtas(

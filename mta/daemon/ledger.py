@@ -2,13 +2,15 @@
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from mta.accounting import build
 from mta.bounces import dsn
 from mta.bounces.dsn import Action, Told
 from mta.model.attempt import Attempt, Try
 from mta.model.message import LOCAL
+from mta.queues.events import RecipientEvent
+from mta.queues.queue import Queue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from mta.model.record import Record
     from mta.net.dialogue import Dialogue
     from mta.queues.connection import Connection
-    from mta.queues.queue import Queue
     from mta.settings.domain import DomainSettings
     from mta.spool.store import Spool
 
@@ -75,6 +76,8 @@ class Ledger:
         """Add the `d` record, if any file wants it, have the submitter told if it asked, and
         a copy sent. A message that goes to several recipients at once is copied once.
         """
+        if queue.settings.track_recipient_events:
+            _track(queue, "delivered", recipient, attempt, now, outcome.diagnostic)
         if self._wants("d", queue):
             records.append(build.delivery_record(recipient, outcome, attempt, now))
         if (
@@ -111,6 +114,10 @@ class Ledger:
         is_told: bool = True,
     ) -> None:
         """Add the `b` record, if any file wants it, and have the submitter told."""
+        if queue.settings.track_recipient_events:
+            status = build.printed_status(outcome.status, outcome.status_text)
+            text = _printed(f"smtp;550 {status}", outcome.diagnostic)
+            _track(queue, "bounced", recipient, attempt, now, text)
         is_accounted = is_accounted and self._wants("b", queue)
         is_told = is_told and dsn.wants(recipient, Action.FAILED)
         if not (is_accounted or is_told):
@@ -141,6 +148,10 @@ class Ledger:
         now: float,
     ) -> None:
         """Add the `t` record, if any file wants it."""
+        if queue.settings.track_recipient_events:
+            status = build.printed_status(outcome.status)
+            text = _printed(f"smtp;450 {status}", outcome.diagnostic)
+            _track(queue, "deferred", recipient, attempt, now, text)
         if self._wants("t", queue):
             category = self._context.categories.category(outcome.status, outcome.diagnostic)
             records.append(
@@ -230,6 +241,28 @@ class Ledger:
         error = settled.exception()
         if error is not None:
             self._context.log(f"an outcome could not be written and may be repeated: {error}")
+
+
+def _track(
+    queue: Accounted,
+    kind: Literal["delivered", "bounced", "deferred"],
+    recipient: "Recipient",
+    attempt: Attempt,
+    now: float,
+    text: str,
+) -> None:
+    """Have a queue of this shard remember it. The text is PowerMTA's, its 550 and 450 too."""
+    if isinstance(queue, Queue):
+        job_id = recipient.envelope.job_id
+        queue.track(
+            RecipientEvent(
+                kind, now, attempt.source_ip, recipient.address, job_id, attempt.dsn_mta, text
+            )
+        )
+
+
+def _printed(status: str, diagnostic: str) -> str:
+    return f"{status};{diagnostic}" if diagnostic else status
 
 
 def _is_relayed(attempt: Attempt, queue: "Queue") -> bool:

@@ -150,6 +150,7 @@ class ShardOperations:
             is_paused=queue.is_paused,
             retry_at=queue.retry_at,
             events=events if all_events else events[:1],
+            recipient_events=domain_rows.recipient_events(queue) if query.recipient_events else (),
             refusal=explaining.refusal(queue, self._shard.configuration, now),
         )
 

@@ -1,6 +1,6 @@
 """What a queue remembers, for those who ask how it came to its state."""
 
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 
 class QueueEvent(NamedTuple):
@@ -9,6 +9,24 @@ class QueueEvent(NamedTuple):
     time: float
     text: str
     kind: str = "error"
+
+
+RECIPIENT_EVENTS_MAX: Final = 50
+"""Guide: track-recipient-events."""
+
+
+class RecipientEvent(NamedTuple):
+    """What became of a recipient, or of a try for it. Guide: track-recipient-events."""
+
+    kind: Literal["delivered", "bounced", "deferred"]
+    time: float
+    source_ip: str
+    address: str
+    job_id: str
+    mta: str
+    """The remote host and its address; empty where none was reached."""
+    text: str
+    """As accounting has the status and the reply."""
 
 
 def kept(events: tuple[QueueEvent, ...], most: int) -> tuple[QueueEvent, ...]:

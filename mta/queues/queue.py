@@ -9,6 +9,7 @@ provider that refuses the eleventh connection still serves the other ten; only `
 stops those too (`is_held`). Guide: queues, backoff mode.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from types import MappingProxyType
@@ -21,7 +22,7 @@ from mta.queues import disabling, source_limits
 from mta.queues.backlog import Backlog
 from mta.queues.backoff import Pace, effective
 from mta.queues.connection import Connection, Source, State, expand
-from mta.queues.events import QueueEvent, kept
+from mta.queues.events import RECIPIENT_EVENTS_MAX, QueueEvent, RecipientEvent, kept
 from mta.queues.limits import RateLimit
 from mta.queues.retry import POSITION_MAX, RetryLadder
 from mta.queues.tempo import Tempo
@@ -63,7 +64,7 @@ class Queue:
         "empty_since", "epoch", "events", "failures", "frozen", "idle", "is_held",
         "is_paused", "is_undeliverable", "is_untried", "key", "ladder", "line", "mode",
         "mode_reason", "mode_since", "msg_limit", "octets", "oldest", "opened_at",
-        "opening", "pace", "rates", "recipients", "retries_for_dns", "retry_at",
+        "opening", "pace", "rates", "recipient_events", "recipients", "retries_for_dns", "retry_at",
         "retry_reason", "rules", "settings", "skipped", "source_limits", "sources", "stays",
         "swept_at", "tempo", "turn", "wake_at",
     )  # fmt: skip
@@ -131,6 +132,8 @@ class Queue:
         """Hosts passed over by skip-mx, until when."""
         self.events: tuple[QueueEvent, ...] = ()
         """Newest first, of each kind at most `max-events-recorded`."""
+        self.recipient_events: deque[RecipientEvent] | None = None
+        """Newest first; None where none was recorded, or is to be."""
         self.blocked_by: tuple[str, str] | None = None
         """Directive and scope that refused last; None while nothing does."""
         self.blocked_until: float | None = None
@@ -170,6 +173,8 @@ class Queue:
             ),
         )
         self.events = kept(self.events, self.settings.max_events_recorded)
+        if not self.settings.track_recipient_events:
+            self.recipient_events = None
         self._set_pace(now)
         source_limits.follow(self, now)
 
@@ -293,6 +298,12 @@ class Queue:
 
     def _remember(self, event: QueueEvent) -> None:
         self.events = kept((event, *self.events), self.settings.max_events_recorded)
+
+    def track(self, event: RecipientEvent) -> None:
+        """Remember what became of a recipient."""
+        if self.recipient_events is None:
+            self.recipient_events = deque(maxlen=RECIPIENT_EVENTS_MAX)
+        self.recipient_events.appendleft(event)
 
     def note_move(self, now: float, text: str) -> None:
         """Recipients went to another queue."""

@@ -735,8 +735,7 @@ class DomainSettings:
     track_recipient_events: bool = directive(
         BOOLEAN,
         False,
-        "Keep the last 50 recipient events in memory.",
-        not_yet=True,
+        "Keep the last 50 recipient events of a queue in memory, for `show queues`.",
     )
     max_events_recorded: int = directive(
         COUNT,

@@ -87,6 +87,25 @@ async def test_list_has_what_is_in_a_transaction_and_pauses_nothing_for_that(tmp
             daemon.kill()
 
 
+async def test_show_queues_tells_what_became_of_the_last_recipients(tmp_path):
+    async with Provider() as provider:
+        loopback = Loopback(tmp_path, provider.port)
+        loopback.configure(domain="track-recipient-events yes", top=VMTA)
+        async with loopback.running() as daemon:
+            await loopback.submit(*letters(2, "a.example", CHOSEN))
+            await until(lambda: len(loopback.rows("d")) == 2, WAIT_S, loopback.told)
+            # A queue without mail is shown if it is paused.
+            assert (await daemon.command("pause", "queue", "a.example/one")).code == 0
+            shown = await daemon.command("show", "queues")
+            assert "Recipient Events (deliveries:2, bounces:0, deferrals:0)\n" in shown.text
+            assert " | r1@a.example | spring | " in shown.text
+            hidden = await daemon.command("show", "queues", "--no-rcpt-events")
+            assert "Recipient Events" not in hidden.text
+            document = await daemon.command("--json", "show", "topqueues")
+            (queue,) = json.loads(document.text)["data"]["queues"]
+            assert {event["type"] for event in queue["rcptEvents"]} == {"delivered"}
+
+
 async def test_a_source_is_disabled_shown_and_enabled_again(tmp_path):
     async with Provider() as provider:
         loopback = Loopback(tmp_path, provider.port)

@@ -26,6 +26,7 @@ from mta.admin.answers import (
     QueueRow,
     QueuesAnswer,
     QueueTotals,
+    RecipientEvent,
     RecipientExplanation,
     ReloadAnswer,
     Setting,
@@ -395,6 +396,29 @@ def test_the_version_has_the_names_of_powermta_and_its_sentence():
     ]  # fmt: skip
     assert document["data"]["fullHostName"] == "mta1.example.com"
     assert "<succ>Petrel v" in render(answer, "xml")
+
+
+def test_recipient_events_are_laid_out_as_powermta_does():
+    rest = ("203.0.113.10", "kf@gmail.com", "job1", "mx (192.0.2.48)")
+    events = (
+        RecipientEvent("delivered", NOW, *rest, "smtp;250 DATA ok"),
+        RecipientEvent("bounced", NOW - 1, *rest, "smtp;550 5.0.0 (undefined status);smtp;550 No"),
+        RecipientEvent("delivered", NOW - 2, *rest, "smtp;250 ok"),
+    )
+    row = replace(TOP.rows[0], recipient_events=events)
+    lines = render(replace(TOP, rows=(row,), matching=1), "text").splitlines()
+    at = lines.index("Recipient Events (deliveries:2, bounces:1, deferrals:0)")
+    assert (lines[at - 1], lines[at + 1]) == ("", "-" * len(lines[at]))
+    assert lines[at + 2] == (
+        f"delivered | {printed_time(NOW)} | 203.0.113.10 | kf@gmail.com | job1 | "
+        "mx (192.0.2.48) | smtp;250 DATA ok"
+    )
+    assert lines[at + 5 :] == ["", "1 of 1 matching queues."]
+    two = render(replace(TOP, rows=(row, TOP.rows[1])), "text")
+    assert f"Recipient Events of {row.key} (deliveries:2" in two
+    dom = render(replace(TOP, rows=(row, TOP.rows[1])), "dom")
+    assert 'queue[0].rcptEvent[1].type="bounced"\n' in dom
+    assert "queue[1].rcptEvent" not in dom
 
 
 def test_a_disabled_source_says_until_when():

@@ -198,11 +198,11 @@ def test_what_is_not_in_force_yet_and_turned_off_is_not_told(text):
 
 
 def test_notes_that_say_the_same_are_told_once_with_their_lines():
-    block = "<domain d{}.example>\ntrack-recipient-events yes\n</domain>\n"
+    block = "<domain d{}.example>\nuse-dane yes\n</domain>\n"
     (one,) = gathered(said("".join(block.format(n) for n in range(1, 4)) + "# x\n"))
     assert (one.place.line, one.message) == (
         2,
-        "track-recipient-events: not in force yet (also lines 5, 8)",
+        "use-dane: not in force yet (also lines 5, 8)",
     )
     (many,) = gathered(said("".join(block.format(n) for n in range(1, 13))))
     assert many.message.endswith("(also lines 5, 8, 11, 14, 17, 20, 23, 26 and 3 more)")
