@@ -222,6 +222,13 @@ class Configuration:
     """One configuration. Names are found in any case."""
 
     def __init__(self, parts: Parts) -> None:
+        self.__setstate__(parts)
+
+    def __getstate__(self) -> Parts:
+        # What is remembered is found by the identity of blocks, and another process has others.
+        return self._parts
+
+    def __setstate__(self, parts: Parts) -> None:
         self._parts = parts
         self.path = parts.path
         self.root = parts.root

@@ -1,5 +1,6 @@
 """Who decides: VirtualMTA, then pool, then the top level; and `explain` says the same."""
 
+import pickle
 from itertools import product
 
 import pytest
@@ -21,6 +22,20 @@ def configuration(vmta, pool, top):
         + "</virtual-mta-pool>\n"
         + "".join(GLOBAL.format(*one) for one in top.items())
     )
+
+
+def test_what_another_process_gets_knows_nothing_of_the_blocks_of_this_one():
+    """Settings are found by the identity of blocks, and there others have the same."""
+    text = (
+        "<virtual-mta a>\n</virtual-mta>\n<source 127.0.0.1>\nlog-commands yes\n</source>\n"
+        "<domain a.example>\nmax-smtp-out 7\n</domain>\n"
+    )
+    asked, fresh = configured(text), configured(text)
+    key = QueueKey("a.example", "a")
+    assert (asked.domain(key).max_smtp_out, asked.source("127.0.0.1").log_commands) == (7, True)
+    assert len(pickle.dumps(asked)) == len(pickle.dumps(fresh))
+    there = pickle.loads(pickle.dumps(asked))
+    assert (there.domain(key).max_smtp_out, there.source("127.0.0.1").log_commands) == (7, True)
 
 
 @pytest.mark.parametrize(
