@@ -72,6 +72,9 @@ class StatusAnswer:
     names_pending: int = 0
     queues: Mapping[str, QueueTotals] = field(default_factory=dict)
     """By delivery type: `smtp`, `pipe`, `discard`, `file`, …; a missing type has none."""
+    domains: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Those of the queues, by delivery type, where there are several workers: more than one may
+    have queues of the same domain. What is merged has none."""
     spool_directories: int = 1
     spool_messages: int = 0
     spool_recipients: int = 0

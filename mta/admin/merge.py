@@ -39,8 +39,15 @@ Row = TypeVar("Row", QueueRow, VmtaRow)
 
 
 def merge_status(answers: Sequence[StatusAnswer]) -> StatusAnswer:
-    """Sums; the earliest start; stopping if any shard is."""
+    """Sums, but each domain once; the earliest start; stopping if any shard is."""
     first = answers[0]
+    queues = {
+        kind: _sum([a.queues[kind] for a in answers if kind in a.queues])
+        for kind in dict.fromkeys(kind for a in answers for kind in a.queues)
+    }
+    for kind in dict.fromkeys(kind for a in answers for kind in a.domains):
+        names = frozenset().union(*(a.domains.get(kind, ()) for a in answers))
+        queues[kind] = replace(queues[kind], domains=len(names))
     return replace(
         first,
         started=min(a.started for a in answers),
@@ -54,10 +61,8 @@ def merge_status(answers: Sequence[StatusAnswer]) -> StatusAnswer:
         outbound=_sum_connections([a.outbound for a in answers]),
         names_cached=sum(a.names_cached for a in answers),
         names_pending=sum(a.names_pending for a in answers),
-        queues={
-            kind: _sum([a.queues[kind] for a in answers if kind in a.queues])
-            for kind in dict.fromkeys(kind for a in answers for kind in a.queues)
-        },
+        queues=queues,
+        domains={},
         spool_directories=sum(a.spool_directories for a in answers),
         spool_messages=sum(a.spool_messages for a in answers),
         spool_recipients=sum(a.spool_recipients for a in answers),

@@ -19,6 +19,7 @@ async def status(shard: "Shard") -> StatusAnswer:
     for queue in queues:
         if queue.recipients:
             kinds.setdefault(queue.settings.type, []).append(queue)
+    domains = {kind: frozenset(q.key.domain for q in group) for kind, group in kinds.items()}
     traffic = shard.traffic
     return StatusAnswer(
         now=clock.now(),
@@ -45,11 +46,12 @@ async def status(shard: "Shard") -> StatusAnswer:
         queues={
             kind: QueueTotals(
                 sum(q.recipients for q in group),
-                len({q.key.domain for q in group}),
+                len(domains[kind]),
                 sum(q.octets for q in group),
             )
             for kind, group in kinds.items()
         },
+        domains=domains if shard.shards > 1 else {},
         spool_messages=counts.messages,
         spool_recipients=counts.recipients,
     )

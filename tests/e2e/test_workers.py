@@ -114,6 +114,23 @@ async def test_commands_see_one_daemon(place):
     assert [row["rcpt"] for row in place.rows("b")] == [f"a@{DOMAINS[0]}"]
 
 
+async def test_a_domain_whose_queues_several_workers_own_counts_once(place):
+    place.provider_port = 1
+    names = [f"v{number}" for number in range(8)]
+    vmtas = "".join(f"<virtual-mta {name}>\n</virtual-mta>\n" for name in names)
+    place.workers(WORKERS, vmtas)
+    async with place.running() as daemon:
+        letters = [Letter(f"a@{DOMAINS[0]}", f"X-Virtual-MTA: {name}\r\n") for name in names]
+        await place.submit(*letters)
+        shown = json.loads((await daemon.command("--json", "show", "queues", "*/*")).text)
+        assert {one["name"] for one in shown["data"]["queues"]} == {
+            f"{DOMAINS[0]}/{name}" for name in names
+        }
+        status = json.loads((await daemon.command("--json", "show", "status")).text)
+        queue = status["data"]["status"]["queue"]["smtp"]
+        assert (int(queue["rcp"]), int(queue["dom"])) == (len(names), 1)
+
+
 async def test_queued_mail_outlives_a_change_of_the_number_of_workers(place, provider):
     port, place.provider_port = place.provider_port, 1
     for workers in (3, 2, 1):

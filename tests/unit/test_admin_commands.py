@@ -219,6 +219,17 @@ def test_traffic_and_connections_of_shards_add_up_under_one_ceiling():
     assert merged.started == 5
 
 
+def test_a_domain_that_several_shards_have_queues_of_counts_once():
+    def status(**domains):
+        queues = {kind: QueueTotals(5, len(names), 7) for kind, names in domains.items()}
+        sets = {kind: frozenset(names) for kind, names in domains.items()}
+        return StatusAnswer(now=10, started=5, host_name="h", queues=queues, domains=sets)
+
+    answers = [status(smtp="ab", pipe="a"), status(smtp="bc"), status(smtp="b")]
+    merged = merge.merge_status(answers)
+    assert merged.queues == {"smtp": QueueTotals(15, 3, 21), "pipe": QueueTotals(5, 1, 7)}
+
+
 def test_rows_of_one_domain_or_vmta_add_up():
     (row,) = merge.merge_domains([[("a", 2, 3, 1)], [("a", 2, 3, 1)]], DomainQuery()).rows
     assert (row.recipients, row.octets, row.connections) == (4, 6, 2)
