@@ -34,6 +34,8 @@ class Worker:
             root.total_max_smtp_in, configuration.submitters.groups, shards=workers
         )
         self.shares = Shares(self.scheduler.gate, self.clients)
+        self.is_taken = False
+        """Whether it took a configuration since it last said what it uses."""
         self.delivered = []
         self.in_vain = 0
         """Connections that ended without mail."""
@@ -60,6 +62,7 @@ class Worker:
     def reload(self, configuration, now):
         self.scheduler.reload(configuration, OWN, now)
         self.clients.follow(configuration.root.total_max_smtp_in, configuration.submitters.groups)
+        self.is_taken = True
 
     def act(self, now):
         """What is due, and what the scheduler decides."""
@@ -121,6 +124,7 @@ class Workers:
             worker.mail(count, self.now)
 
     def reload(self, configuration):
+        self.lending.reloads(self.every)
         for worker in self.every:
             worker.reload(configuration, self.now)
 
@@ -136,13 +140,18 @@ class Workers:
             check()
 
     def _say_news(self, worker):
-        news = worker.shares.news(self.now)
+        news = worker.shares.news(self.now, is_taken=worker.is_taken)
+        worker.is_taken = False
         if news.is_any:
-            for other, leases in self.lending.hear(worker, news, self.now).items():
-                for birth, lease in leases:
-                    other.shares.obey(birth, lease, self.now)
-                other.act(self.now)
-                self._say_news(other)
+            self.lent(self.lending.hear(worker, news, self.now))
+
+    def lent(self, changed):
+        """What the lessor says reaches the workers."""
+        for worker, leases in changed.items():
+            for birth, lease in leases:
+                worker.shares.obey(birth, lease, self.now)
+            worker.act(self.now)
+            self._say_news(worker)
 
     @property
     def connections(self):

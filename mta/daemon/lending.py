@@ -1,11 +1,12 @@
 """The supervisor's side of the limits that workers obey together: it lends, and counts.
 
 One lessor for each limit that any worker speaks of. What a worker had is free again when its
-process is gone, and not before.
+process is gone, and not before. A limit that is first spoken of while a reload reaches one worker
+after another may be new: it is lent once all have the configuration.
 """
 
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +33,14 @@ class Lending:
         self._ranks: dict[Hashable, int] = {}
         """Of workers, in the order in which they were first heard."""
         self._names: dict[int, tuple[Hashable, int]] = {}
+        self._behind: set[Hashable] = set()
+        """Workers that have not taken the configuration in force yet."""
+        self._resting: list[Lessor] = []
+        """What is not lent until they have, or are gone."""
+
+    def reloads(self, workers: Iterable[Hashable]) -> None:
+        """These run with a configuration that another takes the place of from now on."""
+        self._behind.update(workers)
 
     def hear(self, worker: Hashable, news: "News", now: float) -> Leases:
         """What a worker says; the leases that change by it."""
@@ -40,6 +49,8 @@ class Lending:
             self._end(worker, birth, leases, now, returned=used)
         for one in news.reports:
             self._hear_one(worker, one, leases, now)
+        if news.is_taken:
+            self._caught_up(worker, leases, now)
         return leases
 
     def gone(self, worker: Hashable, now: float) -> Leases:
@@ -49,6 +60,7 @@ class Lending:
             if whose is worker:
                 self._end(worker, birth, leases, now)
         self._ranks.pop(worker, None)
+        self._caught_up(worker, leases, now)
         return leases
 
     def _hear_one(
@@ -71,7 +83,20 @@ class Lending:
         lessor = self._lessors.get(key)
         if lessor is None:
             lessor = self._lessors[key] = Lessor(self._workers, one.window_s)
+        if self._behind and not lessor.is_resting and lessor.is_new:
+            lessor.is_resting = True
+            self._resting.append(lessor)
         self._tell(lessor.hear(number, one.report, now), leases)
+
+    def _caught_up(self, worker: Hashable, leases: Leases, now: float) -> None:
+        """No worker uses anything any more that this one might not have told of."""
+        self._behind.discard(worker)
+        if self._behind:
+            return
+        resting, self._resting = self._resting, []
+        for lessor in resting:
+            lessor.is_resting = False
+            self._tell(lessor.decide(now), leases)
 
     def _end(
         self,

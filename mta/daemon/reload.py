@@ -12,7 +12,7 @@ from mta.daemon.suppression import read_lists
 from mta.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mta.config.configuration import Configuration
     from mta.daemon.log import LogLines
@@ -66,10 +66,16 @@ async def prepare(configuration: "Configuration") -> Prepared:
     return Prepared(configuration, suppression, included)
 
 
-async def adopt(shard: "Shard", prepared: Prepared) -> None:
-    """It is in force in the shard at once, and followed by its queues when this returns."""
+async def adopt(
+    shard: "Shard", prepared: Prepared, taken: "Callable[[], None]" = lambda: None
+) -> None:
+    """It is in force in the shard at once, and followed by its queues when this returns.
+
+    `taken` is called in between.
+    """
     before = [shard.configuration]
     with made_to_last():  # What the queues make of it stays as long.
         shard.reload(*prepared)
+        taken()
         await shard.followed()
     await let_go(before)

@@ -213,6 +213,7 @@ class Supervisor:
             before = [self.configuration]
             # Any that is started from here on has the new one.
             self.configuration, self._pickled = configuration, pickled
+            self._lending.reloads(shard for shard in self._shards if shard.is_running)
             for shard in self._shards:
                 if shard not in ready:
                     self._begin_again(shard)

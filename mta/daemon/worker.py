@@ -159,8 +159,8 @@ class Worker:
             self._say_news()
             await asyncio.sleep(REPORT_S)
 
-    def _say_news(self) -> None:
-        news = self._shares.news(clock.now())
+    def _say_news(self, *, is_taken: bool = False) -> None:
+        news = self._shares.news(clock.now(), is_taken=is_taken)
         if news.is_any:
             self._link.send(news)
 
@@ -196,7 +196,7 @@ class Worker:
     async def _adopt(self) -> None:
         prepared, self._prepared = self._prepared, None
         assert prepared is not None
-        await reload.adopt(self._shard, prepared)
+        await reload.adopt(self._shard, prepared, lambda: self._say_news(is_taken=True))
 
     async def _forget(self) -> None:
         prepared, self._prepared = self._prepared, None

@@ -10,6 +10,9 @@ only by what is free, and a smaller one frees nothing before the shard has said 
 obeys. A shard whose process is gone holds nothing, but of a rate for one window longer, as
 what it took still counts. Each shard here is one process: one started again is another.
 
+A limit that is new in a configuration is not lent before all shards have taken it, as those
+that have not use it without counting.
+
 A limit that is lowered is the exception: what is lent beyond it is called in, and until that
 is back the old limit holds, as with one shard.
 """
@@ -119,8 +122,15 @@ class Lessor:
 
     def __init__(self, shards: int, window_s: float = 0.0) -> None:
         self.window_s = window_s
+        self.is_resting = False
+        """Whether nothing is lent yet: some shards do not know of the limit."""
         self._shards = shards
         self._holders: dict[int, _Holder] = {}
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no shard that is there has spoken of it."""
+        return next(iter(self._present()), None) is None
 
     @property
     def is_idle(self) -> bool:
@@ -176,6 +186,8 @@ class Lessor:
 
     def decide(self, now: float) -> dict[int, Lease]:
         """Lend what is free and call in what is needed elsewhere; leases that change."""
+        if self.is_resting:
+            return {}
         for shard, holder in list(self._holders.items()):
             if holder.free_at is not None and holder.free_at <= now:
                 del self._holders[shard]

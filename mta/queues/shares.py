@@ -88,10 +88,12 @@ class News(NamedTuple):
 
     reports: tuple[LimitReport, ...]
     returned: tuple[Returned, ...]
+    is_taken: bool = False
+    """Whether a configuration was taken: the lessor knows now of all that is used under it."""
 
     @property
     def is_any(self) -> bool:
-        return bool(self.reports or self.returned)
+        return bool(self.reports or self.returned or self.is_taken)
 
 
 class Shares:
@@ -109,18 +111,19 @@ class Shares:
         self._turn: list[SharedLimit] = []
         self._seen: set[int] = set()
 
-    def news(self, now: float) -> News:
-        """What there is to say now."""
+    def news(self, now: float, *, is_taken: bool = False) -> News:
+        """What there is to say now; of all limits once another configuration is taken."""
         gate = self._gate
         for limit in gate.short:
             self._pressing[limit] = None
         gate.short.clear()
         returned: tuple[Returned, ...] = ()
-        if not self._turn:
+        if is_taken or not self._turn:
             returned = self._begin_turn()
-        looked_at = [*self._pressing, *islice(reversed(self._turn), IN_TURN_MAX)]
-        del self._turn[-IN_TURN_MAX:]
-        return News(tuple(self._changed(dict.fromkeys(looked_at), now)), returned)
+        count = len(self._turn) if is_taken else IN_TURN_MAX
+        looked_at = [*self._pressing, *islice(reversed(self._turn), count)]
+        del self._turn[-count:]
+        return News(tuple(self._changed(dict.fromkeys(looked_at), now)), returned, is_taken)
 
     def obey(self, birth: int, lease: Lease, now: float) -> bool:
         """Follow a lease; False if the limit is no more."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mta.model.queue_key import QueueKey
 from tests.lending_runs import Workers, lent
 
 OUT = {
@@ -186,3 +187,56 @@ def test_a_reservation_that_does_not_divide_never_lets_in_more_than_all(count):
 
     workers.run(20, come)
     assert sum(worker.clients.total.used for worker in workers.every) == 5
+
+
+@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize("whose", OUT)
+def test_a_limit_that_is_new_is_lent_when_no_worker_is_without_it_any_more(whose, dies):
+    workers = Workers(2, OUT[whose]("unlimited"))
+    first, second = workers.every
+    second.mail(2000)
+    workers.run(1)
+    assert second.connections == 30
+    workers.lending.reloads(workers.every)
+    first.reload(OUT[whose](4), workers.now)
+    first.mail(500)
+
+    def never_more():
+        """Who does not know the limit yet may use it, but then nobody else."""
+        assert not first.connections or workers.connections <= 4
+
+    workers.run(2, never_more)
+    assert second.connections == 30
+    if dies:
+        workers.every.remove(second)
+        workers.lent(workers.lending.gone(second, workers.now))
+    else:
+        second.reload(OUT[whose](4), workers.now)
+    workers.run(10, never_more)
+    assert first.delivered
+    assert first.connections + second.connections * (not dies) == 4
+
+
+def test_a_limit_that_was_there_goes_on_while_a_reload_reaches_one_worker_after_another():
+    workers = Workers(2, lent("max-smtp-out 4"))
+    workers.mail(500)
+    workers.run(1)
+    workers.lending.reloads(workers.every)
+    workers.every[0].reload(lent("max-smtp-out 4"), workers.now)
+    before = len(workers.delivered)
+    workers.run(2)
+    assert len(workers.delivered) > before + 30
+
+
+def test_what_a_worker_uses_is_said_of_all_limits_once_it_has_taken_a_configuration():
+    """A limit may be far from its turn."""
+    names = [f"w{number}" for number in range(500)]
+    several = "".join(f"<virtual-mta {name}>\n{{0}}\n</virtual-mta>\n" for name in names)
+    workers = Workers(1, lent(more=several.format("")))
+    (worker,) = workers.every
+    for name in names:
+        worker.mail(1, key=QueueKey("d.example", name))
+    workers.run(2)
+    worker.reload(lent(more=several.format("max-smtp-out 6")), workers.now)
+    news = worker.shares.news(workers.now, is_taken=True)
+    assert {one.scope for one in news.reports} >= set(names)
