@@ -11,6 +11,7 @@ import struct
 from typing import Any, Final, NamedTuple, Self
 
 from mta.admin.operations import TraceQuery
+from mta.daemon.kept_files import Kept
 from mta.queues.leases import Lease
 from mta.units import Rate
 
@@ -30,6 +31,7 @@ class Start(NamedTuple):
     """Pickled: it may be large, and is unpickled in a thread."""
     shard: int
     shards: int
+    kept: Kept
 
 
 class Call(NamedTuple):
@@ -46,6 +48,7 @@ class Prepare(NamedTuple):
 
     number: int
     configuration: bytes
+    kept: Kept
 
 
 class Adopt(NamedTuple):

@@ -7,6 +7,7 @@ from mta.admin.answers import ReloadAnswer
 from mta.admin.operations import CommandRefusedError
 from mta.config.plan import at_next_start
 from mta.daemon import header_files
+from mta.daemon.kept_files import NOTHING_KEPT, Kept, KeptFiles
 from mta.daemon.loading import let_go, load_checked, made_to_last
 from mta.daemon.suppression import read_lists
 from mta.errors import ConfigError
@@ -35,8 +36,7 @@ async def read_again(path: str) -> "tuple[Configuration, list[str]]":
     try:
         return await asyncio.to_thread(load_checked, path)
     except ConfigError as error:
-        lines = [str(diagnostic) for diagnostic in error.args[0]]
-        raise CommandRefusedError("\n".join([NOT_RELOADED, *lines])) from None
+        raise not_reloaded(error) from None
 
 
 def answer(
@@ -56,14 +56,33 @@ def say(told: ReloadAnswer, log: "LogLines") -> None:
         log.write(f"{directive}: takes effect at the next start")
 
 
-async def prepare(configuration: "Configuration") -> Prepared:
-    """Read all that it needs; CommandRefusedError if a file is not there any more."""
+async def prepare(configuration: "Configuration", kept: Kept | None = None) -> Prepared:
+    """Read all that it needs; CommandRefusedError if a file is not there any more.
+
+    What is `kept` is read instead of what is there now.
+    """
+    paths = NOTHING_KEPT.paths if kept is None else kept.paths
     try:
-        suppression = await read_lists(configuration.submitters.address_lists)
+        suppression = await read_lists(configuration.submitters.address_lists, paths)
+        if kept is not None:
+            return Prepared(configuration, suppression, kept.included)
         included = await header_files.read_files(configuration)
     except ConfigError as error:
-        raise CommandRefusedError("\n".join([NOT_RELOADED, *error.args[0]])) from None
+        raise not_reloaded(error) from None
     return Prepared(configuration, suppression, included)
+
+
+async def keep_files(configuration: "Configuration", before: KeptFiles) -> KeptFiles:
+    """Those it needs; CommandRefusedError if one is not there any more."""
+    try:
+        return await asyncio.to_thread(KeptFiles, configuration, before)
+    except ConfigError as error:
+        raise not_reloaded(error) from None
+
+
+def not_reloaded(error: ConfigError) -> CommandRefusedError:
+    """Why a configuration was refused, line by line."""
+    return CommandRefusedError("\n".join([NOT_RELOADED, *map(str, error.args[0])]))
 
 
 async def adopt(

@@ -28,6 +28,7 @@ from mta.daemon.handover import Handover
 from mta.daemon.heads import Heads
 from mta.daemon.hosts import HostFinder
 from mta.daemon.intake import Intake
+from mta.daemon.kept_files import NOTHING_KEPT
 from mta.daemon.local_mail import LocalMail
 from mta.daemon.machine import Machine
 from mta.daemon.notices import Notices
@@ -52,6 +53,7 @@ from mta.spool.store import Spool
 if TYPE_CHECKING:
     from mta.config.configuration import Configuration
     from mta.daemon.keeping import Inbox, Keep
+    from mta.daemon.kept_files import Kept
     from mta.daemon.log import LogLines
     from mta.model.message import Recipient
     from mta.model.queue_key import QueueKey
@@ -87,8 +89,11 @@ class Shard:
         *,
         shard: int = 0,
         shards: int = 1,
+        kept: "Kept | None" = None,
     ) -> None:
+        """Files that are `kept` are read there, and not where the configuration says."""
         self.configuration = configuration
+        self._paths = NOTHING_KEPT.paths if kept is None else kept.paths
         self.machine = machine or Machine()
         self.number = shard
         self.shards = shards
@@ -117,7 +122,7 @@ class Shard:
         self.resolver = self.machine.resolver(configuration.root.name_server)
         self.own_spf = OwnSpf(self.resolver)
         self._threads = Threads(self.log, -(-self.machine.cores // shards))
-        self._follow(header_files.read_now(configuration))
+        self._follow(header_files.read_now(configuration) if kept is None else kept.included)
 
     def _follow(self, included: Mapping[str, bytes]) -> None:
         """Make what is derived from the configuration and its files of header fields."""
@@ -224,7 +229,7 @@ class Shard:
             configuration,
             self.spool,
             checks=checks,
-            suppression=await read_lists(configuration.submitters.address_lists),
+            suppression=await read_lists(configuration.submitters.address_lists, self._paths),
             keep=keep,
             begin=spool.begin_accept if handover is None else None,
             together=Together(spool, handover),
@@ -259,7 +264,7 @@ class Shard:
             arrivals=self.spool.arrivals,
         )
         for listener in configuration.listeners:
-            await self.door.listen(listener, self.machine.bind)
+            await self.door.listen(listener, self.machine.bind, self._paths)
         self._sampling = tasks.create_task(self._sample())
         self.delivery.kick()
 

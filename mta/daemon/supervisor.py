@@ -22,6 +22,7 @@ from mta.admin.socket_path import NAME
 from mta.config.plan import fixed
 from mta.daemon import reload
 from mta.daemon.control_link import Adopt, Forget, Lend, Prepare, Release, Start, Stop
+from mta.daemon.kept_files import KeptFiles
 from mta.daemon.lending import Lending
 from mta.daemon.loading import let_go
 from mta.daemon.remote_shard import END_WITHIN_S, RemoteShard, WorkerFailedError
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from mta.admin.operations import Operations, TraceQuery
     from mta.config.configuration import Configuration
     from mta.daemon.control_link import Guessed
+    from mta.daemon.kept_files import Kept
     from mta.daemon.lending import Leases
     from mta.daemon.log import Log
     from mta.queues.shares import News
@@ -59,6 +61,7 @@ class Supervisor:
         self._started = fixed(configuration)
         self._workers = workers
         self._pickled = b""
+        self._files: KeptFiles
         self._shards: list[RemoteShard] = []
         self._reloading = asyncio.Lock()
         self._lending = Lending(workers)
@@ -80,6 +83,7 @@ class Supervisor:
     ) -> None:
         """From the start to a clean stop; PetrelError if a worker cannot be started."""
         self._pickled = await asyncio.to_thread(pickle.dumps, self.configuration)
+        self._files = await asyncio.to_thread(KeptFiles, self.configuration)
         self._shards = [self._new(number) for number in range(self._workers)]
         async with asyncio.TaskGroup() as tasks:
             firsts = [asyncio.get_running_loop().create_future() for _ in self._shards]
@@ -113,7 +117,9 @@ class Supervisor:
     def _new(self, number: int) -> RemoteShard:
         return RemoteShard(
             number,
-            lambda: Start(self._config_path, self._pickled, number, self._workers),
+            lambda: Start(
+                self._config_path, self._pickled, number, self._workers, self._files.kept
+            ),
             log=self.log.write,
             news=self._hear,
             guessed=self._pass_on,
@@ -206,26 +212,32 @@ class Supervisor:
         async with self._reloading:
             configuration, remarks = await reload.read_again(self._config_path)
             pickled = await asyncio.to_thread(pickle.dumps, configuration)
+            files = await reload.keep_files(configuration, self._files)
             ready = [shard for shard in self._shards if shard.is_ready]
-            await _prepare(ready, pickled)
+            try:
+                await _prepare(ready, pickled, files.kept)
+            except BaseException:
+                files.close()
+                raise
             ready = [shard for shard in ready if shard.is_ready]
             told = reload.answer(self._started, configuration, remarks)
-            before = [self.configuration]
+            before, files_before = [self.configuration], self._files
             # Any that is started from here on has the new one.
-            self.configuration, self._pickled = configuration, pickled
+            self.configuration, self._pickled, self._files = configuration, pickled, files
             self._lending.reloads(shard for shard in self._shards if shard.is_running)
             for shard in self._shards:
                 if shard not in ready:
                     self._begin_again(shard)
+            files_before.close()
             told = replace(told, remarks=(*told.remarks, *await _adopt(ready)))
             reload.say(told, self.log)
         await let_go(before)
         return told
 
 
-async def _prepare(shards: list[RemoteShard], configuration: bytes) -> None:
+async def _prepare(shards: list[RemoteShard], configuration: bytes, kept: "Kept") -> None:
     """Have it ready in all of them; CommandRefusedError, and in none, if one cannot have it."""
-    answers = await _all(shards, lambda number: Prepare(number, configuration))
+    answers = await _all(shards, lambda number: Prepare(number, configuration, kept))
     # One that ended meanwhile does not matter: it is started with what is in force then.
     refusals = [str(why) for shard, why in answers if shard.is_ready]
     if refusals:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from mta.address import domain_of, mailbox, spellings
 from mta.config.patterns import candidates, literal_matches
 from mta.config.place import Diagnostic
+from mta.daemon.kept_files import NOTHING_KEPT, open_kept
 from mta.errors import ConfigError
 from mta.model.reply import Reply
 
@@ -123,14 +124,21 @@ def unreadable(lists: "Iterable[AddressList]") -> list[Diagnostic]:
     return found
 
 
-async def read_lists(lists: "Mapping[str, AddressList]") -> Suppression:
-    """Read the files of all lists, off the loop; ConfigError if one cannot be read."""
+async def read_lists(
+    lists: "Mapping[str, AddressList]", paths: Mapping[str, str] = NOTHING_KEPT.paths
+) -> Suppression:
+    """Read the files of all lists, off the loop; ConfigError if one cannot be read.
+
+    `paths` leads to those that are kept.
+    """
     if any(one.files for one in lists.values()):
-        return await asyncio.to_thread(read_now, lists)
+        return await asyncio.to_thread(read_now, lists, paths)
     return read_now(lists)
 
 
-def read_now(lists: "Mapping[str, AddressList]") -> Suppression:
+def read_now(
+    lists: "Mapping[str, AddressList]", paths: Mapping[str, str] = NOTHING_KEPT.paths
+) -> Suppression:
     """The same, here and now."""
     found = {}
     for name, one in lists.items():
@@ -138,8 +146,7 @@ def read_now(lists: "Mapping[str, AddressList]") -> Suppression:
         addresses.read(one.addresses)
         for path, _ in one.files:
             try:
-                # Editors on Windows begin a file with a mark that is no part of its first line.
-                with open(path, encoding="utf-8-sig", errors="replace") as file:  # noqa: PTH123 - a str
+                with open_kept(path, paths) as file:
                     addresses.read(file)
             except OSError as error:
                 raise ConfigError(

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
     from mta.admin.operations import TraceQuery
     from mta.config.configuration import Configuration
+    from mta.daemon.kept_files import Kept
     from mta.queues.leases import Lease
 
 REPORT_S: Final = 0.05
@@ -83,7 +84,12 @@ class Worker:
         self._log = _LinkLog(link)
         machine = Machine(bind=partial(bound, shared=True))
         self._shard = Shard(
-            configuration, self._log, machine, shard=start.shard, shards=start.shards
+            configuration,
+            self._log,
+            machine,
+            shard=start.shard,
+            shards=start.shards,
+            kept=start.kept,
         )
         self._stopping = asyncio.Event()
         self._all_stop = False
@@ -127,8 +133,8 @@ class Worker:
             match said:
                 case Call(number, name):
                     tasks.create_task(self._settle(number, f"command {name}", self._call(said)))
-                case Prepare(number, octets):
-                    asked = self._prepare(octets)
+                case Prepare(number, octets, kept):
+                    asked = self._prepare(octets, kept)
                     tasks.create_task(self._settle(number, "reading a configuration", asked))
                 case Adopt(number):
                     asked = self._adopt()
@@ -189,9 +195,9 @@ class Worker:
         value: object = await method(*call.arguments, **call.named)
         return value
 
-    async def _prepare(self, octets: bytes) -> None:
+    async def _prepare(self, octets: bytes, kept: "Kept") -> None:
         configuration = await asyncio.to_thread(unpickled, octets)
-        self._prepared = await reload.prepare(configuration)
+        self._prepared = await reload.prepare(configuration, kept)
 
     async def _adopt(self) -> None:
         prepared, self._prepared = self._prepared, None

@@ -1,10 +1,13 @@
 """Listening for mail: sockets, and the connections that come in through them."""
 
 import asyncio
+import contextlib
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from itertools import count
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from mta.errors import TransportError
@@ -22,17 +25,32 @@ if TYPE_CHECKING:
     from mta.config.configuration import Configuration, ListenerSettings
 
 BACKLOG: Final = 1024
+NO_PATHS: Final[Mapping[str, str]] = MappingProxyType({})
 LEASE_WAIT_S: Final = 2.0
 """How long a client waits for another worker's part of the room before it is refused."""
+
+
+def _context_of(settings: "ListenerSettings", paths: Mapping[str, str]) -> "ssl.SSLContext | None":
+    certificate, authorities = settings.tls_certificate, settings.tls_ca_file
+    there = replace(
+        settings,
+        tls_certificate=paths.get(certificate, certificate),
+        tls_ca_file=paths.get(authorities, authorities),
+    )
+    with contextlib.suppress(TransportError):  # The error names the file as it is configured.
+        return server_context(there)
+    return server_context(settings)
 
 
 class _Open:
     """One listener: what holds for the clients to come, and its sockets."""
 
-    def __init__(self, door: "Door", settings: "ListenerSettings") -> None:
+    def __init__(
+        self, door: "Door", settings: "ListenerSettings", paths: Mapping[str, str]
+    ) -> None:
         self.settings = settings
         self._door = door
-        self._context = server_context(settings)
+        self._context = _context_of(settings, paths)
         self._sockets: list[tuple[socket.socket, asyncio.Server]] = []
         self._met_with = self._first_context
         """With what clients are met where TLS comes first: a server has it for good."""
@@ -107,9 +125,14 @@ class Door:
         self._listeners: list[_Open] = []
         self._is_closing = False
 
-    async def listen(self, listener: "ListenerSettings", bind: Bind = bound) -> None:
-        """Accept connections at a listener's addresses; TransportError if one cannot be had."""
-        one = _Open(self, listener)
+    async def listen(
+        self, listener: "ListenerSettings", bind: Bind = bound, paths: Mapping[str, str] = NO_PATHS
+    ) -> None:
+        """Accept connections at a listener's addresses; TransportError if one cannot be had.
+
+        Files of TLS are read where `paths` leads from theirs, if it does.
+        """
+        one = _Open(self, listener, paths)
         self._listeners.append(one)
         for address in self._addresses(listener.address):
             await one.accept(bind(address, listener.port))

@@ -6,14 +6,16 @@ import json
 import os
 import re
 import signal
+from pathlib import Path
 
 import pytest
 
 from mta.daemon import partition
 from mta.model.queue_key import QueueKey
+from mta.sim.certificate import self_signed
 from mta.sim.provider import Provider
 from tests.e2e.daemon import PROGRAM, until
-from tests.e2e.submission import Letter
+from tests.e2e.submission import Letter, client
 from tests.e2e.workers import DELIVERED_S, DOMAINS, WORKERS, Place
 
 pytestmark = [pytest.mark.asyncio(loop_factories=["uvloop"]), pytest.mark.own_workers]
@@ -147,6 +149,65 @@ async def test_a_daemon_stops_while_a_worker_is_only_being_started(place, tmp_pa
         await until(lambda: "stopping" in place.told(), 30, place.told)
         (tmp_path / "hold").unlink()
         assert await daemon.ended() == 0
+
+
+SERVED = """<address-list them>
+address-file {0}/list
+</address-list>
+include-headers-from {0}/fields
+<source 127/8>
+always-allow-relaying yes
+allow-starttls yes
+suppression-lists them
+</source>"""
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+async def test_a_worker_is_started_again_though_the_files_are_gone_or_others(
+    place, provider, tmp_path, is_replaced
+):
+    names = ["list", "fields", "pair.pem", "authorities.pem"]
+    files = [tmp_path / name for name in names]
+    pair = Path(self_signed("mta.sender.example").tls_certificate).read_bytes()
+    for file, octets in zip(files, [b"kim@d0.example\n", b"X-Seen: a\n", pair, pair], strict=True):
+        file.write_bytes(octets)
+        file.chmod(0o600)
+    tls = f"tls-certificate {files[2]}\ntls-ca-file {files[3]}"
+    place.configure(top=f"workers {WORKERS}\n" + SERVED.format(tmp_path), listener=tls)
+
+    async def answers(recipient):
+        """What clients are told, of whom each worker has some."""
+        codes = set()
+        for _ in range(8 * WORKERS):
+            async with client(place.address) as smtp:
+                assert smtp.supports_extension("starttls")
+                await smtp.execute_command(b"MAIL FROM:<a@sender.example>")
+                codes.add((await smtp.execute_command(f"RCPT TO:<{recipient}>".encode())).code)
+        return codes
+
+    async with place.running() as daemon:
+        before = daemon.children()
+        for file in files:
+            file.unlink()
+            if is_replaced:
+                file.write_text("lee@d0.example\n" if file.name == "list" else "nonsense")
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        await until(lambda: not set(before) & set(daemon.children()), 30, place.told)
+        await place.whole()
+        assert "could not be started" not in place.told()
+        assert await answers("kim@d0.example") == {550}
+        assert await answers("lee@d0.example") == {250}
+        await place.submit_all()
+        await place.delivered(len(DOMAINS))
+        assert all(b"X-Seen: a" in entry.headers for entry in provider.journal)
+        files[0].write_text("lee@d0.example\n")
+        files[1].write_text("X-Seen: b\n")
+        assert (await daemon.command("reload")).code == 0
+        os.kill(daemon.children()[0], signal.SIGKILL)
+        await place.whole()
+        assert await answers("kim@d0.example") == {250}
+        assert await answers("lee@d0.example") == {550}
 
 
 VANISHING = """
