@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import csv
+import fcntl
 import io
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -190,10 +193,28 @@ async def stays(value: Callable[[], object], for_s: float) -> None:
         await asyncio.sleep(POLL_S)
 
 
+PORTS: Final = range(20_000, 32_000)
+"""Below those that Linux gives to clients: one of these may be gone before a daemon has it."""
+PORT_LOCKS: Final = Path(tempfile.gettempdir()) / "petrel-test-ports"
+_ours: dict[int, int] = {}
+"""Ports that were given away, and, under 0, the file with a locked octet for each."""
+
+
 def free_port(address: str = "127.0.0.1") -> int:
-    """A port nobody listens on."""
-    with socket.create_server((address, 0)) as server:
-        return int(server.getsockname()[1])
+    """A port nobody listens on, and no other run of tests on this machine is given meanwhile."""
+    if not _ours:
+        _ours[0] = os.open(PORT_LOCKS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    while True:
+        port = secrets.choice(PORTS)
+        if port in _ours:
+            continue
+        try:
+            fcntl.lockf(_ours[0], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+            with socket.create_server((address, port)):
+                _ours[port] = port
+                return port
+        except OSError:
+            continue
 
 
 def accounting_rows(directory: Path, kinds: str = "") -> list[dict[str, str]]:
