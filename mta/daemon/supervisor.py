@@ -28,6 +28,8 @@ from mta.daemon.loading import let_go
 from mta.daemon.remote_shard import END_WITHIN_S, RemoteShard, WorkerFailedError
 from mta.daemon.shard import WRITER
 from mta.errors import PetrelError
+from mta.net.listener import check_unused
+from mta.net.local_addresses import local_addresses
 
 if TYPE_CHECKING:
     from mta.admin.operations import Operations, TraceQuery
@@ -82,6 +84,7 @@ class Supervisor:
         self, stack: AsyncExitStack, serving: Callable[[asyncio.TaskGroup], None]
     ) -> None:
         """From the start to a clean stop; PetrelError if a worker cannot be started."""
+        check_unused(self.configuration.listeners, local_addresses())
         self._pickled = await asyncio.to_thread(pickle.dumps, self.configuration)
         self._files = await asyncio.to_thread(KeptFiles, self.configuration)
         self._shards = [self._new(number) for number in range(self._workers)]

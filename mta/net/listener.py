@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from itertools import count
@@ -134,7 +134,7 @@ class Door:
         """
         one = _Open(self, listener, paths)
         self._listeners.append(one)
-        for address in self._addresses(listener.address):
+        for address in addresses_of(listener, self.own):
             await one.accept(bind(address, listener.port))
 
     def follow(self, configuration: "Configuration") -> None:
@@ -236,8 +236,21 @@ class Door:
     def _servers(self) -> "list[asyncio.Server]":
         return [server for one in self._listeners for server in one.servers]
 
-    def _addresses(self, address: str) -> list[str]:
-        if "/" not in address:
-            return [address]
-        network = ip_network(address)
-        return sorted(own for own in self.own if ip_address(own) in network)
+
+def addresses_of(listener: "ListenerSettings", own: frozenset[str]) -> list[str]:
+    """Where a listener listens; of a network those addresses that are `own`."""
+    if "/" not in listener.address:
+        return [listener.address]
+    network = ip_network(listener.address)
+    return sorted(address for address in own if ip_address(address) in network)
+
+
+def check_unused(listeners: "Iterable[ListenerSettings]", own: frozenset[str]) -> None:
+    """TransportError if somebody listens there already.
+
+    To be asked by who lets several processes listen: they would share it with another daemon,
+    and each would get a part of the mail of both.
+    """
+    for listener in listeners:
+        for address in addresses_of(listener, own):
+            bound(address, listener.port).close()

@@ -131,6 +131,19 @@ async def test_a_domain_whose_queues_several_workers_own_counts_once(place):
         assert (int(queue["rcp"]), int(queue["dom"])) == (len(names), 1)
 
 
+async def test_a_second_daemon_does_not_share_the_listeners_of_the_first(place, tmp_path):
+    second = tmp_path / "second"
+    second.mkdir()
+    other = Place(second, 1)
+    other.address = place.address
+    other.workers(WORKERS)
+    async with place.running():
+        said = await other.daemon.run_to_end()
+        assert said.code != 0
+        where = ":".join(map(str, place.address))
+        assert said.text.count(f"cannot listen on {where}: Address already in use") == 1, said.text
+
+
 async def test_queued_mail_outlives_a_change_of_the_number_of_workers(place, provider):
     port, place.provider_port = place.provider_port, 1
     for workers in (3, 2, 1):
