@@ -49,7 +49,6 @@ INTERRUPTED: Final = 130
 
 _FORM_NAMES: Final = {"dom": 'lines path="value"', "xml": "XML", "json": "JSON"}
 
-_REFUSED: Final = frozenset(command.words for command in COMMANDS if command.unavailable)
 _EPILOG: Final = "\b\nExit status:\n" + "\n".join(
     f"  {code}  {meaning}" for code, meaning in EXIT_MEANINGS.items()
 )
@@ -129,8 +128,10 @@ def _add(root: click.Group, command: AdminCommand, words: list[str]) -> None:
         if below is None:
             below = Words(name=word, hidden=True, params=_common_options())
             group.add_command(below)
-        if not isinstance(below, click.Group):
-            return  # `check spf` is seen to by `check`
+        if isinstance(below, Command):
+            below.longer[words[-1]] = _command(command, words[-1])
+            return
+        assert isinstance(below, click.Group)
         if not command.unavailable:
             below.hidden = False
             below.short_help = ", ".join([*filter(None, [below.short_help]), words[-1]])
@@ -163,7 +164,7 @@ def _command(declared: AdminCommand, word: str) -> Command:
         command.add_help_option = False
         command.context_settings["ignore_unknown_options"] = True
     command.declared = declared
-    command.refused = _REFUSED
+    command.longer = {}
     return command
 
 
@@ -353,12 +354,9 @@ def _run(context: click.Context, _command: AdminCommand, _given: _Given) -> int:
     return run(_Options.of(context).config)
 
 
-def _check(context: click.Context, command: AdminCommand, given: _Given) -> int:
+def _check(context: click.Context, _command: AdminCommand, given: _Given) -> int:
     files = given[FILES.name]
     assert isinstance(files, tuple)
-    for other in COMMANDS:
-        if other.words == f"{command.words} {files[0]}" and not Path(files[0]).exists():
-            return _refuse(context, other)
     try:
         wanted = given.get(CHECK_FORMAT.name)
         form = _Options.of(context).format if wanted is None else CHECK_FORMAT.parse(str(wanted))
@@ -454,13 +452,16 @@ def _dkim(context: click.Context, command: AdminCommand, given: _Given) -> int:
     return int(done.exit)
 
 
-def _resolve(context: click.Context, command: AdminCommand, given: _Given) -> int:
+def _by_arguments(context: click.Context, command: AdminCommand, given: _Given) -> int:
+    from mta.admin.digest import digest
     from mta.admin.resolve import resolve
+    from mta.admin.spf_check import check_spf
 
+    run = {"check spf": check_spf, "digest": digest, "resolve": resolve}[command.words]
     options = _Options.of(context)
     try:
         arguments = command.arguments(_raw(command, given))
-        return int(resolve(arguments, options.config, options.format, _out))
+        return int(run(arguments, options.config, options.format, _out))
     except UsageError as error:
         raise click.UsageError(str(error), context) from None
     except PetrelError as error:
@@ -491,7 +492,9 @@ _LOCAL: Final[Mapping[str, _Action]] = {
     "dkim generate": _dkim,
     "dkim check": _dkim,
     "dkim dns": _dkim,
-    "resolve": _resolve,
+    "check spf": _by_arguments,
+    "digest": _by_arguments,
+    "resolve": _by_arguments,
     "sink": _sink,
     "demo": _demo,
 }

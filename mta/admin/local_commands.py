@@ -186,6 +186,14 @@ def _parse_source(text: str) -> tuple[str, str]:
     return host.strip(), p.parse_ip(ip.strip())
 
 
+def _parse_hex(text: str) -> str:
+    try:
+        bytes.fromhex(text)
+    except ValueError:
+        raise ValueError("expected an even number of hexadecimal digits") from None
+    return text
+
+
 RESOLVED: Final = replace(DOMAIN, help="a domain that mail goes to")
 TCP: Final = _flag("tcp", "ask over TCP")
 EDNS: Final = _flag("edns", "ask with EDNS (RFC 6891)")
@@ -207,6 +215,46 @@ SOURCE_HOST: Final = Parameter(
     metavar="[HOST,]IP",
     help="connect from this address, with this EHLO name",
 )
+CLIENT_IP: Final = replace(p.SOURCE, help="the address that mail comes from")
+HELO: Final = Parameter(
+    name="helo",
+    parse=p.parse_text,
+    default="",
+    metavar="HELO",
+    is_option=False,
+    is_required=True,
+    help="the EHLO name of the client",
+)
+MAIL_FROM: Final = Parameter(
+    name="mailfrom",
+    parse=p.parse_text,
+    default="",
+    metavar="MAILFROM",
+    is_option=False,
+    help="the envelope sender; without it the EHLO name is checked",
+)
+RESPONSES: Final = replace(DUMPPACKETS, help="show every octet of responses")
+HMAC: Final = _flag("hmac-sha256", "with HMAC-SHA256")
+SIPHASH: Final = _flag("siphash", "with SipHash-2-4, whose key has at most 16 octets")
+KEY: Final = Parameter(
+    name="key", parse=p.parse_text, default="", metavar="TEXT", help="the key, as it is"
+)
+HEXKEY: Final = Parameter(
+    name="hexkey",
+    parse=_parse_hex,
+    default="",
+    metavar="HEX",
+    help="the key, in hexadecimal digits",
+)
+DIGESTED: Final = Parameter(
+    name="string",
+    parse=p.parse_text,
+    default="",
+    metavar="STRING",
+    is_option=False,
+    is_required=True,
+    help="what to digest, such as the local part of a recipient in lower case",
+)
 _NOT_HERE: Final = {
     _flag("use-dane", "refused: DANE is not applied yet"): "DANE is not applied yet",
     _flag("use-mta-sts", "refused: MTA-STS is not applied yet"): "MTA-STS is not applied yet",
@@ -220,6 +268,16 @@ def _check_resolve(a: Arguments) -> None:
     for parameter, reason in _NOT_HERE.items():
         if a[parameter]:
             raise UsageError(f"--{parameter.name}: {reason}")
+
+
+def _check_digest(a: Arguments) -> None:
+    if a[HMAC] == a[SIPHASH]:
+        raise UsageError("digest needs --hmac-sha256 or --siphash, one of them")
+    if bool(a[KEY]) == bool(a[HEXKEY]):
+        raise UsageError("digest needs --key or --hexkey, one of them")
+    octets = len(bytes.fromhex(a[HEXKEY])) if a[HEXKEY] else len(a[KEY].encode())
+    if a[SIPHASH] and octets > 16:
+        raise UsageError(f"--siphash takes a key of at most 16 octets; this one has {octets}")
 
 
 LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
@@ -238,6 +296,14 @@ LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
         parameters=(FILES, CHECK_FORMAT, STRICT, DNS),
         local=True,
         example="check /etc/pmta/config --strict",
+    ),
+    AdminCommand(
+        words="check spf",
+        help="whether SPF (RFC 7208) lets an address send mail of a sender; ends with 1 for fail, "
+        "softfail and errors",
+        parameters=(CLIENT_IP, HELO, MAIL_FROM, TCP, RESPONSES),
+        local=True,
+        example="check spf 192.0.2.1 mta1.example.com news@example.com",
     ),
     AdminCommand(
         words="test config",
@@ -323,6 +389,14 @@ LOCAL_COMMANDS: Final[tuple[AdminCommand, ...]] = (
         check=_check_resolve,
         local=True,
         example="resolve --connect gmail.com",
+    ),
+    AdminCommand(
+        words="digest",
+        help="what privacy-policy of PowerMTA makes of a recipient, to find it in its files",
+        parameters=(DIGESTED, HMAC, SIPHASH, KEY, HEXKEY),
+        check=_check_digest,
+        local=True,
+        example="digest --siphash --key=secretkey port25",
     ),
     AdminCommand(
         words="sink",

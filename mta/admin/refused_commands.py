@@ -4,11 +4,6 @@ from typing import Final
 
 from mta.admin.command import AdminCommand
 
-_SPF = (
-    "not from the command line yet; `check-spf-inbound` and `trace-spf-check` of a <source> put "
-    "what SPF says of its mail into its header, and `check FILE --dns` looks at your own records"
-)
-
 
 def _refused(words: str, reason: str) -> AdminCommand:
     return AdminCommand(words=words, help="not available yet", unavailable=reason)
@@ -23,9 +18,7 @@ REFUSED: Final[tuple[AdminCommand, ...]] = (
     _refused("deregister", "there is no management console to register with"),
     _refused("pause job", "jobs cannot be paused yet; pause their queues"),
     _refused("resume job", "jobs cannot be paused yet; resume their queues"),
-    _refused("digest", "accounting files have no privacy-policy yet"),
-    _refused("check mfrom", _SPF),
-    _refused("check pra", "Sender ID (RFC 4407) is historic; SPF came in its place"),
-    _refused("check spf", _SPF),
+    _refused("check mfrom", "Sender ID (RFC 4406) is historic; use `check spf`"),
+    _refused("check pra", "Sender ID (RFC 4407) is historic; use `check spf`"),
     _refused("clear secretscache", "secrets are read from files only; no vault is asked"),
 )

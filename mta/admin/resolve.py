@@ -66,7 +66,8 @@ def resolve(a: Arguments, config: str, form: Format, out: Callable[[str], None])
 
     configuration = load_file(config).configuration
     domain = domain_name(a[local.RESOLVED])
-    asker = _Asker(_servers(a[local.SERVER], configuration), a, say)
+    names = (a[local.SERVER],) if a[local.SERVER] else _configured(configuration)
+    asker = _Asker(_addresses_of(names), a, say)
     settings = (
         DomainSettings()
         if configuration is None
@@ -97,13 +98,21 @@ def resolve(a: Arguments, config: str, form: Format, out: Callable[[str], None])
     return Exit.DONE if is_done else Exit.REFUSED
 
 
-def _servers(given: str, configuration: Configuration | None) -> list[tuple[str, int]]:
-    names = [given] if given else list(configuration.root.name_server if configuration else ())
-    if not names:
-        try:
-            names = [str(one) for one in dns.resolver.Resolver().nameservers]
-        except (dns.exception.DNSException, OSError) as error:
-            raise PetrelError(f"this host names no name server: {error}") from None
+def name_servers(config: str) -> tuple[str, ...]:
+    """Those of a configuration, if there is one and it names any; else those of this host."""
+    return _configured(load_file(config).configuration)
+
+
+def _configured(configuration: Configuration | None) -> tuple[str, ...]:
+    if configuration is not None and configuration.root.name_server:
+        return configuration.root.name_server
+    try:
+        return tuple(str(one) for one in dns.resolver.Resolver().nameservers)
+    except (dns.exception.DNSException, OSError) as error:
+        raise PetrelError(f"this host names no name server: {error}") from None
+
+
+def _addresses_of(names: Sequence[str]) -> list[tuple[str, int]]:
     try:
         return [server_address(name) for name in names]
     except ValueError:

@@ -1,5 +1,7 @@
 """What is typed, made whole: words and options may be shortened while they stay unique."""
 
+from pathlib import Path
+
 import click
 
 from mta.admin.command import AdminCommand, UsageError, match_word
@@ -18,6 +20,15 @@ class Words(click.Group):
         except UsageError as error:
             raise click.UsageError(str(error), ctx) from None
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        longer = command.longer if isinstance(command, Command) else {}
+        if rest and rest[0] in longer and not Path(rest[0]).exists():
+            return rest[0], longer[rest[0]], rest[1:]
+        return name, command, rest
+
 
 class Command(click.Command):
     """One admin command. A flag that may have a value has it only after `=`.
@@ -26,13 +37,11 @@ class Command(click.Command):
     """
 
     declared: AdminCommand
-    refused: frozenset[str] = frozenset()
-    """Words of commands that begin as it does and are refused with all their options: `check spf`
-    is a command, `check FILE` is another."""
+    longer: dict[str, click.Command]
+    """Commands that begin as it does, by their last word: `check spf` is one, `check FILE` another
+    (of a file that is there)."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and f"{self.declared.words} {args[0]}" in self.refused:
-            ctx.ignore_unknown_options = True
         if ctx.ignore_unknown_options:
             return super().parse_args(ctx, args)
         flags = {

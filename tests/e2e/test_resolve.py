@@ -146,3 +146,63 @@ def test_another_server_may_be_asked(resolve, server):
     code, said = resolve("--server=mine", "plain.example")
     assert code == Exit.REFUSED
     assert "--server=IP[:PORT]: expected an address" in said
+
+
+SPF = """
+ours.example. 60 IN TXT "v=spf1 ip4:192.0.2.1 include:spf.example -all"
+spf.example. 60 IN TXT "v=spf1 ip4:198.51.100.0/24 ~all"
+twice.example. 60 IN TXT "v=spf1 -all"
+twice.example. 60 IN TXT "v=spf1 +all"
+"""
+
+
+@pytest.fixture
+def spf(server, tmp_path, capsys):
+    """Types `check spf`; how it ends, and what it says."""
+    server.replace(SPF)
+    config = tmp_path / "petrel.conf"
+    config.write_text(f"name-server {server.address}:{server.port}\nspool {tmp_path}\n")
+
+    def typed(*words):
+        code = cli.main(["check", "spf", *words, "--config", str(config)])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return typed
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "result"),
+    [
+        (["192.0.2.1", "ours.example"], Exit.DONE, "pass: ip4:192.0.2.1 of ours.example"),
+        (["198.51.100.7", "x.example", "<a@ours.example>"], Exit.DONE, "pass: include:spf.example"),
+        (["192.0.2.9", "x.example", "a@ours.example"], Exit.REFUSED, "fail: all of ours.example"),
+        (["192.0.2.9", "spf.example"], Exit.REFUSED, "softfail: all of spf.example"),
+        (["192.0.2.9", "none.example"], Exit.DONE, "none: none.example has no SPF record"),
+        (
+            ["192.0.2.9", "twice.example"],
+            Exit.REFUSED,
+            "permerror: twice.example has 2 SPF records",
+        ),
+    ],
+)
+def test_spf_of_a_client_is_checked_as_a_receiver_would(spf, words, code, result):
+    ended, said = spf(*words)
+    assert ended == code
+    assert said.splitlines()[-1].startswith(result)
+
+
+def test_spf_is_told_to_programs_and_asked_over_tcp(spf, server):
+    _, document = spf("--json", "--tcp", "192.0.2.9", "x.example", "a@ours.example")
+    found = json.loads(document)
+    assert (found["status"], found["data"]["result"]) == ("error", "fail")
+    assert found["data"]["domain"] == "ours.example"
+    assert set(server.transports) == {"tcp"}
+    assert "TXT ours.example: 1 strings" in found["data"]["lines"]
+    assert b"v=spf1".hex().upper()[:8] in spf("--dumppackets", "192.0.2.1", "ours.example")[1]
+
+
+def test_what_is_no_address_is_a_usage_error(spf):
+    code, said = spf("ours.example", "192.0.2.1")
+    assert code == Exit.USAGE
+    assert "expected an IP address" in said

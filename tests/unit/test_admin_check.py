@@ -70,8 +70,9 @@ def test_a_source_address_of_another_host_is_a_warning_there_and_an_error_here(c
 
 @pytest.mark.parametrize("options", [[], ["--tcp", "--dumppackets"]])
 def test_words_of_powermta_after_check_are_not_taken_for_files(capsys, options):
-    assert cli.main(["check", "spf", *options, "192.0.2.1", "example.com"]) == Exit.REFUSED
-    assert "check spf: not from the command line yet" in capsys.readouterr().err
+    words = ["check", "mfrom", *options, "a@example.com", "192.0.2.1"]
+    assert cli.main(words) == Exit.REFUSED
+    assert "check mfrom: Sender ID (RFC 4406) is historic; use" in capsys.readouterr().err
 
 
 def test_test_config_answers_programs_as_all_commands_of_powermta_do(config, capsys):
