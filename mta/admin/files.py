@@ -5,6 +5,7 @@ from dataclasses import replace
 from glob import glob
 from pathlib import Path
 
+from mta.config.grammar import OCTETS_MAX
 from mta.config.load import Loaded, load
 from mta.routing import redirect_check
 
@@ -13,8 +14,9 @@ class DiskFiles:
     """The `Files` of `mta.config.load`."""
 
     def read(self, path: str) -> bytes:
-        """The octets of a file; OSError."""
-        return Path(path).read_bytes()
+        """The octets of a file, as many as are wanted and one more at most; OSError."""
+        with Path(path).open("rb") as file:
+            return file.read(OCTETS_MAX + 1)
 
     def glob(self, pattern: str) -> list[str]:
         """The files that match, in no order."""

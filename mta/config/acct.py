@@ -92,6 +92,8 @@ def _one(
         diagnostics.warning(
             block.place, f"accounting in JSON is not in force yet; what {path} gets is CSV"
         )
+    if values.get("max_size", SIZE_MIN) < SIZE_MIN:
+        diagnostics.note(block.place_of("max_size") or block.place, "max-size is 1M at least")
     return AcctFileSettings(
         path=path,
         place=block.place,

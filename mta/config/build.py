@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from mta.address import domain_name
+from mta.address import domain_name, is_valid
 from mta.config import (
     acct,
     domain_keys,
@@ -366,6 +366,11 @@ class Builder:
                 expression = compile_expression(split_expression(text)[0])
                 self._relay_addresses.append(AddressPattern(text, expression))
             else:
+                if "*" in text or not is_valid(unquote(text)):
+                    raise ValueError(
+                        "expected an address such as abuse@example.com, or /an expression/; "
+                        "a whole domain is a relay-domain"
+                    )
                 self._relay_addresses.append(AddressPattern(unquote(text)))
         except ValueError as error:
             self._patterns.error(statement, error)

@@ -20,6 +20,7 @@ from typing import Final, Protocol
 from mta.config.comments import comment_start
 from mta.config.hidden import without_secret
 from mta.config.place import Diagnostics, Place
+from mta.settings.kinds import unquote
 
 LINE_CHARACTERS_MAX: Final = 100_000
 """A longer line is damage, not a directive."""
@@ -31,10 +32,11 @@ PIECE_CHARACTERS: Final = 1 << 19
 DEPTH_MAX: Final = 16
 """Sections in sections, and files in files."""
 
-OPEN = re.compile(r"<\s*([A-Za-z][\w-]*)\s*(.*?)\s*>")
+OPEN = re.compile(r"<\s*([A-Za-z][\w-]*)(.*)>")
 _QUOTED_OPEN = re.compile(r'<\s*[A-Za-z][\w-]*\s+"(?:[^"\\]|\\.)*"\s*>')
-CLOSE = re.compile(r"</\s*([A-Za-z][\w-]*)\s*(.*?)\s*>")
-BRACE = re.compile(r"([A-Za-z][\w-]*)(?:\s+(.*?))?\s*\{")
+CLOSE = re.compile(r"</\s*([A-Za-z][\w-]*)(.*)>")
+BRACE = re.compile(r"([A-Za-z][\w-]*)(|\s.*)\{")
+"""Blanks around the argument are for the reader to take off: here they would take time."""
 LIST = re.compile(r"[^\s,<>{}]+(?:\s*,[\s,]*[^\s,<>{}]+)*[\s,]*")
 """Items with commas between them; a directive has its value behind a blank."""
 _OTHER_QUOTES = re.compile("[\u2018-\u201f\u00ab]|'(?=.*'$)")
@@ -152,7 +154,7 @@ class Reader:
 
     def include(self, parent: Section, statement: Statement) -> None:
         """Read what an include names, in its place."""
-        pattern = statement.value.strip().strip('"')
+        pattern = unquote(statement.value)
         place, line = statement.place, statement.line
         if re.match(r"https?://", pattern, re.IGNORECASE):
             message = "configurations are not read over HTTP yet"
@@ -228,7 +230,7 @@ class FileReader:
         elif stripped.startswith("<"):
             self._section(stripped, place, line)
         elif stripped.endswith("{") and (match := BRACE.fullmatch(stripped)):
-            self._enter(Section(match[1].lower(), match[2] or "", place, line, is_brace=True))
+            self._enter(Section(match[1].lower(), match[2].strip(), place, line, is_brace=True))
         else:
             self._statement(stripped, place, line, text)
 
@@ -284,7 +286,7 @@ class FileReader:
             hint = "write the section's name between < and >, alone on its line"
             self._diagnostics.error(place, f"not a section: {text}", hint=hint, line=line)
             return
-        self._enter(Section(match[1].lower(), match[2], place, line))
+        self._enter(Section(match[1].lower(), match[2].strip(), place, line))
 
     def _one_line(self, head: str, rest: str, place: Place, line: str) -> None:
         """A section whose lines were joined: it is there, what is in it cannot be told apart."""

@@ -63,12 +63,12 @@ class _Lines(FileReader):
 def _spelled(words: str) -> str:
     """The words of a line in their one spelling; those of a damaged line as they are."""
     if match := CLOSE.fullmatch(words):
-        return f"</{f'{match[1].lower()} {match[2]}'.rstrip()}>"
+        return f"</{f'{match[1].lower()} {match[2].strip()}'.rstrip()}>"
     if words.startswith("<"):
         match = OPEN.fullmatch(words) if words.count(">") == 1 else None
-        return f"<{f'{match[1].lower()} {match[2]}'.rstrip()}>" if match else words
+        return f"<{f'{match[1].lower()} {match[2].strip()}'.rstrip()}>" if match else words
     if words.endswith("{") and (match := BRACE.fullmatch(words)):
-        return " ".join(filter(None, (match[1].lower(), match[2], "{")))
+        return " ".join(filter(None, (match[1].lower(), match[2].strip(), "{")))
     if not words or words.startswith(("/", "}")):
         return words
     name, *value = words.split(None, 1)

@@ -52,8 +52,9 @@ def settings(
         ip = root_block.values.get("smtp_ip") or ("0.0.0.0",)  # noqa: S104 - the documented default
         port = root_block.values.get("smtp_port", DEFAULT_PORT) or DEFAULT_PORT
         address = ip[0] if isinstance(ip, tuple) else ip
-        blocks = [Block("smtp-listener", f"{address}:{port}", root_block.place)]
         diagnostics.note(root_block.place, f"no smtp-listener is given; it is {address}:{port}")
+        given = root_block.place_of("smtp_port") or root_block.place_of("smtp_ip")
+        blocks = [Block("smtp-listener", f"{address}:{port}", given or root_block.place)]
     found = {}
     for block in blocks:
         one = _one(block, root, diagnostics)

@@ -31,7 +31,8 @@ class Macros:
     def define(self, value: str, place: Place, line: str) -> None:
         """`NAME item, item, …`."""
         name, rest = first_word(value)
-        if not re.fullmatch(r"[A-Za-z0-9_]+", name) or not rest:
+        items = [unquote(item.strip()) for item in unquote(rest).split(",") if item.strip()]
+        if not re.fullmatch(r"[A-Za-z0-9_]+", name) or not items:
             message = f"domain-macro needs a name and a list, not {value!r}"
             hint = "write: domain-macro yahoo yahoo.com,ymail.com"
             self._diagnostics.error(place, message, hint=hint, line=line)
@@ -40,7 +41,10 @@ class Macros:
             first = self._items[name.lower()][1]
             message = f"macro ${name} is defined again; the one of {first} is forgotten"
             self._diagnostics.warning(place, message, line=line)
-        items = [unquote(item.strip()) for item in unquote(rest).split(",") if item.strip()]
+        for item in items:
+            if len(item.split()) > 1:
+                message = f"domain-macro {name}: a comma is missing in {item!r}"
+                self._diagnostics.error(place, message, line=line)
         self._items[name.lower()] = (items, place, line)
 
     def expand(self, text: str, place: Place, line: str) -> list[str]:

@@ -222,6 +222,10 @@ class Builder:
             text = entry.value
             if not text.startswith("/"):
                 addresses.append(text.lower())
+                if "*" in text:
+                    message = f"address: * stands for itself in {text}, and matches nothing else"
+                    hint = "for a whole domain write `domain`, for others an expression in slashes"
+                    self._diagnostics.warning(entry.place, message, hint=hint)
                 continue
             try:
                 expressions.append(compile_expression(split_expression(text)[0]))

@@ -28,9 +28,11 @@ def directive(statement: Statement, rule: SectionRule, diagnostics: Diagnostics)
     word = first_word(statement.line)[0] if is_rule else statement.name
     if word.startswith(OTHER_COMMENTS):
         what = 'a comment begins with "#"'
-    elif places:
-        what = f"it belongs in {' or '.join(places)}"
-        if "<domain>" in places and rule.tag == "global":
+    elif places or _is_section(statement.name, rule):
+        what = f"it belongs in {' or '.join(places)}" * bool(places)
+        if _is_section(statement.name, rule):
+            what += "; " * bool(places) + f"a section begins with <{statement.name} …>"
+        elif "<domain>" in places and rule.tag == "global":
             what += "; for all queues, in <domain *>"
     else:
         known = list(directives(rule.scope))
@@ -42,6 +44,11 @@ def directive(statement: Statement, rule: SectionRule, diagnostics: Diagnostics)
             what = f"it has {', '.join(known)}"
     message = f'{place_name(rule.tag)} has no directive "{word}"'
     diagnostics.error(statement.place, message, hint=what, line=statement.line)
+
+
+def _is_section(name: str, parent: SectionRule) -> bool:
+    rule = SECTIONS.get(ALIASES.get(name, name))
+    return rule is not None and parent.tag in rule.parents
 
 
 def section(

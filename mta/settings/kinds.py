@@ -377,6 +377,8 @@ def _ip_port(text: str) -> str:
         and port.isdigit()
         and not (":" in host and not host.startswith("["))
     ):
+        if not 0 < int(port[:6]) < 65536:
+            raise ValueError("expected a port from 1 to 65535")
         return f"{_ip(host)}:{int(port)}" if ":" not in _ip(host) else f"[{_ip(host)}]:{int(port)}"
     return _ip(text)
 
@@ -556,7 +558,7 @@ def _route_host(text: str) -> RouteHost:
     if match["literal"]:
         return RouteHost(f"[{_ip(name.removeprefix('IPv6:'))}]", port)
     if not address.is_valid_domain(name):
-        raise ValueError(f'"{name}" is no host name')
+        raise ValueError("expected host names such as mx.example.com with a comma between them")
     return RouteHost(name.lower(), port, bool(match["lookup"]))
 
 

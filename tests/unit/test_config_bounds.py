@@ -2,6 +2,7 @@
 
 import pytest
 
+from mta.admin import files
 from mta.config import grammar, macros, place
 from mta.config.place import Diagnostics
 from tests.texts import configured, only, said
@@ -9,8 +10,8 @@ from tests.texts import configured, only, said
 
 def test_files_that_include_the_next_many_times_are_given_up_with_one_error(monkeypatch):
     monkeypatch.setattr(grammar, "FILES_MAX", 100)
-    files = {f"f{n}_conf": f"include f{n + 1}.conf\n" * 10 for n in range(12)}
-    found = only("include f0.conf\n", "error", **files, f12_conf="")
+    included = {f"f{n}_conf": f"include f{n + 1}.conf\n" * 10 for n in range(12)}
+    found = only("include f0.conf\n", "error", **included, f12_conf="")
     assert "at most 100 files in all" in found.message
 
 
@@ -42,6 +43,26 @@ def test_slips_by_the_thousand_are_told_without_a_guess_for_each(monkeypatch):
     assert len(found) == 52
     assert found[1].hint == 'did you mean "host-name"?'
     assert found[-1].hint == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("</domain {}x", "not the end of a section"),
+        ("<domain a{}b>", "one pattern"),
+        ("domain a{}b{{", "one pattern"),
+    ],
+)
+def test_a_line_of_blanks_is_read_at_once(text, words):
+    found = said(text.format(" " * 90_000) + "\n", "error")
+    assert any(words in one.message for one in found)
+
+
+def test_of_a_file_without_end_no_more_is_read_than_is_wanted(monkeypatch, tmp_path):
+    monkeypatch.setattr(files, "OCTETS_MAX", 5)
+    path = tmp_path / "config"
+    path.write_bytes(b"x" * 100)
+    assert len(files.DiskFiles().read(str(path))) == 6
 
 
 def test_a_word_as_long_as_a_line_is_not_compared():

@@ -6,7 +6,7 @@ import pytest
 
 from mta.config.comments import comment_start
 from mta.model.queue_key import QueueKey
-from tests.texts import configured, domain, only, said
+from tests.texts import configured, domain, loaded, only, said
 
 DATA = Path(__file__).parent.parent / "data" / "config"
 GMAIL = QueueKey("gmail.com", "{default}")
@@ -178,6 +178,12 @@ def test_include_reads_another_file_in_its_place_and_places_name_it():
     assert configuration.domain(GMAIL).max_smtp_out == 7
     place = configuration.domain_places(GMAIL)["max-smtp-out"]
     assert str(place) == "/etc/pmta/limits.conf:1"
+
+
+def test_the_name_of_an_included_file_may_have_escaped_quotes():
+    text = 'include "a\\"b.conf"\n'
+    found = loaded(text, **{'a"b_conf': "relay-domain a.example\n"}).configuration
+    assert any(one.matches("a.example") for one in found.relay_domain)
 
 
 def test_include_with_wildcards_reads_in_order_and_none_is_a_note():

@@ -48,6 +48,7 @@ def test_a_domain_written_out_beats_the_same_from_a_macro():
         ("domain-macro a $b\ndomain-macro b $a\n" + block("$a"), 3, "refer to one another"),
         ("domain-macro a\n" + block("b.org"), 1, "a name and a list"),
         ("domain-macro a! b\n", 1, "a name and a list"),
+        ("domain-macro a b.org c.org\n", 1, "a comma is missing in 'b.org c.org'"),
     ],
 )
 def test_macros_that_cannot_be(text, line, words):
@@ -74,3 +75,7 @@ def test_a_product_without_end_is_refused_at_once():
 def test_a_macro_nobody_uses_and_one_given_twice_are_told():
     found = said("domain-macro a x.org\ndomain-macro A y.org\n")
     assert {(d.severity, d.place.line) for d in found} == {("warning", 2), ("note", 2)}
+
+
+def test_a_macro_of_nothing_is_refused():
+    assert "a name and a list" in only("domain-macro a ,\n", "error").message

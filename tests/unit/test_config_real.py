@@ -107,7 +107,9 @@ def test_files_that_are_included_are_read_in_their_place():
 
 def test_a_wrong_place_names_the_right_one():
     hints = {d.place.line: d.hint for d in loaded("c33.conf").diagnostics if d.severity == "error"}
-    assert hints[11] == "it belongs in <smtp-listener> or <smtp-user>"
+    assert hints[11] == (
+        "it belongs in <smtp-listener> or <smtp-user>; a section begins with <source …>"
+    )
     assert hints[14] == "it belongs in <domain>; for all queues, in <domain *>"
     assert hints[151] == "it belongs in <smtp-pattern-list>"
 
