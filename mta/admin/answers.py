@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from mta.admin.job_answers import JobsAnswer
 from mta.model.queue_key import QueueKey
 from mta.model.refusal import Refusal
 
@@ -486,6 +487,7 @@ Answer = (
     | DomainsAnswer
     | VmtasAnswer
     | DisabledSourcesAnswer
+    | JobsAnswer
     | SettingsAnswer
     | DirectiveAnswer
     | Explanation

@@ -77,6 +77,13 @@ async def _show_vmtas(shards: Sequence[Operations], a: Arguments) -> Answer:
     return merge.merge_vmtas(answers, sort, max_items)
 
 
+async def _show_jobs(shards: Sequence[Operations], a: Arguments) -> Answer:
+    sort, max_items = a[p.SORT_NAME], a[p.ALL_ITEMS]
+    asked = max_items if len(shards) == 1 else p.LISTED_MAX
+    answers = [await s.jobs(sort=sort, max_items=asked) for s in shards]
+    return merge.merge_jobs(answers, sort, max_items)
+
+
 def _queue_query(a: Arguments, sort: Parameter[Sort]) -> QueueQuery:
     return QueueQuery(
         pattern=a[p.LISTING],
@@ -205,6 +212,13 @@ COMMANDS: Final[tuple[AdminCommand, ...]] = (
         help="VirtualMTAs, over all their queues",
         parameters=(p.ALL_ITEMS, p.SORT_NAME),
         run=_show_vmtas,
+    ),
+    AdminCommand(
+        words="show jobs",
+        help="jobs (X-Job) of queued recipients; it looks at every message, and takes seconds for "
+        "a million",
+        parameters=(p.ALL_ITEMS, p.SORT_NAME),
+        run=_show_jobs,
     ),
     AdminCommand(
         words="show disabled sources",

@@ -33,6 +33,7 @@ from mta.admin.answers import (
     VmtaRow,
     VmtasAnswer,
 )
+from mta.admin.job_answers import JobRow, JobsAnswer
 from mta.admin.operations import (
     CommandRefusedError,
     DomainQuery,
@@ -170,6 +171,11 @@ class FakeOperations:
         matching = [row.key for row in self._matching(pattern) if ip == SOURCE_IP]
         gone = [self.disabled.pop(key) for key in matching if key in self.disabled]
         return Changed(len(gone), len(matching))
+
+    async def jobs(self, *, sort: Sort, max_items: int) -> JobsAnswer:
+        del sort, max_items
+        row = JobRow(name="news", recipients=_RECIPIENTS, octets=_RECIPIENTS * _OCTETS)
+        return JobsAnswer((row,), 1)
 
     async def disabled_sources(
         self, pattern: QueuePattern, *, max_items: int

@@ -32,10 +32,11 @@ from mta.admin.answers import (
     VmtaRow,
     VmtasAnswer,
 )
+from mta.admin.job_answers import JobRow, JobsAnswer
 from mta.admin.operations import DomainQuery, DomainSum, QueueQuery, Sort, domain_order
 
 Counts = TypeVar("Counts", Traffic, QueueTotals, Changed)
-Row = TypeVar("Row", QueueRow, VmtaRow)
+Row = TypeVar("Row", QueueRow, VmtaRow, JobRow)
 
 
 def merge_status(answers: Sequence[StatusAnswer]) -> StatusAnswer:
@@ -131,6 +132,25 @@ def merge_vmtas(answers: Sequence[VmtasAnswer], sort: Sort, max_items: int) -> V
         matching=answers[0].matching if len(answers) == 1 else len(by_name),
         total_recipients=sum(a.total_recipients for a in answers),
     )
+
+
+def merge_jobs(answers: Sequence[JobsAnswer], sort: Sort, max_items: int) -> JobsAnswer:
+    """Rows of the same job add up. What a shard left out is counted as jobs of its own."""
+    by_name: dict[str, JobRow] = {}
+    for row in (row for answer in answers for row in answer.rows):
+        other = by_name.get(row.name)
+        by_name[row.name] = (
+            row
+            if other is None
+            else JobRow(
+                name=row.name,
+                recipients=row.recipients + other.recipients,
+                octets=row.octets + other.octets,
+            )
+        )
+    rows = _sorted(list(by_name.values()), sort, lambda row: row.name)
+    left_out = sum(a.matching - len(a.rows) for a in answers)
+    return JobsAnswer(rows[:max_items], len(rows) + left_out)
 
 
 def merge_disabled(

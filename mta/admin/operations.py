@@ -23,6 +23,7 @@ from mta.admin.answers import (
     StatusAnswer,
     VmtasAnswer,
 )
+from mta.admin.job_answers import JobsAnswer
 from mta.admin.pattern import QueuePattern
 from mta.errors import PetrelError
 from mta.model.queue_key import QueueKey
@@ -130,6 +131,8 @@ class Operations(Protocol):
 
     async def vmtas(self, *, sort: Sort, max_items: int | None) -> VmtasAnswer:
         """None for all there are."""
+
+    async def jobs(self, *, sort: Sort, max_items: int) -> JobsAnswer: ...
 
     async def disabled_sources(
         self, pattern: QueuePattern, *, max_items: int

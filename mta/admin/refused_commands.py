@@ -10,7 +10,6 @@ def _refused(words: str, reason: str) -> AdminCommand:
 
 
 REFUSED: Final[tuple[AdminCommand, ...]] = (
-    _refused("show jobs", "jobs have no queue of their own; use `list --jobId=ID`"),
     _refused("show license", "Petrel needs no license"),
     _refused("show precache", "the DNS cache fills as mail comes; nothing is fetched ahead"),
     _refused("show registration", "there is no management console to register with"),

@@ -35,6 +35,7 @@ from mta.admin.answers import (
     VmtasAnswer,
 )
 from mta.admin.explanation_text import explanation, message, refusal_text
+from mta.admin.job_answers import JobsAnswer
 from mta.admin.tree import kilobytes, percent_of_total, printed_time
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -76,6 +77,8 @@ def _lines(answer: Answer) -> Iterator[str]:
             return _vmtas(answer)
         case DisabledSourcesAnswer():
             return _disabled(answer)
+        case JobsAnswer():
+            return _jobs(answer)
         case SettingsAnswer():
             return _settings(answer)
         case DirectiveAnswer():
@@ -242,6 +245,13 @@ def _vmtas(answer: VmtasAnswer) -> Iterator[str]:
     )
     yield ""
     yield f"{len(answer.rows)} of {answer.matching} virtual MTAs."
+
+
+def _jobs(answer: JobsAnswer) -> Iterator[str]:
+    yield "-----------------------------job-id ----#rcpt ---kbytes"
+    for row in answer.rows:
+        yield f"{row.name:>35} {row.recipients:>9} {kilobytes(row.octets):>9}"
+    yield f"Total of {answer.matching} job(s)."
 
 
 def _disabled(answer: DisabledSourcesAnswer) -> Iterator[str]:

@@ -42,6 +42,7 @@ from mta.admin.answers import (
     VmtaRow,
     VmtasAnswer,
 )
+from mta.admin.job_answers import JobRow, JobsAnswer
 from mta.model.queue_key import QueueKey
 from mta.model.refusal import Refusal
 
@@ -94,6 +95,8 @@ def tree(answer: Answer) -> dict[str, Node]:
             return {"domain": [_domain(row, with_events=answer.shows_events) for row in rows]}
         case VmtasAnswer():
             return {"vmta": [_vmta(row, answer.total_recipients) for row in answer.rows]}
+        case JobsAnswer():
+            return {"job": [_job(row) for row in answer.rows]}
         case DisabledSourcesAnswer():
             return {"source": [_generic(row) for row in answer.rows]}
         case ListAnswer():
@@ -214,6 +217,10 @@ def _domain(row: DomainRow, *, with_events: bool) -> Node:
         "conn": row.connections,
         "event": _events(row.events) if with_events else None,
     }
+
+
+def _job(row: JobRow) -> Node:
+    return {"name": row.name, "rcp": row.recipients, "kb": kilobytes(row.octets)}
 
 
 def _events(events: Sequence[Event]) -> Node:

@@ -27,6 +27,7 @@ from mta.admin.answers import (
     StatusAnswer,
     VmtasAnswer,
 )
+from mta.admin.job_answers import JobRow, JobsAnswer
 from mta.admin.operations import (
     CommandRefusedError,
     DomainQuery,
@@ -207,6 +208,11 @@ class ShardOperations:
         rows = domain_rows.vmtas(names, by_vmta, sort)
         total = sum(row.recipients for row in rows)
         return VmtasAnswer(tuple(rows[:max_items]), len(rows), total)
+
+    async def jobs(self, *, sort: Sort, max_items: int) -> JobsAnswer:
+        found, matching = await self._shard.spool.tally.jobs(sort, max_items)
+        rows = (JobRow(name=n, recipients=r, octets=o) for n, r, o in found)
+        return JobsAnswer(tuple(rows), matching)
 
     async def disabled_sources(
         self, pattern: QueuePattern, *, max_items: int

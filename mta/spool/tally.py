@@ -1,4 +1,4 @@
-"""How many messages and recipients wait, without counting them each time.
+"""How many messages and recipients wait, without counting them each time; and of which jobs.
 
 The writer's connection has triggers that count rows as they come and go, in a table that is
 in memory and rolled back with everything else. What was there before is counted once, when
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mta.errors import SpoolError
+from mta.spool.jobs import JobSum, job_sums
 from mta.spool.operations import Counts
 
 if TYPE_CHECKING:
@@ -70,6 +71,19 @@ class Tally:
 
         all_there = await asyncio.get_running_loop().run_in_executor(self._reader, count)
         return _sum(all_there, Counts(-since.messages, -since.recipients))
+
+    async def jobs(self, sort: str, limit: int) -> tuple[list[JobSum], int]:
+        """See `job_sums`. It takes seconds a million, and holds up nothing but other such looks."""
+        snapshot, _ = await self._ask(self._snapshot)
+
+        def look() -> tuple[list[JobSum], int]:
+            with contextlib.closing(snapshot):
+                try:
+                    return job_sums(snapshot, sort, limit)
+                except sqlite3.Error as error:
+                    raise SpoolError(f"the spool cannot be read: {error}") from error
+
+        return await asyncio.get_running_loop().run_in_executor(self._reader, look)
 
     def _snapshot(self, connection: sqlite3.Connection) -> tuple[sqlite3.Connection, Counts]:
         """The spool as it is now, to be read by another thread; and the rows since the start."""

@@ -164,7 +164,7 @@ async def test_delete_of_a_job_without_accounting(held):
 
 async def test_what_is_shown_is_for_people_and_for_machines(held):
     _, daemon, _ = held
-    for words in ("status", "queues", "topqueues", "domains", "vmtas"):
+    for words in ("status", "queues", "topqueues", "domains", "vmtas", "jobs"):
         shown = await daemon.command("show", *words.split())
         assert shown.code == 0, shown.text
         parsed = await daemon.command("--json", "show", *words.split())
@@ -175,6 +175,9 @@ async def test_what_is_shown_is_for_people_and_for_machines(held):
     settings = await daemon.command("show", "settings", "a.example/one")
     assert settings.code == 0
     assert "max-smtp-out" in settings.text
+    jobs = (await daemon.command("show", "jobs")).text.splitlines()
+    assert jobs[1].split()[:2] == ["spring", "3"]
+    assert jobs[2:] == ["Total of 1 job(s)."]
 
 
 async def test_explain_of_a_message_says_where_it_is_and_why(held):

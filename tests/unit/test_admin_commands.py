@@ -24,6 +24,7 @@ from mta.admin.answers import (
 from mta.admin.command import UsageError, find_command, match_word
 from mta.admin.commands import COMMANDS
 from mta.admin.fake import MESSAGE_ID, SOURCE_IP, FakeOperations
+from mta.admin.job_answers import JobRow, JobsAnswer
 from mta.admin.operations import CommandRefusedError, DomainQuery
 from mta.admin.pattern import QueuePattern
 from mta.admin.protocol import (
@@ -275,6 +276,17 @@ def test_virtualmtas_are_all_shown_and_summed_before_they_are_cut():
     top = run("show vmtas", shards, sort="rcpt", maxitems="1")
     assert "v29        0    71" in top
     assert "1 of 30 virtual MTAs." in top
+
+
+def test_jobs_of_all_shards_add_up_before_they_are_cut(shards):
+    text = run("show jobs", shards)
+    assert text.splitlines()[1].split() == ["news", "80", "390.6"]
+    assert text.endswith("Total of 1 job(s).\n")
+    one = JobsAnswer((JobRow(name="a", recipients=5), JobRow(name="b", recipients=3)), 2)
+    other = JobsAnswer((JobRow(name="b", recipients=3),), 7)
+    merged = merge.merge_jobs([one, other], "rcpt", 1)
+    assert [(row.name, row.recipients) for row in merged.rows] == [("b", 6)]
+    assert merged.matching == 8, "six more, which the other shard left out"
 
 
 def test_the_explanation_of_the_owner_wins():

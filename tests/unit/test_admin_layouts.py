@@ -38,6 +38,7 @@ from mta.admin.answers import (
     VmtaRow,
     VmtasAnswer,
 )
+from mta.admin.job_answers import JobRow, JobsAnswer
 from mta.admin.render import FORMATS, render, render_failure
 from mta.admin.tree import printed_time
 from mta.model.queue_key import QueueKey
@@ -177,6 +178,7 @@ SETTINGS = SettingsAnswer(
     (Setting(directive="host-name", value="mta1.example.com"),),
     (Setting(directive="max-smtp-out", value="20", place="a:1"), Setting(directive="c", value="")),
 )
+JOBS = JobsAnswer((JobRow(name="weeklyNews22100", recipients=431, octets=1266586),), 1)
 ANSWERS = [
     STATUS,
     TOP,
@@ -187,6 +189,7 @@ ANSWERS = [
     SETTINGS,
     DomainsAnswer((DomainRow(domain="a.example", recipients=1),), 1),
     DisabledSourcesAnswer((DisabledSource(queue=GMAIL, ip="192.0.2.1", until=NOW + 60),), 1),
+    JOBS,
     VersionAnswer("Petrel", "1"),
     ReloadAnswer(remarks=("pmta.conf:3: warning: x",), needs_restart=("http-mgmt-port",)),
     CommandDone("Done & <dusted>."),
@@ -419,6 +422,18 @@ def test_recipient_events_are_laid_out_as_powermta_does():
     dom = render(replace(TOP, rows=(row, TOP.rows[1])), "dom")
     assert 'queue[0].rcptEvent[1].type="bounced"\n' in dom
     assert "queue[1].rcptEvent" not in dom
+
+
+def test_jobs_have_the_ruler_of_powermta():
+    assert render(JOBS, "text") == (
+        "-----------------------------job-id ----#rcpt ---kbytes\n"
+        "                    weeklyNews22100       431    1236.9\n"
+        "Total of 1 job(s).\n"
+    )
+    assert render(JOBS, "dom").splitlines()[:2] == [
+        'job[0].name="weeklyNews22100"', 'job[0].rcp="431"',
+    ]  # fmt: skip
+    assert json.loads(render(JOBS, "json"))["data"]["jobs"][0]["kb"] == 1236.9
 
 
 def test_a_disabled_source_says_until_when():

@@ -54,6 +54,45 @@ async def test_it_is_what_the_tables_hold(tmp_path, asked_first):
     await spool.close()
 
 
+async def of_job(spool, job_id, sizes):
+    """Messages of a job, of those sizes, to two recipients each."""
+    for size in sizes:
+        number = spool.next_message_id()
+        envelope = Envelope(
+            message_id=number, mail_from="", time_queued=0, size=size, head_size=0, job_id=job_id
+        )
+        found = [
+            Recipient(number << 16 | i, envelope, f"u{i}@d.example", KEY, 0.0) for i in range(2)
+        ]
+        await spool.accept(envelope, b"x" * size, found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("sort", "first"), [("name", "autumn"), ("rcpt", "spring"), ("size", "winter")]
+)
+async def test_jobs_are_summed_and_sorted(tmp_path, sort, first):
+    spool = Spool.open(tmp_path)
+    await of_job(spool, "spring", [10, 10, 10])
+    await of_job(spool, "winter", [1000])
+    last = await of_job(spool, "autumn", [10, 10])
+    await accept(spool, 3)
+    found, total = await spool.tally.jobs(sort, 10)
+    assert sorted(found) == [("autumn", 4, 40), ("spring", 6, 60), ("winter", 2, 2000)]
+    assert (found[0].job_id, total) == (first, 3)
+    assert await spool.tally.jobs(sort, 1) == (found[:1], 3)
+    await spool.settle(last, (), ())
+    assert ("autumn", 2, 20) in (await spool.tally.jobs(sort, 10))[0]
+    await spool.close()
+
+
+async def test_without_jobs_there_are_none(tmp_path):
+    spool = Spool.open(tmp_path)
+    await accept(spool, 3)
+    assert await spool.tally.jobs("name", 10) == ([], 0)
+    await spool.close()
+
+
 async def test_what_was_rolled_back_was_never_there(tmp_path):
     spool = Spool.open(tmp_path)
     await accept(spool, 2)
