@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from mta.admin.operations import TraceQuery
 from mta.daemon.kept_files import Kept
+from mta.daemon.standing import Standing
 from mta.queues.leases import Lease
 from mta.units import Rate
 
@@ -32,6 +33,7 @@ class Start(NamedTuple):
     shard: int
     shards: int
     kept: Kept
+    standing: Standing
 
 
 class Call(NamedTuple):

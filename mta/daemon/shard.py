@@ -40,6 +40,7 @@ from mta.daemon.router import Router
 from mta.daemon.sender_checks import SenderChecks
 from mta.daemon.signing import Signer
 from mta.daemon.signing_threads import Threads
+from mta.daemon.standing import Standing
 from mta.daemon.suppression import Suppression, read_lists, read_now
 from mta.daemon.takeover import Takeover
 from mta.daemon.together import Together
@@ -90,9 +91,14 @@ class Shard:
         shard: int = 0,
         shards: int = 1,
         kept: "Kept | None" = None,
+        standing: Standing | None = None,
     ) -> None:
-        """Files that are `kept` are read there, and not where the configuration says."""
+        """Files that are `kept` are read there, and not where the configuration says.
+
+        What is `standing` holds since the daemon was started with another configuration.
+        """
         self.configuration = configuration
+        self._standing = standing or Standing.of(configuration)
         self._paths = NOTHING_KEPT.paths if kept is None else kept.paths
         self.machine = machine or Machine()
         self.number = shard
@@ -174,7 +180,7 @@ class Shard:
         configuration = self.configuration
         root = configuration.root
         stack.callback(self._threads.close)
-        spool_settings = configuration.spools[0]
+        spool_settings = self._standing.spool
         directory = Path(spool_settings.directory)
         self.spool = Spool.open(
             shard_directory(directory, self.number),
@@ -263,7 +269,7 @@ class Shard:
             shards=self.shards,
             arrivals=self.spool.arrivals,
         )
-        for listener in configuration.listeners:
+        for listener in self._standing.listeners:
             await self.door.listen(listener, self.machine.bind, self._paths)
         self._sampling = tasks.create_task(self._sample())
         self.delivery.kick()

@@ -27,6 +27,7 @@ from mta.daemon.lending import Lending
 from mta.daemon.loading import let_go
 from mta.daemon.remote_shard import END_WITHIN_S, RemoteShard, WorkerFailedError
 from mta.daemon.shard import WRITER
+from mta.daemon.standing import Standing
 from mta.errors import PetrelError
 from mta.net.listener import check_unused
 from mta.net.local_addresses import local_addresses
@@ -61,6 +62,7 @@ class Supervisor:
         self.log = log
         self._config_path = config_path
         self._started = fixed(configuration)
+        self._standing = Standing.of(configuration)
         self._workers = workers
         self._pickled = b""
         self._files: KeptFiles
@@ -121,7 +123,12 @@ class Supervisor:
         return RemoteShard(
             number,
             lambda: Start(
-                self._config_path, self._pickled, number, self._workers, self._files.kept
+                self._config_path,
+                self._pickled,
+                number,
+                self._workers,
+                self._files.kept,
+                self._standing.under(self.configuration),
             ),
             log=self.log.write,
             news=self._hear,

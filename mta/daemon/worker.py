@@ -90,6 +90,7 @@ class Worker:
             shard=start.shard,
             shards=start.shards,
             kept=start.kept,
+            standing=start.standing,
         )
         self._stopping = asyncio.Event()
         self._all_stop = False

@@ -14,7 +14,7 @@ from mta.daemon import partition
 from mta.model.queue_key import QueueKey
 from mta.sim.certificate import self_signed
 from mta.sim.provider import Provider
-from tests.e2e.daemon import PROGRAM, until
+from tests.e2e.daemon import PROGRAM, free_port, until
 from tests.e2e.submission import Letter, client
 from tests.e2e.workers import DELIVERED_S, DOMAINS, WORKERS, Place
 
@@ -149,6 +149,29 @@ async def test_a_daemon_stops_while_a_worker_is_only_being_started(place, tmp_pa
         await until(lambda: "stopping" in place.told(), 30, place.told)
         (tmp_path / "hold").unlink()
         assert await daemon.ended() == 0
+
+
+async def test_a_worker_is_started_again_where_the_others_are(place, tmp_path):
+    """Address, port and spool are those of the start, whatever a reload has said since."""
+    there, elsewhere = place.address, (place.address[0], free_port())
+    spool = place.spool
+    async with place.running() as daemon:
+        before = daemon.children()
+        place.address, place.spool = elsewhere, tmp_path / "another"
+        place.workers(WORKERS, "total-max-smtp-out 7")
+        daemon.signal(signal.SIGHUP)
+        await until(lambda: "smtp-listener: takes effect at the next" in place.told(), 30)
+        place.address, place.spool = there, spool
+        place.workers(WORKERS, "total-max-smtp-out 7")
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        await until(lambda: not set(before) & set(daemon.children()), 30, place.told)
+        await place.whole()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(*elsewhere)
+        assert not (tmp_path / "another").exists()
+        await place.submit_all()
+        await place.delivered(len(DOMAINS))
 
 
 SERVED = """<address-list them>
