@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mta.config.block import Block
-from mta.config.configuration import Configuration, DomainIndex, Explained
+from mta.config.configuration import Configuration, DomainIndex, Explained, ListenerSettings
 from mta.config.patterns import EVERY, network_of
 from mta.config.place import Place
 from mta.model.queue_key import DEFAULT_VMTA, QueueKey
 from mta.settings.directive import Status, directives
+from mta.settings.listener import ListenerDirectives
 from mta.settings.lists import MxRollupDirectives
 from mta.settings.root import RootSettings
 from mta.settings.source import SourceSettings
@@ -70,6 +71,7 @@ def compare(old: Configuration, new: Configuration, queues: Iterable[QueueKey] =
     _vmtas(old, new, plan)
     _pools(old, new, plan)
     _sources(old, new, plan)
+    _listeners(old, new, plan)
     _keys(old, new, plan)
     cut_off = new.parts.unreached - old.parts.unreached
     plan.unreached = [
@@ -178,6 +180,29 @@ def _sources(old: Configuration, new: Configuration, plan: Plan) -> None:
             if texts[0] != texts[1]:
                 change = Change(one.name, texts[0], texts[1], block.place_of(one.attribute))
                 plan.changed.append((f"source {name}", change))
+
+
+def _listeners(old: Configuration, new: Configuration, plan: Plan) -> None:
+    """Those that are there before and after; where there are others is a `restart`."""
+    before = {(one.address, one.port): one for one in old.listeners}
+    for one in new.listeners:
+        was = before.get((one.address, one.port))
+        for directive, text in _said(one):
+            said = dict(_said(was))[directive] if was is not None else text
+            if said != text:
+                change = Change(directive, said, text, one.place)
+                plan.changed.append((f"smtp-listener {one.address}:{one.port}", change))
+
+
+def _said(one: ListenerSettings) -> Iterator[tuple[str, str]]:
+    """What holds at a listener, its own or not; never the password of a key."""
+    for name in ("source", "tls-certificate", "tls-ca-file", "tls-ciphers"):
+        yield name, getattr(one, name.replace("-", "_")) or '""'
+    for name in ("immediate-tls", "await-slot"):
+        declared = directives(ListenerDirectives)[name]
+        yield name, declared.printed(getattr(one, declared.attribute))
+    for version in ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"):
+        yield f"tls-allow-{version.lower()}", "yes" if version in one.tls_versions else "no"
 
 
 def _keys(old: Configuration, new: Configuration, plan: Plan) -> None:

@@ -169,6 +169,16 @@ def test_what_a_reload_leaves_as_it_is_is_named_once():
     assert at_next_start(fixed(old), old) == []
 
 
+def test_what_a_listener_says_besides_where_it_is_is_told():
+    listener = "<smtp-listener 127.0.0.1:2525>\n{}\n</smtp-listener>\n<source s>\n</source>\n"
+    found = plan(listener.format("source s"), listener.format("tls-allow-tlsv1.2 no"))
+    assert found.restarts == []
+    assert [(what, *change[:3], str(change.place)) for what, change in found.changed] == [
+        ("smtp-listener 127.0.0.1:2525", "source", "s", '""', "/etc/pmta/config:6"),
+        ("smtp-listener 127.0.0.1:2525", "tls-allow-tlsv1.2", "yes", "no", "/etc/pmta/config:6"),
+    ]
+
+
 def test_the_order_of_listeners_changes_nothing():
     first, second = "smtp-listener 127.0.0.1:25\n", "smtp-listener 127.0.0.1:26\n"
     old, new = (configured(HEAD + text) for text in (first + second, second + first))
