@@ -12,6 +12,7 @@ from mta.admin.dns_check import check_dns
 from mta.admin.files import DiskFiles, load_file
 from mta.admin.protocol import Exit
 from mta.admin.render import Format, render_nodes
+from mta.admin.text import printable
 from mta.admin.tls_check import check_tls
 from mta.admin.tree import Node
 from mta.config.hidden import without_secret
@@ -84,7 +85,7 @@ def _to_text(found: dict[str, list[Diagnostic]], failed: set[str]) -> str:
         )
         verdict = "cannot be used" if file in failed else "can be used"
         lines.append(f"{file} {verdict}{f': {counts}' if counts else '.'}")
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{printable(line)}\n" for line in lines)
 
 
 def _shown(diagnostic: Diagnostic) -> list[str]:

@@ -1,6 +1,7 @@
 """Listeners, as directives and as sections. Guide: smtp-listener."""
 
 import re
+from dataclasses import replace
 
 from mta.config.block import Block
 from mta.config.configuration import ListenerSettings
@@ -55,11 +56,16 @@ def settings(
         diagnostics.note(root_block.place, f"no smtp-listener is given; it is {address}:{port}")
         given = root_block.place_of("smtp_port") or root_block.place_of("smtp_ip")
         blocks = [Block("smtp-listener", f"{address}:{port}", given or root_block.place)]
-    found = {}
+    found: dict[tuple[str, int], ListenerSettings] = {}
     for block in blocks:
         one = _one(block, root, diagnostics)
-        if one is not None:
-            found[one.address, one.port] = one
+        if one is None:
+            continue
+        before = found.get((one.address, one.port))
+        if before is not None and replace(before, place=one.place) != one:
+            message = f"smtp-listener {block.name} is that of {before.place}, too; this one counts"
+            diagnostics.warning(one.place, message, hint="keep one of them")
+        found[one.address, one.port] = one
     return tuple(found.values())
 
 

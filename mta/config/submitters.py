@@ -176,6 +176,11 @@ class Builder:
         values = block.values
         method = values.get("authentication_method", "password")
         password = unquote(values.get("password", ""))
+        for entry in block.entries.get("password", ())[:-1]:
+            message = f"user {block.name} has another password, too, and that one counts"
+            self._diagnostics.warning(
+                entry.place, message, hint=f"see {block.place_of('password')}"
+            )
         secret: Secret | None = None
         certificate = ""
         if method == "certificate":

@@ -40,6 +40,14 @@ def test_every_error_of_every_file_is_told_with_its_line(config, capsys):
     assert f"{config} cannot be used: 2 errors" in out
 
 
+def test_what_is_in_a_file_cannot_play_with_the_terminal(config, capsys):
+    config.write_text(HEAD + "max-smtp-\x1b[31mout 3\n<domain \x1b]0;x\x07>\n</domain>\n")
+    assert cli.main(["check", str(config)]) == Exit.REFUSED
+    out = capsys.readouterr().out
+    assert "max-smtp- [31mout" in out
+    assert out.replace("\n", "").isprintable()
+
+
 def test_a_file_that_is_not_there_is_an_error(config, capsys):
     assert cli.main(["check", str(config)]) == Exit.REFUSED
     told = capsys.readouterr().out

@@ -143,6 +143,16 @@ def test_one_error_at_its_place_with_what_to_do(text, place, words, hint):
         ),
         ("<acct-file /a.json>\n</acct-file>\n", 1, "what /a.json gets is CSV"),
         ("<address-list a>\naddress *@a.example\n</address-list>\n", 2, "* stands for itself"),
+        (
+            "smtp-listener 0/0:26\n<smtp-listener 0.0.0.0:26>\nawait-slot yes\n</smtp-listener>\n",
+            2,
+            "that of /etc/pmta/config:1, too",
+        ),
+        (
+            "<smtp-user x>\npassword a\n</smtp-user>\n<smtp-user x>\npassword b\n</smtp-user>\n",
+            2,
+            "another password",
+        ),
         ("<source localhost>\n</source>\n<source {pickup}>\n</source>\n", 1, "not used"),
         ("<domain *>\nretry-after 10m,0\n</domain>\n", 2, "without a pause"),
         ('<acct-file /a>\nuser-string "abc\n</acct-file>\n', 2, "the quote is not closed"),
