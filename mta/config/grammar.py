@@ -39,7 +39,7 @@ BRACE = re.compile(r"([A-Za-z][\w-]*)(|\s.*)\{")
 """Blanks around the argument are for the reader to take off: here they would take time."""
 LIST = re.compile(r"[^\s,<>{}]+(?:\s*,[\s,]*[^\s,<>{}]+)*[\s,]*")
 """Items with commas between them; a directive has its value behind a blank."""
-_OTHER_QUOTES = re.compile("[\u2018-\u201f\u00ab]|'(?=.*'$)")
+OTHER_QUOTES: Final = frozenset("'\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab")
 """How values in the quotes of other languages and of word processors begin."""
 _WORD = re.compile(r"\S+")
 CONTINUED: Final = frozenset({"domain-macro"})
@@ -236,8 +236,10 @@ class FileReader:
 
     def _without_comment(self, number: int, line: str) -> str:
         at = comment_start(line)
-        value = line.split(None, 1)[1:]
-        if at < 0 or (value and self._last_line(value[0].strip(), number) > number):
+        if at < 0:
+            return line
+        value = line.split(None, 1)[1:] if '"' in line else []
+        if value and self._last_line(value[0].strip(), number) > number:
             return line
         self._warn_swallowed(number, line, at)
         return line[:at]
@@ -377,8 +379,8 @@ class FileReader:
                 message = "the quote is not closed, and so is part of the value"
                 hint = "close it at the end of the value"
                 self._diagnostics.warning(place, message, hint=hint, line=line)
-            elif match := _OTHER_QUOTES.match(value):
-                message = f"{match[0]} is no quote here, but part of the value"
+            elif value[:1] in OTHER_QUOTES and (value[:1] != "'" or value[1:].endswith("'")):
+                message = f"{value[:1]} is no quote here, but part of the value"
                 hint = f"write {chr(34)} around a value that needs quotes"
                 self._diagnostics.warning(place, message, hint=hint, line=line)
             return value

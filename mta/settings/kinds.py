@@ -53,6 +53,7 @@ def first_word(text: str) -> tuple[str, str]:
 
 
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
+_NEEDLESS = re.compile(r'"([^"\\\s]+)"')
 _SEVERAL_QUOTED = re.compile(rf"(?:{_QUOTED}[\s,]+)+{_QUOTED}")
 
 
@@ -67,7 +68,9 @@ def unquote(text: str) -> str:
 
 def without_needless_quotes(text: str) -> str:
     """A single word that stands in quotes without them. Guide: they are optional there."""
-    match = re.fullmatch(r'"([^"\\\s]+)"', text)
+    if not text.startswith('"'):
+        return text
+    match = _NEEDLESS.fullmatch(text)
     return match[1] if match else text
 
 
