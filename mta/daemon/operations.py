@@ -91,6 +91,8 @@ class ShardOperations:
         self._started = fixed(shard.configuration)
         self._log = log
         self._stopping = stopping
+        self._reloading = asyncio.Lock()
+        """Who reads the file later is to be in force in the end."""
 
     # Reads
 
@@ -443,10 +445,11 @@ class ShardOperations:
             )
 
     async def reload(self) -> ReloadAnswer:
-        configuration, remarks = await reload.read_again(self._config_path)
-        answer = reload.answer(self._started, configuration, remarks)
-        await reload.adopt(self._shard, await reload.prepare(configuration))
-        reload.say(answer, self._log)
+        async with self._reloading:
+            configuration, remarks = await reload.read_again(self._config_path)
+            answer = reload.answer(self._started, configuration, remarks)
+            await reload.adopt(self._shard, await reload.prepare(configuration))
+            reload.say(answer, self._log)
         return answer
 
     async def rotate(self, what: Literal["acct", "log"], file: str = "") -> None:

@@ -1,5 +1,8 @@
 """A reload while clients are connected: what they say next is under the new configuration."""
 
+import asyncio
+import signal
+
 import pytest
 
 from mta.sim.provider import Provider
@@ -47,6 +50,42 @@ async def test_a_list_that_is_renamed_holds_within_a_transaction_and_after(loopb
         loopback.configure(top=SOURCE.format(""))
         await reloaded(daemon)
         assert await codes(smtp, KIM, "RSET", MAIL, KIM) == [250, 250, 250, 250]
+
+
+SLOW = """
+import asyncio
+import pathlib
+from mta.daemon import reload
+
+here = pathlib.Path(__file__)
+read_again = reload.read_again
+
+async def slow(path):
+    found = await read_again(path)
+    is_first = not here.with_name("read").exists()
+    here.with_name("read").touch()
+    while is_first and not here.with_name("go").exists():
+        await asyncio.sleep(0.02)
+    return found
+
+reload.read_again = slow
+"""
+"""The first reload has read the file and takes its time with it, until there is a file `go`."""
+
+
+async def test_of_two_reloads_at_once_the_later_one_is_in_force_in_the_end(loopback, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(SLOW)
+    async with loopback.running(PYTHONPATH=str(tmp_path)) as daemon:
+        loopback.configure(top="total-max-smtp-out 5")
+        daemon.signal(signal.SIGHUP)
+        await until((tmp_path / "read").exists, 30, loopback.told)
+        loopback.configure(top="total-max-smtp-out 7")
+        later = asyncio.create_task(reloaded(daemon))
+        await asyncio.wait([later], timeout=2)
+        (tmp_path / "go").touch()
+        await later
+        await until(lambda: loopback.told().count("configuration reloaded") == 2, 30, loopback.told)
+        assert " 7\n" in (await daemon.command("show", "status")).text
 
 
 async def test_mail_of_a_connection_goes_through_the_virtual_mta_there_is(loopback):
