@@ -169,8 +169,7 @@ class Inbound(Stream):
         if self._log is None:
             return
         self._writer = cast("asyncio.StreamWriter", LoggedWriter(self._writer, self._log))
-        early = bytes(self._reader._buffer)  # type: ignore[attr-defined]  # noqa: SLF001
-        if early:
+        if early := bytes(self._reader._buffer):  # type: ignore[attr-defined]  # noqa: SLF001
             self._log.received(early)
         if session.is_tls:
             self._log.secured(self._writer.get_extra_info("ssl_object"))
@@ -209,6 +208,7 @@ class Inbound(Stream):
             buffer += octets
             if step is Step.GO_ON:
                 step, buffer = await self._commands(server, session, buffer)
+            self._arrival.expect(is_expected=server.mail is not None)
             if step is Step.END:
                 await self._writer.drain()
                 return

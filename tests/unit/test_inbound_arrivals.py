@@ -32,7 +32,10 @@ async def test_not_while_it_is_on_its_way_to_the_disk(tmp_path):
     await wire.end()
 
 
-@pytest.mark.parametrize("giving_up", [b"RSET\r\n", GREETING, b"QUIT\r\n"])
+@pytest.mark.parametrize(
+    "giving_up",
+    [b"RSET\r\n", GREETING, b"QUIT\r\n", b"RSET\r\nNOOP\r\n", b"BDAT 0 LAST\r\n"],
+)
 async def test_no_more_once_it_is_given_up(tmp_path, giving_up):
     wire = Wire(tmp_path)
     await wire.say(GREETING, MAIL)
@@ -49,6 +52,14 @@ async def test_in_pipelined_commands_from_data_on(tmp_path):
     await wire.say(b"\r\n.\r\n")
     assert (len(wire.taken), wire.expected) == (1, 0)
     await wire.end()
+
+
+async def test_in_pipelined_commands_whose_data_comes_later(tmp_path):
+    wire = Wire(tmp_path)
+    await wire.say(GREETING, MAIL + RCPT)
+    assert wire.expected == 1
+    await wire.end()
+    assert wire.expected == 0
 
 
 async def test_in_chunks_to_the_last(tmp_path):
