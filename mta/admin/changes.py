@@ -7,6 +7,7 @@ from mta.admin import parameters as p
 from mta.admin.answers import Answer, Changed, CommandDone
 from mta.admin.command import Arguments, Run, UsageError, in_each
 from mta.admin.operations import CommandRefusedError, Operations, RecipientFilter
+from mta.queues.disabling import SYSTEM
 
 
 def hold_back(call: Callable[[Operations, Arguments], Awaitable[Changed]]) -> Run:
@@ -37,7 +38,7 @@ async def disable_source(shards: Sequence[Operations], a: Arguments) -> Answer:
     )
     if not changed.matching:
         raise CommandRefusedError(
-            f"no queue that matches {a[p.QUEUES]} sends from {a[p.SOURCE]}; "
+            f"no queue that matches {a[p.QUEUES]} sends from {a[p.SOURCE] or SYSTEM}; "
             "`explain QUEUE` shows its source addresses"
         )
     return changed

@@ -9,6 +9,7 @@ from mta.admin.command import Parameter
 from mta.admin.operations import Sort
 from mta.admin.pattern import QueuePattern
 from mta.model.queue_key import QueueKey
+from mta.queues.disabling import SYSTEM
 
 LISTED_MAX: Final = 10_000
 """The most rows one command returns: an answer is held in memory whole."""
@@ -66,6 +67,11 @@ def parse_ip(text: str) -> str:
         return str(ipaddress.ip_address(text))
     except ValueError:
         raise ValueError("expected an IP address such as 192.0.2.1 or 2001:db8::1") from None
+
+
+def parse_source(text: str) -> str:
+    """A source address, as it prints; empty for the one that the system chooses."""
+    return "" if text.lower() == SYSTEM else parse_ip(text)
 
 
 def parse_listing(text: str) -> QueuePattern:
@@ -179,12 +185,12 @@ DNS_DOMAIN: Final = Parameter(
 )
 SOURCE: Final = Parameter(
     name="ip",
-    parse=parse_ip,
+    parse=parse_source,
     default="",
     metavar="IP",
     is_option=False,
     is_required=True,
-    help="a source address, as `explain QUEUE` shows it",
+    help="a source address, as `explain QUEUE` shows it; `system` for one chosen by the system",
 )
 REENABLE_AFTER: Final[Parameter[int | None]] = Parameter(
     name="reenable-after",

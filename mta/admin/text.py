@@ -37,6 +37,7 @@ from mta.admin.answers import (
 from mta.admin.explanation_text import explanation, message, refusal_text
 from mta.admin.job_answers import JobsAnswer
 from mta.admin.tree import kilobytes, percent_of_total, printed_time
+from mta.queues.disabling import SYSTEM
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _DAY_S: Final = 86400
@@ -260,7 +261,7 @@ def _disabled(answer: DisabledSourcesAnswer) -> Iterator[str]:
         [
             (
                 str(row.queue),
-                row.ip or "by the system",
+                row.ip or SYSTEM,
                 "enabled" if row.until is None else printed_time(row.until),
                 row.reason,
             )

@@ -362,7 +362,10 @@ class ShardOperations:
         make: bool,
         source_ip: str | None = None,
     ) -> Changed:
-        """Of the queues that match; with an address, of those that send from it."""
+        """Of the queues that match; with an address, of those that send from it.
+
+        Or that would, if a reload had not taken it away: what is disabled can be enabled.
+        """
         scheduler = self._shard.scheduler
         if make and pattern.is_exact and self._shard.owns(pattern.key):
             self._check_vmta(pattern.key)
@@ -371,7 +374,7 @@ class ShardOperations:
             queue
             for queue in scheduler.queues.values()
             if pattern.matches(queue.key)
-            and (source_ip is None or any(one.ip == source_ip for one in queue.sources))
+            and (source_ip is None or disabling.knows(queue, source_ip))
         ]
         changed = [queue for queue in matching if change(queue)]
         for queue in changed:

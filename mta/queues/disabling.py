@@ -11,19 +11,23 @@ if TYPE_CHECKING:
     from mta.queues.queue import Queue
 
 UNNAMED: Final = "address chosen by the system"
+SYSTEM: Final = "system"
+"""That address where a word has to do, in commands."""
 BY_OPERATOR: Final = "by an operator"
 
 
 def disable(queue: "Queue", ip: str, *, after: int | None, reason: str, now: float) -> bool:
     """Use it no more for so many seconds; None for until an operator enables it.
 
-    False if it was disabled before: only the time is new.
+    True if that changed anything. Of one that was disabled before only the time is new, which is
+    not worth a word.
     """
-    was_disabled = ip in queue.disabled
-    queue.disabled = {**queue.disabled, ip: None if after is None else now + after}
+    until = None if after is None else now + after
+    was_disabled, before = ip in queue.disabled, queue.disabled.get(ip)
+    queue.disabled = {**queue.disabled, ip: until}
     queue.disabled_by = {**queue.disabled_by, ip: reason}
     if was_disabled:
-        return False
+        return until != before
     lasts = "until an operator enables it" if after is None else f"for {print_interval(after)}"
     queue.note_source(now, f"source {ip or UNNAMED} disabled {lasts}: {reason}")
     if all(source.ip in queue.disabled for source in queue.sources):
@@ -32,6 +36,11 @@ def disable(queue: "Queue", ip: str, *, after: int | None, reason: str, now: flo
         if queue.settings.backoff_upon_all_sources_disabled:
             queue.enter_backoff(now, after=None, reason=f"{text} The last: {reason}")
     return True
+
+
+def knows(queue: "Queue", ip: str) -> bool:
+    """Whether the queue sends from it, or has it disabled still."""
+    return ip in queue.disabled or any(source.ip == ip for source in queue.sources)
 
 
 def enable(queue: "Queue", ip: str, *, reason: str, now: float) -> bool:

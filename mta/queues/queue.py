@@ -331,10 +331,12 @@ class Queue:
             until = now + self.pace.retry_after[0]
             self.skipped = {**self.skipped, connection.host: until}
             self.note(now, f"skip of MX requested: {reason}")
-        if verdict.disable_source_ip:
+        ip = connection.source.ip
+        # What was open when an operator disabled it may hear the same of its peer, for a time.
+        if verdict.disable_source_ip and self.disabled_by.get(ip) != disabling.BY_OPERATOR:
             given, usual = verdict.reenable_after, self.settings.reenable_source_ip_after
             after = usual if given is None else given
-            disabling.disable(self, connection.source.ip, after=after, reason=reason, now=now)
+            disabling.disable(self, ip, after=after, reason=reason, now=now)
         return reason
 
     # Connections

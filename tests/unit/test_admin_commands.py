@@ -98,6 +98,9 @@ def test_sources_are_disabled_shown_and_enabled_where_queues_send_from_them(shar
 def test_a_source_that_no_queue_sends_from_is_refused_where_it_is_to_be_disabled(shards):
     with pytest.raises(CommandRefusedError, match=r"no queue that matches \*/\* sends from 192"):
         run("disable source", shards, ip="192.0.2.9", queues="*/*")
+    with pytest.raises(CommandRefusedError, match="sends from system;"):
+        run("disable source", shards, ip="System", queues="*/*")
+    assert shards[0].told[-1] == "disable  */* after=None"
     assert run("enable source", shards, ip="192.0.2.9", queues="*/*") == (
         "Source enabled for 0 of 0 matching queues.\n"
     )

@@ -446,8 +446,8 @@ def test_a_disabled_source_says_until_when():
         3,
     )
     text = render(answer, "text").splitlines()
-    assert text[2] == f'{GMAIL} 192.0.2.1     {printed_time(NOW + 60)} "421 <no>"'
-    assert text[3] == f"{GMAIL} by the system enabled"
+    assert text[2] == f'{GMAIL} 192.0.2.1 {printed_time(NOW + 60)} "421 <no>"'
+    assert text[3] == f"{GMAIL} system    enabled"
     assert text[-1] == "2 of 3 disabled sources."
     dom = render(answer, "dom")
     assert f'source[0].until="{printed_time(NOW + 60)}"\n' in dom

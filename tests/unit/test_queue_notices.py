@@ -41,7 +41,8 @@ def test_an_operator_disables_a_source_and_enables_it_again():
     scheduler.arrive(recipients(1), NOW)
     for ip in ("192.0.2.1", "192.0.2.2"):
         assert disabling.disable(run.queue, ip, after=None, reason=BY_OPERATOR, now=NOW)
-    assert not disabling.disable(run.queue, ip, after=50, reason=BY_OPERATOR, now=NOW)
+    assert not disabling.disable(run.queue, ip, after=None, reason=BY_OPERATOR, now=NOW)
+    assert disabling.disable(run.queue, ip, after=50, reason=BY_OPERATOR, now=NOW)
     scheduler.touch(run.queue)
     first, _ = told(run, NOW)
     assert first.text.endswith(
