@@ -1,8 +1,8 @@
 """Gives up recipients that are in no transaction: one queue's, or a whole queue at once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from mta import clock
@@ -196,20 +196,32 @@ class GivingUp:
 
     async def without_mx(self, queue: "Queue", after: int) -> None:
         """Bounce what could be tried `after` seconds ago: the domain of the queue has no MX."""
+
+        def old(page: "list[Recipient]") -> "list[Recipient]":
+            return [r for r in page if r.envelope.due + after <= now]
+
         try:
             found = await self._spool.ages.oldest(queue.key)
-            if found is None or found + after > clock.now() or queue.frozen:
+            now = clock.now()
+            if found is None or found + after > now or queue.frozen:
                 return
+            # What waits for its window since long would freeze the queue for each connection.
+            async with aclosing(self._older(queue, now - after)) as pages:
+                async for page in pages:
+                    if old(page):
+                        break
+                else:
+                    return
             async with self.frozen([queue]) as frozen:
-                now = clock.now()
                 async for page in self._older(queue, now - after):
-                    old = [r for r in page if r.envelope.due + after <= now]
-                    old = [r for r in old if r.recipient_id not in frozen.busy]
-                    self.bounce(queue, old, local.NO_MX, now)
+                    free = [r for r in old(page) if r.recipient_id not in frozen.busy]
+                    self.bounce(queue, free, local.NO_MX, now)
         except SpoolError as error:
             self._log(f"cannot look for old mail of queue {queue.key}: {error}")
 
-    async def _older(self, queue: "Queue", before: float) -> AsyncIterator["list[Recipient]"]:
+    async def _older(
+        self, queue: "Queue", before: float
+    ) -> AsyncGenerator["list[Recipient]", None]:
         """What a queue holds that was queued before a time, wherever it is, page by page."""
         ages = self._spool.ages
         bounds = await ages.bounds(queue.key, before)

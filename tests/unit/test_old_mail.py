@@ -93,6 +93,19 @@ async def test_mail_for_a_domain_without_mx_is_given_up_at_its_age_and_no_sooner
     assert (await spool.tally.counts()).recipients == 2
 
 
+async def test_what_waits_for_its_window_since_long_leaves_a_queue_without_mx_alone(spool):
+    start = clock.now()
+    await queued(spool, start - 5 * 3600, due=start, windows=((start - 3600, start + 60),))
+    run = QueueRun("bounce-after 4d")
+    run.scheduler.restore(KEY, recipients=1, octets=0, paused=False, retry_position=0, now=start)
+    ledger = Ledger(SimpleNamespace(wanted_kinds=frozenset(), log=print), spool)
+    frozen = []
+    some = GivingUp(run.scheduler, spool, ledger, lambda: frozen.append(run.queue), print)
+    await some.without_mx(run.queue, 4 * 3600)
+    await ledger.close()
+    assert (run.queue.recipients, frozen) == (1, []), "each connection would close the others"
+
+
 async def test_a_sweep_that_waited_for_its_turn_leaves_the_queue_alone_that_came_meanwhile(spool):
     """What it holds may be in a transaction, of which the old queue knows nothing."""
     start = clock.now()
