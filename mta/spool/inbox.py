@@ -2,9 +2,10 @@
 
 The writer's thread is woken once for all of them, and commits them as one. A message has a client
 who waits for it, but one sync for twenty takes little longer than one for each: while other
-clients are in the middle of a message it waits for theirs, a millisecond at most. An outcome has
-nobody who waits for it, so it is patient: it goes with the next operation that somebody waits
-for, and one sync is for both. The order of operations is kept.
+clients are in the middle of a message it waits for theirs, a millisecond at most, but not for
+those that are long about it. An outcome has nobody who waits for it, so it is patient: it goes
+with the next operation that somebody waits for, and one sync is for both. The order of operations
+is kept.
 """
 
 import asyncio
@@ -97,7 +98,7 @@ class Inbox:
     def _end_turn(self) -> None:
         self._is_due = False
         is_worth_it = self._is_urgent or not 0 < self._messages < COMPANY_MAX
-        if is_worth_it or not self._arrivals.expected:
+        if is_worth_it or not self._arrivals.are_expected(self._loop.time()):
             self.empty()
         elif self._company is None:
             self._company = self._loop.call_later(COMPANY_S, self.empty)

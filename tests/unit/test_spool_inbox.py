@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mta.model.arrivals import Arrival, Arrivals
+from mta.model.arrivals import GIVEN_UP_S, Arrival, Arrivals
 from mta.spool.inbox import COMPANY_MAX, COMPANY_S, PATIENT_MAX, PATIENT_S, Inbox
 from mta.spool.operations import Accept, Operation, Read
 
@@ -24,9 +24,11 @@ Timers = list[tuple[float, Callable[[], None]]]
 
 
 def caught_timers(monkeypatch: pytest.MonkeyPatch) -> Timers:
-    """Timers of the loop that were set; they ring when they are told."""
+    """Timers of the loop that were set; they ring when they are told, and its time stands."""
     found: Timers = []
     loop = asyncio.get_running_loop()
+    began = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: began)
 
     def call_later(*timer):
         handle = SimpleNamespace(cancel=lambda: found.remove(timer))
@@ -155,7 +157,10 @@ async def test_many_messages_do_not_wait_for_more() -> None:
     assert batches == [messages]
 
 
-async def test_a_message_that_waits_goes_with_what_does_not() -> None:
+async def test_a_message_that_waits_goes_with_what_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caught_timers(monkeypatch)
     arrivals = Arrivals()
     Arrival(arrivals).expect(is_expected=True)
     one, batches = inbox(arrivals)
@@ -183,3 +188,43 @@ async def test_a_client_counts_once() -> None:
         client.expect(is_expected=False)
         client.expect(is_expected=False)
     assert arrivals.expected == 0
+
+
+def test_a_client_that_is_long_about_its_message_is_given_up_until_the_next() -> None:
+    arrivals = Arrivals()
+    slow, quick = Arrival(arrivals), Arrival(arrivals)
+    slow.expect(is_expected=True)
+    assert arrivals.are_expected(100.0)
+    assert arrivals.are_expected(100.0 + GIVEN_UP_S / 2)
+    quick.expect(is_expected=True)
+    assert arrivals.are_expected(100.0 + 1.5 * GIVEN_UP_S)
+    assert arrivals.expected == 1
+    quick.expect(is_expected=False)
+    assert not arrivals.are_expected(100.0 + 1.5 * GIVEN_UP_S)
+    slow.expect(is_expected=False)
+    assert arrivals.expected == 0
+    slow.expect(is_expected=True)
+    assert arrivals.are_expected(200.0)
+    slow.expect(is_expected=False)
+    assert not arrivals.are_expected(200.0)
+
+
+async def test_no_message_waits_for_a_client_that_stopped_in_the_middle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    timers = caught_timers(monkeypatch)
+    arrivals = Arrivals()
+    Arrival(arrivals).expect(is_expected=True)
+    one, batches = inbox(arrivals)
+    first, second = message(), message()
+    one.put_message(first)
+    await asyncio.sleep(0)
+    ((_, ring),) = timers
+    assert batches == []
+    ring()
+    monkeypatch.setattr(loop, "time", lambda: began + 60)
+    one.put_message(second)
+    await asyncio.sleep(0)
+    assert batches == [[first], [second]]
