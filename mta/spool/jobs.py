@@ -23,10 +23,12 @@ class JobSum(NamedTuple):
 def job_sums(connection: sqlite3.Connection, sort: str, limit: int) -> tuple[list[JobSum], int]:
     """Up to limit jobs in one of the `ORDERS`, and how many there are.
 
-    Recipients are counted by an index first, so that each message is looked at once.
+    Recipients are counted by an index first, so that each message is looked at once. What is
+    damaged is of none.
     """
     rows = connection.execute(
-        "SELECT json_extract(envelope, '$.job_id') AS job, SUM(waiting) AS recipients,"  # noqa: S608 - a constant
+        "SELECT CASE WHEN json_valid(envelope) THEN json_extract(envelope, '$.job_id') END"  # noqa: S608 - a constant
+        " AS job, SUM(waiting) AS recipients,"
         " SUM(size) AS octets, COUNT(*) OVER ()"
         " FROM (SELECT id >> 16 AS message_id, COUNT(*) AS waiting, SUM(size) AS size"
         "  FROM recipient INDEXED BY recipient_due"

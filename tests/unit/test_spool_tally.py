@@ -86,6 +86,20 @@ async def test_jobs_are_summed_and_sorted(tmp_path, sort, first):
     await spool.close()
 
 
+async def test_a_damaged_message_does_not_hide_the_jobs_of_others(tmp_path):
+    spool = Spool.open(tmp_path)
+    (damaged, *_) = await of_job(spool, "autumn", [10])
+    await of_job(spool, "spring", [10])
+    number = damaged.recipient_id >> 16
+
+    def damage(connection):
+        connection.execute("UPDATE message SET envelope = '{\"job' WHERE id = ?", (number,))
+
+    await spool._change(damage)
+    assert await spool.tally.jobs("name", 10) == ([("spring", 2, 20)], 1)
+    await spool.close()
+
+
 async def test_without_jobs_there_are_none(tmp_path):
     spool = Spool.open(tmp_path)
     await accept(spool, 3)
