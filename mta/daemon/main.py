@@ -17,6 +17,7 @@ import uvloop
 from mta.admin.server import AdminServer
 from mta.admin.socket_path import NAME
 from mta.daemon import collector, partition
+from mta.daemon.lines import log_defect
 from mta.daemon.loading import load_checked
 from mta.daemon.log import Log, startup_error
 from mta.daemon.operations import ShardOperations
@@ -140,5 +141,7 @@ def _listen_to_signals(
         except PetrelError as error:
             for line in str(error).splitlines():
                 log.write(line)
+        except Exception as error:  # a bug, or no memory: the mail does not suffer from that
+            log_defect(log.write, "reload", error)
 
     loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload_or_say()))

@@ -37,7 +37,7 @@ def server_context(listener: TlsListener) -> ssl.SSLContext | None:
     try:
         # With None OpenSSL would ask for a password at the terminal.
         context.load_cert_chain(certificate, password=password)
-    except (OSError, ssl.SSLError) as error:
+    except (OSError, ssl.SSLError, ValueError) as error:
         raise TransportError(
             f"the certificate {certificate} cannot be used: {error}; it has to be a "
             "PEM file with the certificate and its key"

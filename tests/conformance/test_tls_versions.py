@@ -87,6 +87,6 @@ def test_for_the_password_of_the_key_of_a_listener_nobody_is_asked(certificate, 
         + octets[octets.index(b"-----BEGIN CERT") :].partition(b"-----BEGIN PRIVATE")[0]
     )
     assert server_context(listener(f"tls-certificate {locked} right")) is not None
-    for wrong in ("", "wrong"):
+    for wrong in ("", "wrong", 2000 * "x"):
         with pytest.raises(TransportError):
             server_context(listener(f"tls-certificate {locked} {wrong}"))
