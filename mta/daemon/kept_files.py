@@ -7,7 +7,7 @@ fields as they were. Who writes into a file instead of replacing it writes into 
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 
 from mta.daemon import header_files
@@ -35,11 +35,19 @@ NOTHING_KEPT: Final = Kept({}, {})
 class KeptFiles:
     """What one configuration needs, as long as it is in force; ConfigError if a file is missing."""
 
-    def __init__(self, configuration: "Configuration", before: "KeptFiles | None" = None) -> None:
-        """TLS that cannot be used any more stays what it was `before`, as in a worker."""
+    def __init__(
+        self,
+        configuration: "Configuration",
+        listeners: "Iterable[ListenerSettings]",
+        before: "KeptFiles | None" = None,
+    ) -> None:
+        """TLS that cannot be used any more stays what it was `before`, as in a worker.
+
+        `listeners` are those there are until the next start, whatever the configuration names.
+        """
         included = header_files.read_now(configuration)
         self.descriptors: dict[str, int] = {}
-        for listener in configuration.listeners:
+        for listener in listeners:
             self._keep_tls(listener, {} if before is None else before.descriptors)
         lists = configuration.submitters.address_lists.values()
         for name, path in ((one.name, path) for one in lists for path, _ in one.files):

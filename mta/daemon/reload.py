@@ -13,9 +13,9 @@ from mta.daemon.suppression import read_lists
 from mta.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from mta.config.configuration import Configuration
+    from mta.config.configuration import Configuration, ListenerSettings
     from mta.daemon.log import LogLines
     from mta.daemon.shard import Shard
     from mta.daemon.suppression import Suppression
@@ -72,10 +72,12 @@ async def prepare(configuration: "Configuration", kept: Kept | None = None) -> P
     return Prepared(configuration, suppression, included)
 
 
-async def keep_files(configuration: "Configuration", before: KeptFiles) -> KeptFiles:
-    """Those it needs; CommandRefusedError if one is not there any more."""
+async def keep_files(
+    configuration: "Configuration", listeners: "Iterable[ListenerSettings]", before: KeptFiles
+) -> KeptFiles:
+    """Those it needs, and these listeners; CommandRefusedError if one is not there any more."""
     try:
-        return await asyncio.to_thread(KeptFiles, configuration, before)
+        return await asyncio.to_thread(KeptFiles, configuration, listeners, before)
     except ConfigError as error:
         raise not_reloaded(error) from None
 

@@ -88,7 +88,8 @@ class Supervisor:
         """From the start to a clean stop; PetrelError if a worker cannot be started."""
         check_unused(self.configuration.listeners, local_addresses())
         self._pickled = await asyncio.to_thread(pickle.dumps, self.configuration)
-        self._files = await asyncio.to_thread(KeptFiles, self.configuration)
+        listeners = self._standing.listeners
+        self._files = await asyncio.to_thread(KeptFiles, self.configuration, listeners)
         self._shards = [self._new(number) for number in range(self._workers)]
         async with asyncio.TaskGroup() as tasks:
             firsts = [asyncio.get_running_loop().create_future() for _ in self._shards]
@@ -222,7 +223,8 @@ class Supervisor:
         async with self._reloading:
             configuration, remarks = await reload.read_again(self._config_path)
             pickled = await asyncio.to_thread(pickle.dumps, configuration)
-            files = await reload.keep_files(configuration, self._files)
+            standing = self._standing.under(configuration)
+            files = await reload.keep_files(configuration, standing.listeners, self._files)
             ready = [shard for shard in self._shards if shard.is_ready]
             try:
                 await _prepare(ready, pickled, files.kept)

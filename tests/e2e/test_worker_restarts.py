@@ -154,13 +154,17 @@ async def test_a_daemon_stops_while_a_worker_is_only_being_started(place, tmp_pa
 async def test_a_worker_is_started_again_where_the_others_are(place, tmp_path):
     """Address, port and spool are those of the start, whatever a reload has said since."""
     there, elsewhere = place.address, (place.address[0], free_port())
-    spool = place.spool
+    spool, pair = place.spool, tmp_path / "pair.pem"
+    pair.write_bytes(Path(self_signed("mta.sender.example").tls_certificate).read_bytes())
+    place.configure(top=f"workers {WORKERS}", listener=f"tls-certificate {pair}")
     async with place.running() as daemon:
         before = daemon.children()
         place.address, place.spool = elsewhere, tmp_path / "another"
         place.workers(WORKERS, "total-max-smtp-out 7")
         daemon.signal(signal.SIGHUP)
         await until(lambda: "smtp-listener: takes effect at the next" in place.told(), 30)
+        # It is named no more, and so nobody misses it.
+        pair.unlink()
         place.address, place.spool = there, spool
         place.workers(WORKERS, "total-max-smtp-out 7")
         for pid in before:
