@@ -129,7 +129,7 @@ class Supervisor:
                 number,
                 self._workers,
                 self._files.kept,
-                self._standing.under(self.configuration),
+                self._standing,
             ),
             log=self.log.write,
             news=self._hear,
@@ -223,7 +223,7 @@ class Supervisor:
         async with self._reloading:
             configuration, remarks = await reload.read_again(self._config_path)
             pickled = await asyncio.to_thread(pickle.dumps, configuration)
-            standing = self._standing.under(configuration)
+            standing = await asyncio.to_thread(self._standing.under, configuration)
             files = await reload.keep_files(configuration, standing.listeners, self._files)
             ready = [shard for shard in self._shards if shard.is_ready]
             try:
@@ -236,6 +236,7 @@ class Supervisor:
             before, files_before = [self.configuration], self._files
             # Any that is started from here on has the new one.
             self.configuration, self._pickled, self._files = configuration, pickled, files
+            self._standing = standing
             self._lending.reloads(shard for shard in self._shards if shard.is_running)
             for shard in self._shards:
                 if shard not in ready:

@@ -230,6 +230,9 @@ async def test_a_worker_is_started_again_though_the_files_are_gone_or_others(
         assert all(b"X-Seen: a" in entry.headers for entry in provider.journal)
         files[0].write_text("lee@d0.example\n")
         files[1].write_text("X-Seen: b\n")
+        (tmp_path / "broken").write_text("nonsense")
+        tls = tls.replace("pair.pem", "broken")
+        place.configure(top=f"workers {WORKERS}\n" + SERVED.format(tmp_path), listener=tls)
         assert (await daemon.command("reload")).code == 0
         os.kill(daemon.children()[0], signal.SIGKILL)
         await place.whole()
