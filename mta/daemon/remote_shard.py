@@ -210,8 +210,9 @@ class RemoteShard:
                 question.exception()  # Of a beat nobody asks for it.
         self._questions.clear()
         for lines in self._watches.values():
-            with contextlib.suppress(asyncio.QueueFull):
-                lines.put_nowait(None)
+            if lines.full():
+                lines.get_nowait()
+            lines.put_nowait(None)
 
     # Questions
 

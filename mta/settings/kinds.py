@@ -284,7 +284,10 @@ def name_of(what: str) -> Kind[str]:
 def _vmta_or_pool(text: str) -> str:
     value = _word(text)
     if value.lower() == BY_SOURCE_IP:
-        raise ValueError("expected a VirtualMTA or pool; only default-virtual-mta takes this")
+        raise ValueError(
+            "expected a VirtualMTA or pool; only default-virtual-mta, and virtual-mta of a "
+            "<domain>, take this"
+        )
     return value
 
 
