@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -76,6 +77,8 @@ class RemoteShard:
         self._numbers = 0
         self._questions: dict[int, asyncio.Future[Any]] = {}
         self._watches: dict[int, asyncio.Queue[str | None]] = {}
+        self._dropped: Counter[int] = Counter()
+        """Lines of watches that were not taken in time."""
         self._late: asyncio.TimerHandle | None = None
         """Kills it when it has been leaving for too long."""
         self._link: ControlLink
@@ -186,7 +189,11 @@ class RemoteShard:
                 self._guessed(self, said)
             case Line(number, text):
                 lines = self._watches.get(number)
-                if lines is not None and not lines.full():
+                if lines is None:
+                    return
+                if lines.full():
+                    self._dropped[number] += 1
+                else:
                     lines.put_nowait(text)
             case Answer(number, value, refusal):
                 question = self._questions.pop(number, None)
@@ -209,9 +216,10 @@ class RemoteShard:
                 )
                 question.exception()  # Of a beat nobody asks for it.
         self._questions.clear()
-        for lines in self._watches.values():
+        for number, lines in self._watches.items():
             if lines.full():
                 lines.get_nowait()
+                self._dropped[number] += 1
             lines.put_nowait(None)
 
     # Questions
@@ -242,8 +250,11 @@ class RemoteShard:
         try:
             while (line := await lines.get()) is not None:
                 yield line
+                if dropped := self._dropped.pop(number, 0):
+                    yield f"({dropped} lines were dropped)"
         finally:
             del self._watches[number]
+            self._dropped.pop(number, None)
             if self.is_up:
                 self._link.send(Unwatch(number))
 
