@@ -32,7 +32,10 @@ async def test_who_is_made_due_is_not_found_again_where_the_queue_is_read_on(tmp
     await spool.accept(envelope, b"hi\r\n", recipients)
     scheduler.arrive(recipients, 0.0)
     shard = SimpleNamespace(
-        scheduler=scheduler, spool=spool, delivery=SimpleNamespace(kick=lambda: None)
+        configuration=configuration,
+        scheduler=scheduler,
+        spool=spool,
+        delivery=SimpleNamespace(kick=lambda: None),
     )
     log = SimpleNamespace(write=lambda _: None)
     operations = ShardOperations(shard, "", log, asyncio.Event())
