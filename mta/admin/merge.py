@@ -37,6 +37,7 @@ from mta.admin.operations import DomainQuery, DomainSum, QueueQuery, Sort, domai
 
 Counts = TypeVar("Counts", Traffic, QueueTotals, Changed)
 Row = TypeVar("Row", QueueRow, VmtaRow, JobRow)
+Named = TypeVar("Named", VmtaRow, JobRow)
 
 
 def merge_status(answers: Sequence[StatusAnswer]) -> StatusAnswer:
@@ -110,45 +111,19 @@ def add_events(answer: DomainsAnswer, events: Sequence[DomainsAnswer]) -> Domain
     return replace(answer, rows=tuple(rows))
 
 
-def merge_vmtas(answers: Sequence[VmtasAnswer], sort: Sort, max_items: int) -> VmtasAnswer:
+def merge_vmtas(answers: Sequence[VmtasAnswer], sort: Sort, max_items: int | None) -> VmtasAnswer:
     """Rows of the same VirtualMTA add up; of whole answers, or of that of one shard."""
-    by_name: dict[str, VmtaRow] = {}
-    for row in (row for answer in answers for row in answer.rows):
-        other = by_name.get(row.name)
-        by_name[row.name] = (
-            row
-            if other is None
-            else VmtaRow(
-                name=row.name,
-                domains=row.domains + other.domains,
-                recipients=row.recipients + other.recipients,
-                octets=row.octets + other.octets,
-                connections=row.connections + other.connections,
-            )
-        )
-    rows = _sorted(list(by_name.values()), sort, lambda row: row.name)
+    rows = _sorted(_by_name(answer.rows for answer in answers), sort, lambda row: row.name)
     return VmtasAnswer(
         rows[:max_items],
-        matching=answers[0].matching if len(answers) == 1 else len(by_name),
+        matching=answers[0].matching if len(answers) == 1 else len(rows),
         total_recipients=sum(a.total_recipients for a in answers),
     )
 
 
 def merge_jobs(answers: Sequence[JobsAnswer], sort: Sort, max_items: int) -> JobsAnswer:
     """Rows of the same job add up. What a shard left out is counted as jobs of its own."""
-    by_name: dict[str, JobRow] = {}
-    for row in (row for answer in answers for row in answer.rows):
-        other = by_name.get(row.name)
-        by_name[row.name] = (
-            row
-            if other is None
-            else JobRow(
-                name=row.name,
-                recipients=row.recipients + other.recipients,
-                octets=row.octets + other.octets,
-            )
-        )
-    rows = _sorted(list(by_name.values()), sort, lambda row: row.name)
+    rows = _sorted(_by_name(answer.rows for answer in answers), sort, lambda row: row.name)
     left_out = sum(a.matching - len(a.rows) for a in answers)
     return JobsAnswer(rows[:max_items], len(rows) + left_out)
 
@@ -231,6 +206,20 @@ def _sorted(rows: Sequence[Row], sort: Sort, name: Callable[[Row], str]) -> tupl
             return tuple(sorted(rows, key=lambda row: (-row.recipients, name(row))))
         case "size":
             return tuple(sorted(rows, key=lambda row: (-row.octets, name(row))))
+
+
+def _by_name(answers: Iterable[Iterable[Named]]) -> list[Named]:
+    """Rows of the same name as one: all else in them adds up."""
+    found: dict[str, Named] = {}
+    for row in chain.from_iterable(answers):
+        other = found.get(row.name)
+        if other is None:
+            found[row.name] = row
+            continue
+        counts = [field.name for field in fields(row) if field.name != "name"]
+        sums = {name: getattr(row, name) + getattr(other, name) for name in counts}
+        found[row.name] = replace(row, **sums)
+    return list(found.values())
 
 
 def _distinct(texts: Iterable[str]) -> tuple[str, ...]:

@@ -4,10 +4,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from mta.admin.answers import DomainRow, Event, RecipientEvent, VmtaRow
-from mta.admin.operations import DomainSum, Sort
+from mta.admin.operations import DomainSum
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     from mta.queues.queue import Queue
 
@@ -54,9 +54,7 @@ def recipient_events(queue: "Queue") -> tuple[RecipientEvent, ...]:
     return tuple(RecipientEvent(*event) for event in queue.recipient_events or ())
 
 
-def vmtas(
-    names: "Iterable[str]", by_vmta: "Mapping[str, list[Queue]]", sort: Sort
-) -> list[VmtaRow]:
+def vmtas(names: "Iterable[str]", by_vmta: "Mapping[str, list[Queue]]") -> list[VmtaRow]:
     """A row for each of the names, in that order."""
     rows = []
     for name in names:
@@ -69,9 +67,4 @@ def vmtas(
             connections=sum(len(queue.connections) for queue in group),
         )
         rows.append(row)
-    order: Callable[[VmtaRow], tuple[int, str]] = {
-        "name": lambda row: (0, row.name),
-        "rcpt": lambda row: (-row.recipients, row.name),
-        "size": lambda row: (-row.octets, row.name),
-    }[sort]
-    return sorted(rows, key=order)
+    return rows

@@ -207,9 +207,9 @@ class ShardOperations:
             for queue in some:
                 by_vmta.setdefault(queue.key.vmta, []).append(queue)
         names = dict.fromkeys([*self._shard.configuration.vmta_names(), *by_vmta])
-        rows = domain_rows.vmtas(names, by_vmta, sort)
-        total = sum(row.recipients for row in rows)
-        return VmtasAnswer(tuple(rows[:max_items]), len(rows), total)
+        rows = domain_rows.vmtas(names, by_vmta)
+        whole = VmtasAnswer(tuple(rows), len(rows), sum(row.recipients for row in rows))
+        return merge.merge_vmtas([whole], sort, max_items)
 
     async def jobs(self, *, sort: Sort, max_items: int) -> JobsAnswer:
         found, matching = await self._shard.spool.tally.jobs(sort, max_items)
