@@ -12,6 +12,7 @@ from mta.model.host import Host
 
 CHALLENGE = b"<1896.697170952@peer.example>"
 USER, PASSWORD = "user", "secret"
+ENDS_S = 5
 
 
 class ScriptedPeer:
@@ -38,6 +39,7 @@ class ScriptedPeer:
         self._tls = tls
         self._behind_starttls = behind_starttls
         self.peer_certificate: object = None
+        self._talks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -47,8 +49,17 @@ class ScriptedPeer:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
+        # Who is killed may hang up later than the test ends.
+        for writer in self._talks.values():
+            writer.transport.abort()
+        if self._talks:
+            await asyncio.wait(self._talks, timeout=ENDS_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._talks[task] = writer
+        task.add_done_callback(self._talks.pop)
         with contextlib.suppress(OSError, EOFError, ssl.SSLError):
             await self._converse(reader, writer)
         writer.close()
