@@ -45,7 +45,7 @@ WAL_PAGES: Final = 2000
 never do. About 32 MB."""
 CACHE_KIB: Final = 64 << 10
 STATEMENTS_MAX: Final = 256
-"""Statements that stay prepared: more than the writer has (`writer.ROWS_MAX`)."""
+"""Statements that stay prepared: more than the writer has (`tables.ROWS_MAX`)."""
 
 TABLES: Final = """
 CREATE TABLE message (id INTEGER PRIMARY KEY, envelope TEXT NOT NULL, content BLOB);
