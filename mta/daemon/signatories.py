@@ -6,7 +6,7 @@ identity is remembered until a key changes.
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -17,7 +17,7 @@ from mta.settings import dkim_kinds
 from mta.signing import identity, keys
 from mta.signing.canonical import fields
 from mta.signing.choice import Candidate, Wanted, candidates
-from mta.signing.identity import NO_OPTIONS, Options
+from mta.signing.identity import NO_OPTIONS, Authors, Options
 from mta.signing.keys import KeyFile, KeyRing
 from mta.signing.signature import Signatory, SignatureForm
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from mta.config.configuration import Configuration
     from mta.model.domain_key import DomainKey
     from mta.model.message import Envelope
-    from mta.signing.canonical import Field
 
 CHOICES_MAX: Final = 50_000
 """Identities for which a key was looked up."""
@@ -92,10 +91,8 @@ class Signatories:
         self._message_keys: dict[bytes, keys.PrivateKey] = {}
         self._refusals: dict[str, float] = {}
 
-    async def choose(
-        self, plan: Plan, envelope: "Envelope", found: "Sequence[Field]", own: bytes
-    ) -> Chosen:
-        """Who signs a message whose header block has these fields; it came with `own`."""
+    async def choose(self, plan: Plan, envelope: "Envelope", block: bytes, own: bytes) -> Chosen:
+        """Who signs a message with a header block; it came with `own`."""
         options = NO_OPTIONS
         if plan.name == "dkim" and envelope.dkim_options:
             parsed = identity.parse_options(envelope.dkim_options)
@@ -105,13 +102,14 @@ class Signatories:
                 options = parsed
         if plan.form.sign == dkim_kinds.IF_OPTIONS and options is NO_OPTIONS:
             return NOT_ASKED
-        if not any(one.name == b"from" for one in found):
+        authors = Authors.of(block)
+        if not authors.froms:
             return NO_FROM
         asked = options.identity or (f"@{options.domain}" if options.domain else "")
         if not asked:
             asked = plan.form.identity
             if asked in (dkim_kinds.SENDER_OR_FROM, dkim_kinds.STRICT_FROM):
-                asked = identity.header_identity(found, asked)
+                asked = authors.identity(asked)
         if envelope.has_dkim_key and plan.name == "dkim":
             chosen = await self._of_message(plan, envelope, own, asked, options)
             if chosen is not None:

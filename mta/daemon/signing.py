@@ -8,7 +8,7 @@ large bodies are hashed on threads.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import InternalError, UnsupportedAlgorithm
@@ -18,13 +18,14 @@ from mta.daemon.signatories import Plan, Signatories
 from mta.daemon.signing_processes import Operation
 from mta.daemon.signing_threads import Threads
 from mta.model.message import Content, FileContent
-from mta.signing.canonical import fields
 from mta.signing.signature import (
     BodyForm,
     BodyHash,
     BodyHasher,
+    Draft,
     Signatory,
     SignatureForm,
+    body_hash,
     draft,
 )
 from mta.smtp.head import Head
@@ -85,10 +86,10 @@ class Signer:
 
         `own` is the header block the message came with.
         """
-        found = fields(head.octets + own[head.skip :])
-        jobs: list[_Job] = []
+        block = head.octets + own[head.skip :]
+        jobs: list[tuple[Plan, Signatory]] = []
         for plan in self.plans(key):
-            chosen = await self.signatories.choose(plan, envelope, found, own)
+            chosen = await self.signatories.choose(plan, envelope, block, own)
             if chosen.signatory is not None:
                 plan.signed += 1
                 jobs.append((plan, chosen.signatory))
@@ -100,17 +101,21 @@ class Signer:
         try:
             start = max(head.skip, envelope.head_size)
             forms = {plan.form.body for plan, _ in jobs}
-            bodies = await self._body_hashes(forms, envelope.message_id, content, start)
+            if isinstance(content, bytes) and len(content) <= INLINE_OCTETS_MAX:
+                bodies = self._bodies(forms, envelope.message_id, content, start)
+            else:
+                bodies = await self._on_thread(forms, envelope.message_id, content, start)
             now = int(clock.now())
-            drafts = [
-                draft(plan.form, signatory, found, bodies[plan.form.body], now)
-                for plan, signatory in jobs
-            ]
-            operations = [
-                Operation(signatory.key, plan.form.algorithm, one.covered)
-                for (plan, signatory), one in zip(jobs, drafts, strict=True)
-            ]
-            if all(one.key.is_fast for one in operations):
+            drafts: list[Draft] = []
+            operations: list[Operation] = []
+            is_fast = True
+            for plan, signatory in jobs:
+                form = plan.form
+                one = draft(form, signatory, block, bodies[form.body], now)
+                drafts.append(one)
+                operations.append(Operation(signatory.key, form.algorithm, one.covered))
+                is_fast = is_fast and signatory.key.is_fast
+            if is_fast:
                 made = [one.signed() for one in operations]
             else:
                 made = await self._threads.sign(operations)
@@ -120,16 +125,12 @@ class Signer:
         signatures = [one.signed(octets) for one, octets in zip(drafts, made, strict=True)]
         return Head(b"".join([*signatures, head.octets]), head.skip)
 
-    async def _body_hashes(
+    async def _on_thread(
         self, forms: set[BodyForm], message_id: int, content: Content, start: int
     ) -> dict[BodyForm, BodyHash]:
-        """The hashes of the body, which begins at `start`."""
-        if isinstance(content, FileContent):
-            executor = self._threads.files
-        elif len(content) > INLINE_OCTETS_MAX:
-            executor = self._threads.keys
-        else:
-            return self._bodies(forms, message_id, content, start)
+        """The hashes of a large body."""
+        threads = self._threads
+        executor = threads.files if isinstance(content, FileContent) else threads.keys
         return await self._loop.run_in_executor(
             executor, self._bodies, forms, message_id, content, start
         )
@@ -139,32 +140,31 @@ class Signer:
     ) -> dict[BodyForm, BodyHash]:
         """The hashes of the body, which begins at `start`; what is not known in one reading."""
         bodies = {}
-        hashers = {}
+        unknown = []
         for form in forms:
             known = self._known.get((message_id, form))
             if known is None:
-                hashers[form] = BodyHasher(form)
+                unknown.append(form)
             else:
                 bodies[form] = known
-        if hashers:
-            for octets in _pieces(content, start):
-                for hasher in hashers.values():
-                    hasher.update(octets)
-        for form, hasher in hashers.items():
-            if len(self._known) >= BODY_HASHES_MAX:
-                self._known = {}
-            bodies[form] = self._known[message_id, form] = hasher.finish()
+        if unknown:
+            made = _body_hashes(unknown, content, start)
+            for form, found in zip(unknown, made, strict=True):
+                if len(self._known) >= BODY_HASHES_MAX:
+                    self._known = {}
+                bodies[form] = self._known[message_id, form] = found
         return bodies
 
 
-_Job = tuple[Plan, Signatory]
-
-
-def _pieces(content: Content, start: int) -> Iterator[bytes]:
+def _body_hashes(forms: list[BodyForm], content: Content, start: int) -> list[BodyHash]:
+    """The hashes of a body that begins at `start`; a file is read once."""
     if isinstance(content, bytes):
-        yield content[start:]
-        return
+        body = content[start:]
+        return [body_hash(form, body) for form in forms]
+    hashers = [BodyHasher(form) for form in forms]
     with content.path.open("rb") as file:
         file.seek(start)
         while octets := file.read(CHUNK_OCTETS):
-            yield octets
+            for hasher in hashers:
+                hasher.update(octets)
+    return [hasher.finish() for hasher in hashers]

@@ -55,16 +55,18 @@ class _Order:
 
     operations: Sequence[Operation]
     future: "asyncio.Future[list[bytes]]"
-    answers: list[bytes | ValueError] = field(default_factory=list)
+    answers: list[bytes] = field(default_factory=list)
+    refusal: ValueError | None = None
 
     def answered(self, answer: bytes | ValueError) -> bool:
         """Whether that was the last one; who waits is told, then."""
+        if isinstance(answer, ValueError):
+            self.refusal = answer
+            answer = b""
         self.answers.append(answer)
         if len(self.answers) < len(self.operations):
             return False
-        made = [one for one in self.answers if isinstance(one, bytes)]
-        refused = [one for one in self.answers if isinstance(one, ValueError)]
-        self.finish(refused[-1] if refused else made)
+        self.finish(self.refusal or self.answers)
         return True
 
     def signed(self) -> list[bytes]:
@@ -101,18 +103,18 @@ class Processes:
         self.are_lacking = False
         """Whether that was said, and not yet that they sign again."""
 
-    async def sign(self, operations: Sequence[Operation]) -> list[bytes]:
+    def sign(self, operations: Sequence[Operation]) -> "asyncio.Future[list[bytes]]":
         """The signatures of one message; raises as `PrivateKey.sign` does."""
         future: asyncio.Future[list[bytes]] = self._loop.create_future()
         order = _Order(operations, future)
         if self._loop.time() < self._without_until:
             self._sign_on_thread(order)
-            return await future
+            return future
         self._free().add(order)
         if not self._is_passing_on:
             self._is_passing_on = True
             self._loop.call_soon(self._pass_on)
-        return await future
+        return future
 
     def close(self) -> None:
         """End all processes. Who still waits for a signature is not answered."""

@@ -6,8 +6,12 @@ Under the virtual time of `mta.sim` there are no cores for processes, and a thre
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
+from typing import TYPE_CHECKING
 
 from mta.daemon.signing_processes import Operation, Processes
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Threads:
@@ -21,9 +25,9 @@ class Threads:
         """Hashes large bodies on disk, one after the other."""
         self._processes = Processes(processes, self.keys, log)
 
-    async def sign(self, operations: Sequence[Operation]) -> list[bytes]:
+    def sign(self, operations: Sequence[Operation]) -> "asyncio.Future[list[bytes]]":
         """The signatures of one message; raises as `PrivateKey.sign` does."""
-        return await self._processes.sign(operations)
+        return self._processes.sign(operations)
 
     def close(self) -> None:
         """End them all. What was asked and not begun is dropped."""

@@ -6,6 +6,7 @@ constant. Lines end in CRLF, as in all content of the spool.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 EMPTY_LINES_AT_ONCE: Final = 16 << 10
@@ -13,9 +14,8 @@ EMPTY_LINES_AT_ONCE: Final = 16 << 10
 
 # What an expression begins with decides its speed: two octets are looked for in one pass, one
 # octet by memchr, which is slower where it is as common as a blank.
-_TWO = re.compile(rb"  ")
-_THREE = re.compile(rb"   ")
 _RUN = re.compile(rb"   *")
+_NAME = re.compile(rb"[\x21-\x39\x3b-\x7e]+")
 _FIELD = re.compile(rb"(?m)^([\x21-\x39\x3b-\x7e]+)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*")
 
 
@@ -40,11 +40,53 @@ def fields(block: bytes) -> list[Field]:
     return [Field(match[1].lower(), match[0]) for match in _FIELD.finditer(block)]
 
 
+def selected(
+    canon: str, block: bytes, names: Mapping[bytes, bytes]
+) -> tuple[list[bytes], list[bytes]]:
+    """Names and canonical forms, `simple` or `relaxed`, of fields of a header block.
+
+    They go from the last field to the first, and each form has its CRLF. `names` has for each
+    name, as it is written, that name in lower case, or nothing where such fields are left out.
+    """
+    found: list[bytes] = []
+    forms: list[bytes] = []
+    if canon == "relaxed":
+        for line in reversed(_unfolded(block).split(b"\r\n")):
+            written, colon, value = line.partition(b":")
+            if colon and (name := names[written]):
+                found.append(name)
+                forms.append(b"%b:%b\r\n" % (name, value.strip(b" ")))
+        return found, forms
+    for match in reversed(list(_FIELD.finditer(block))):
+        if name := names[match[1]]:
+            found.append(name)
+            forms.append(match[0])
+    return found, forms
+
+
+def field_name(written: bytes) -> bytes:
+    """The name of a field, from what stands before its colon, in lower case; or nothing."""
+    name = written.rstrip(b" \t")
+    return name.lower() if _NAME.fullmatch(name) else b""
+
+
 def relaxed_field(octets: bytes) -> bytes:
-    """A field in its relaxed form, without the CRLF (RFC 6376 §3.4.2)."""
+    """A field in its relaxed form, without a CRLF (RFC 6376 §3.4.2)."""
     name, _, value = octets.partition(b":")
     text = collapsed(value.replace(b"\r\n", b"")).strip(b" ")
     return name.rstrip(b" \t").lower() + b":" + text
+
+
+def _unfolded(block: bytes) -> bytes:
+    """Each field in one line, blanks as the relaxed form has them (RFC 6376 §3.4.2).
+
+    All fields together: a dozen calls for each would take several times what they do.
+    """
+    if b"\r\n " in block:
+        block = block.replace(b"\r\n ", b" ")
+    if b"\r\n\t" in block:
+        block = block.replace(b"\r\n\t", b" ")
+    return collapsed(block)
 
 
 def collapsed(octets: bytes) -> bytes:
@@ -59,16 +101,27 @@ def collapsed(octets: bytes) -> bytes:
 def relaxed_text(octets: bytes) -> bytes:
     """Lines in their relaxed form (§3.4.4). White space at the end of the last one stays.
 
-    Passes over the octets are what a body costs beside its hash. A regular expression looks for
-    two blanks in half the time that `in` and `find` take, which look for what ends in a rarer
-    octet in half the time that an expression takes.
+    Passes over the octets are what a body costs beside its hash. In the interpreters that
+    distributions build, `in` and `replace` take half the time for two blanks that a regular
+    expression takes; that takes half of theirs for runs of any length.
     """
     if b"\t" in octets:
         octets = octets.replace(b"\t", b" ")
-    if _TWO.search(octets) is not None:
-        runs = _TWO if _THREE.search(octets) is None else _RUN
-        octets = b" ".join(runs.split(octets))
+    if b"  " in octets:
+        is_deep = b"   " in octets
+        octets = b" ".join(_RUN.split(octets)) if is_deep else octets.replace(b"  ", b" ")
     return octets.replace(b" \r\n", b"\r\n")
+
+
+def whole_body(canon: str, octets: bytes) -> tuple[bytes, bytes]:
+    """The canonical form of a body that is all here, and its last line end if it has one.
+
+    It is what pieces of it come to, in fewer steps.
+    """
+    if canon == "simple":
+        return octets.rstrip(b"\r\n"), b"\r\n"
+    text = octets.rstrip(b" \t\r\n")
+    return (relaxed_text(text), b"\r\n") if text else (b"", b"")
 
 
 class SimpleBody:

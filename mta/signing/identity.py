@@ -1,20 +1,21 @@
 """For whom a message is signed: the address in Sender or From, or what the message asks for."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from mta import address
 from mta.settings import dkim_kinds
-from mta.signing.canonical import Field
 
 # A piece of an address list: a string, a literal, what has a meaning, or a run of anything else.
 # A quote or bracket that is never closed is a character like others.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|\[[^\[\]]*\]|\\.|[^"\[\\<>(),:;]+|.', re.DOTALL)
 _TOKEN_WITHOUT_COMMENTS = re.compile(_TOKEN.pattern.replace("(),", ",", 1), re.DOTALL)
 _IN_COMMENT = re.compile(r"\\.|[^\\()]+|.", re.DOTALL)
+# Of a block behind a line end, which is what to look for first. Without their last CRLF, which may
+# be the line end before the next one.
+_REST = rb"[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*"
+_AUTHORS = re.compile(rb"(?i)\n(?:(from%b)|(sender%b))\r(?=\n)" % (_REST, _REST))
 _PEM = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----(.*?)-----END \1-----", re.DOTALL)
 LIST_OCTETS_MAX: Final = 65_536
 """What of a field is looked at for its first address: a thousand names before it."""
@@ -24,14 +25,24 @@ OPTIONS_MAX: Final = 1000
 """Characters of an X-DKIM-Options field; five tags need a tenth."""
 
 
-def header_identity(fields: Sequence[Field], rule: str) -> str:
-    """The address to sign for; empty if the message has none. Guide: dkim-identity."""
-    wanted = (b"from",) if rule == dkim_kinds.STRICT_FROM else (b"sender", b"from")
-    for name in wanted:
+class Authors(NamedTuple):
+    """The From and the Sender fields of a header block, without their last CRLF."""
+
+    froms: list[bytes]
+    senders: list[bytes]
+
+    @classmethod
+    def of(cls, block: bytes) -> "Authors":
+        found = _AUTHORS.findall(b"\n" + block)
+        return cls([one for one, _ in found if one], [one for _, one in found if one])
+
+    def identity(self, rule: str) -> str:
+        """The address to sign for; empty if there is none. Guide: dkim-identity."""
+        fields = self.froms if rule == dkim_kinds.STRICT_FROM else self.senders + self.froms
         for field in fields:
-            if field.name == name and (found := _mailbox(field.octets)):
+            if found := _mailbox(field):
                 return found
-    return ""
+        return ""
 
 
 def _mailbox(field: bytes) -> str:
@@ -102,8 +113,7 @@ def _address(text: str) -> str:
     return f"{local}@{domain}" if domain and address.is_valid(f"{local}@{domain}") else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What an X-DKIM-Options field asks for; empty where it asks nothing."""
 
     selector: str = ""

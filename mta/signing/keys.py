@@ -44,12 +44,14 @@ _TEST = b"DKIM"
 class PrivateKey:
     """A key that signs. Its octets never leave it."""
 
-    __slots__ = ("_key", "type")
+    __slots__ = ("_key", "is_fast", "type")
 
     def __init__(self, key: RSAPrivateKey | Ed25519PrivateKey) -> None:
         self._key = key
         self.type = "rsa" if isinstance(key, RSAPrivateKey) else "ed25519"
         """As in the k= tag of its record and before the hyphen in a= of a signature."""
+        self.is_fast = self.type == "ed25519"
+        """Whether to sign takes less time than to go to a thread for it."""
 
     def __repr__(self) -> str:
         return f"<{self.description}>"
@@ -58,11 +60,6 @@ class PrivateKey:
     def description(self) -> str:
         key = self._key
         return f"RSA {key.key_size}" if isinstance(key, RSAPrivateKey) else "Ed25519"
-
-    @property
-    def is_fast(self) -> bool:
-        """Whether to sign takes less time than to go to a thread for it."""
-        return self.type == "ed25519"
 
     def sign(self, algorithm: str, data: bytes) -> bytes:
         """The signature over data, or over its hash (RFC 8463 §3)."""

@@ -45,16 +45,20 @@ def sign_frame(number: int, algorithm: str, octets: bytes) -> bytes:
     return _ASKED.pack(ALGORITHMS.index(algorithm), number, len(octets)) + octets
 
 
-def answers(buffer: bytearray) -> Iterator[bytes | ValueError]:
+def answers(buffer: bytearray) -> list[bytes | ValueError]:
     """Take whole answers from the beginning of what came."""
-    size = _ANSWERED.size
-    while len(buffer) >= size:
-        is_made, length = _ANSWERED.unpack_from(buffer)
-        if len(buffer) < size + length:
-            return
-        octets = bytes(buffer[size : size + length])
-        del buffer[: size + length]
-        yield octets if is_made else ValueError(octets.decode())
+    found: list[bytes | ValueError] = []
+    at, end = 0, len(buffer) - _ANSWERED.size
+    while at <= end:
+        is_made, length = _ANSWERED.unpack_from(buffer, at)
+        begins = at + _ANSWERED.size
+        if begins + length > len(buffer):
+            break
+        at = begins + length
+        octets = bytes(buffer[begins:at])
+        found.append(octets if is_made else ValueError(octets.decode()))
+    del buffer[:at]
+    return found
 
 
 def serve(read: Callable[[], bytes], write: Callable[[bytes], object]) -> None:
@@ -81,14 +85,16 @@ def serve(read: Callable[[], bytes], write: Callable[[bytes], object]) -> None:
 
 
 def _frames(buffer: bytearray) -> Iterator[tuple[int, int, bytes]]:
-    size = _ASKED.size
-    while len(buffer) >= size:
-        kind, number, length = _ASKED.unpack_from(buffer)
-        if len(buffer) < size + length:
-            return
-        body = bytes(buffer[size : size + length])
-        del buffer[: size + length]
-        yield kind, number, body
+    """Take whole frames from the beginning of what came."""
+    at, end = 0, len(buffer) - _ASKED.size
+    while at <= end:
+        kind, number, length = _ASKED.unpack_from(buffer, at)
+        begins = at + _ASKED.size
+        if begins + length > len(buffer):
+            break
+        at = begins + length
+        yield kind, number, bytes(buffer[begins:at])
+    del buffer[:at]
 
 
 def _answer(key: PrivateKey, algorithm: str, octets: bytes) -> bytes:

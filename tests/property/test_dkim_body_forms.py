@@ -8,7 +8,7 @@ import re
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mta.signing.canonical import BODIES
+from mta.signing.canonical import BODIES, whole_body
 
 PIECES = (
     b" ", b"  ", b"   ", b" " * 9, b"\t", b" \t", b"\t\t ", b"a", b"word", b"\r\n", b"\r\n\r\n",
@@ -66,8 +66,10 @@ def canonical(kind, body, sizes):
 @example(b"    a\r\n  b\t \r\n", [], "relaxed")
 def test_a_body_in_any_pieces_has_the_form_of_the_standard(body, sizes, kind):
     assert canonical(kind, body, sizes) == REFERENCE[kind](body)
+    assert b"".join(whole_body(kind, body)) == REFERENCE[kind](body)
 
 
 @given(BODY, st.integers(1, 400))
 def test_a_long_body_has_the_form_of_the_standard(body, times):
     assert canonical("relaxed", body * times, []) == relaxed(body * times)
+    assert b"".join(whole_body("relaxed", body * times)) == relaxed(body * times)

@@ -10,7 +10,6 @@ from mta.admin.dkim import DkimError
 from mta.admin.protocol import Exit
 from mta.settings.domain import DomainSettings
 from mta.signing import keys
-from mta.signing.canonical import fields
 from mta.signing.signature import BodyHasher, Signatory, SignatureForm, signature
 
 KEY = keys.new_key("rsa-2048")
@@ -95,8 +94,8 @@ def test_check_of_a_message_names_each_signature(tmp_path):
     hasher = BodyHasher(form.body)
     hasher.update(b"text\r\n")
     who = Signatory(KEY, "s1", "example.com", "a@example.com")
-    good = signature(form, who, fields(HEAD), hasher.finish(), 0)
-    bad = signature(form, who, fields(HEAD), BodyHasher(form.body).finish(), 0)
+    good = signature(form, who, HEAD, hasher.finish(), 0)
+    bad = signature(form, who, HEAD, BodyHasher(form.body).finish(), 0)
     path = tmp_path / "message.eml"
     path.write_bytes((good + bad + HEAD + b"text\r\n").replace(b"\r\n", b"\n"))
     checked = dkim.check(str(path), "", "", {NAME: [KEY.record]}.get)

@@ -4,12 +4,11 @@ import time
 
 import pytest
 
-from mta.signing.canonical import Field
-from mta.signing.identity import LIST_OCTETS_MAX, header_identity
+from mta.signing.identity import LIST_OCTETS_MAX, Authors
 
 
 def identity(text):
-    return header_identity([Field(b"from", f"From: {text}\r\n".encode())], "sender-or-from")
+    return Authors.of(f"From: {text}\r\n".encode()).identity("sender-or-from")
 
 
 @pytest.mark.parametrize(
@@ -65,3 +64,25 @@ def test_no_field_takes_for_ever(piece):
     began = time.perf_counter()
     identity("x" + piece * (LIST_OCTETS_MAX // len(piece.encode())))
     assert time.perf_counter() - began < 2, "a quadratic reader takes minutes"
+
+
+SENDER = "Sender: s@x.example"
+FROM = "From: f@y.example"
+
+
+@pytest.mark.parametrize(
+    ("lines", "by_sender_or_from", "by_from"),
+    [
+        ([FROM, SENDER], "s@x.example", "f@y.example"),
+        (["SENDER : s@x.example", "fRoM\t:f@y.example"], "s@x.example", "f@y.example"),
+        (["Sender: none", "From: none", FROM], "f@y.example", "f@y.example"),
+        (["From:\r\n f@y.example", "Subject: x\r\n From: a@b.example"], *["f@y.example"] * 2),
+        (["From-Name: a@b.example", "X-From: a@b.example", " From: a@b.example"], "", ""),
+        ([SENDER], "s@x.example", ""),
+    ],
+)
+def test_which_field_counts(lines, by_sender_or_from, by_from):
+    authors = Authors.of("".join(f"{line}\r\n" for line in lines).encode())
+    assert authors.identity("sender-or-from") == by_sender_or_from
+    assert authors.identity("strict-from") == by_from
+    assert len(authors.froms) == sum(line.lower().startswith(("from:", "from\t")) for line in lines)
