@@ -92,7 +92,7 @@ class Signatories:
         self._refusals: dict[str, float] = {}
 
     async def choose(self, plan: Plan, envelope: "Envelope", block: bytes, own: bytes) -> Chosen:
-        """Who signs a message with a header block; it came with `own`."""
+        """Who signs a message that leaves with a header block, and came with `own`."""
         options = NO_OPTIONS
         if plan.name == "dkim" and envelope.dkim_options:
             parsed = identity.parse_options(envelope.dkim_options)

@@ -50,24 +50,25 @@ def selected(
     """
     found: list[bytes] = []
     forms: list[bytes] = []
-    if canon == "relaxed":
-        for line in reversed(_unfolded(block).split(b"\r\n")):
+    if canon == "relaxed" and b" :" not in (lines := _unfolded(block)):
+        for line in reversed(lines.split(b"\r\n")):
             written, colon, value = line.partition(b":")
             if colon and (name := names[written]):
                 found.append(name)
                 forms.append(b"%b:%b\r\n" % (name, value.strip(b" ")))
         return found, forms
+    # With blanks before a colon, there may have been a line end: that is no field.
     for match in reversed(list(_FIELD.finditer(block))):
         if name := names[match[1]]:
             found.append(name)
-            forms.append(match[0])
+            is_simple = canon == "simple"
+            forms.append(match[0] if is_simple else relaxed_field(match[0]) + b"\r\n")
     return found, forms
 
 
 def field_name(written: bytes) -> bytes:
-    """The name of a field, from what stands before its colon, in lower case; or nothing."""
-    name = written.rstrip(b" \t")
-    return name.lower() if _NAME.fullmatch(name) else b""
+    """What stands before a colon, in lower case; nothing if it is not the name of a field."""
+    return written.lower() if _NAME.fullmatch(written) else b""
 
 
 def relaxed_field(octets: bytes) -> bytes:

@@ -12,8 +12,8 @@ from mta.settings import dkim_kinds
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|\[[^\[\]]*\]|\\.|[^"\[\\<>(),:;]+|.', re.DOTALL)
 _TOKEN_WITHOUT_COMMENTS = re.compile(_TOKEN.pattern.replace("(),", ",", 1), re.DOTALL)
 _IN_COMMENT = re.compile(r"\\.|[^\\()]+|.", re.DOTALL)
-# Of a block behind a line end, which is what to look for first. Without their last CRLF, which may
-# be the line end before the next one.
+# For a block with a line end before it: an octet is found faster than what `^` stands for. The LF
+# at the end of a field stays for the next match.
 _REST = rb"[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*"
 _AUTHORS = re.compile(rb"(?i)\n(?:(from%b)|(sender%b))\r(?=\n)" % (_REST, _REST))
 _PEM = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----(.*?)-----END \1-----", re.DOTALL)

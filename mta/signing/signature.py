@@ -7,7 +7,7 @@ configuration. The field that comes out goes on top of the block it was made ove
 import hashlib
 import re
 from binascii import b2a_base64
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -43,6 +43,10 @@ NEVER_SIGNED: Final = frozenset(
 """RFC 6376 §5.4.1, and what is taken out or put in on the way."""
 NAMES_MAX: Final = 1000
 """Names of fields that were looked at; mail has some hundreds."""
+NAME_OCTETS_MAX: Final = 100
+"""Of a name that is remembered; what stands before a colon may be as long as a header block."""
+LISTED_OCTETS_MAX: Final = 2000
+"""Of names whose h= tag is remembered; a usual one has 200."""
 LINE_MAX: Final = 76
 LOCAL_PART_MAX: Final = 600
 """Octets of i= before its @, written as it is there. A longer one is left out, as RFC 6376 §3.5
@@ -156,7 +160,8 @@ class SignatureForm:
     def __post_init__(self) -> None:
         hash_name = "sha1" if self.algorithm == "rsa-sha1" else "sha256"
         object.__setattr__(self, "body", BodyForm(self.body_canon, hash_name))
-        object.__setattr__(self, "names", _Names(self._signs))
+        wanted = (*self.headers, *self.disallow_adding_headers)
+        object.__setattr__(self, "names", _Names(wanted))
 
     @classmethod
     def of(cls, settings: DomainSettings, prefix: str) -> "SignatureForm":
@@ -169,29 +174,30 @@ class SignatureForm:
         """The type of the keys that fit."""
         return self.algorithm.partition("-")[0]
 
-    def _signs(self, name: str) -> bool:
-        """Whether fields of a lower-case name are signed."""
-        if not _may_be_signed(name):
-            return False
-        if name in USUAL_FIELDS:
-            return True
-        # RFC 6376 §5.4.2: a name of h= takes a field that is there, so this has to be signed first.
-        wanted = (*self.headers, *self.disallow_adding_headers)
-        return any(_matches(one, name) for one in wanted)
-
 
 class _Names(dict[bytes, bytes]):
     """What is known of names; another one is judged as it comes."""
 
-    def __init__(self, signs: Callable[[str], bool]) -> None:
-        self._signs = signs
+    def __init__(self, wanted: tuple[str, ...]) -> None:
+        self._wanted = wanted
+        """Names and expressions that are signed beside the usual ones.
+
+        RFC 6376 §5.4.2: an over-signed name takes a field that is there, so that is signed first.
+        """
 
     def __missing__(self, written: bytes) -> bytes:
-        if len(self) >= NAMES_MAX:
-            self.clear()
         name = field_name(written)
-        found = self[written] = name if name and self._signs(name.decode()) else b""
+        found = name if name and self._is_signed(name.decode()) else b""
+        if len(written) <= NAME_OCTETS_MAX:
+            if len(self) >= NAMES_MAX:
+                self.clear()
+            self[written] = found
         return found
+
+    def _is_signed(self, name: str) -> bool:
+        if not _may_be_signed(name):
+            return False
+        return name in USUAL_FIELDS or any(_matches(one, name) for one in self._wanted)
 
 
 def _may_be_signed(name: str) -> bool:
@@ -221,11 +227,13 @@ def draft(
 ) -> Draft:
     """The DKIM-Signature field over a header block and a body, up to what needs the key."""
     names, forms = selected(form.headers_canon, block, form.names)
+    listed = b":".join(names)
+    folded_names = _folded_names if len(listed) <= LISTED_OCTETS_MAX else _folded_names.__wrapped__
     text = b"%b%b%b\tbh=%b;\r\n\tb=" % (
         _who(form.algorithm, form.headers_canon, form.body_canon, signatory.domain,
              signatory.selector, signatory.identity),
         _when(form, signatory, body, now),
-        _folded_names(tuple(names), form.disallow_adding_headers),
+        folded_names(listed, form.disallow_adding_headers),
         body.digest,
     )  # fmt: skip
     forms.append(relaxed_field(text) if form.headers_canon == "relaxed" else text)
@@ -267,14 +275,14 @@ def _when(form: SignatureForm, signatory: Signatory, body: BodyHash, now: int) -
 
 
 @lru_cache(1024)
-def _folded_names(names: tuple[bytes, ...], over_signed: tuple[str, ...]) -> bytes:
-    """The h= tag, in lines of a length that people can read.
+def _folded_names(listed: bytes, over_signed: tuple[str, ...]) -> bytes:
+    """The h= tag, in lines of a length that people can read; `listed` has colons in between.
 
     Names that are over-signed stand there once more than the message has them.
     """
     once_more = dict.fromkeys(name.lower() for name in over_signed)
     more = [name.encode() for name in once_more if _may_be_signed(name)]
-    return b"\t" + b"\r\n\t ".join(_lines(b"h=", [*names, *more])) + b";\r\n"
+    return b"\t" + b"\r\n\t ".join(_lines(b"h=", [*listed.split(b":"), *more])) + b";\r\n"
 
 
 def _lines(first: bytes, names: Iterable[bytes]) -> list[bytes]:

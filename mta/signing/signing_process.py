@@ -9,7 +9,7 @@ not. The process ends where the other end does.
 import os
 import signal
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -84,8 +84,9 @@ def serve(read: Callable[[], bytes], write: Callable[[bytes], object]) -> None:
             made.clear()
 
 
-def _frames(buffer: bytearray) -> Iterator[tuple[int, int, bytes]]:
+def _frames(buffer: bytearray) -> list[tuple[int, int, bytes]]:
     """Take whole frames from the beginning of what came."""
+    found = []
     at, end = 0, len(buffer) - _ASKED.size
     while at <= end:
         kind, number, length = _ASKED.unpack_from(buffer, at)
@@ -93,8 +94,9 @@ def _frames(buffer: bytearray) -> Iterator[tuple[int, int, bytes]]:
         if begins + length > len(buffer):
             break
         at = begins + length
-        yield kind, number, bytes(buffer[begins:at])
+        found.append((kind, number, bytes(buffer[begins:at])))
     del buffer[:at]
+    return found
 
 
 def _answer(key: PrivateKey, algorithm: str, octets: bytes) -> bytes:

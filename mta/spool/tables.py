@@ -13,9 +13,12 @@ from mta import ids
 from mta.spool import gathering
 
 ROWS_MAX: Final = 32
-"""Rows in one statement, a power of two. Each number of rows has a statement of its own, which
-stays prepared and takes up to 40 KB, so only powers of two have: with all numbers up to this
-one, the memory of a busy daemon grew by 1 MB until even the rarest of them had come."""
+"""Rows in one statement, a power of two.
+
+Each number of rows needs a statement of its own, which stays prepared and takes up to 40 KB. So
+only powers of two are used: with all numbers up to this one, the memory of a busy daemon grew by
+1 MB until even the rarest of them had come.
+"""
 OR_FAIL: Final = "OR FAIL"
 """A statement of many rows that fails need not undo those before: the transaction is rolled
 back as a whole. Otherwise SQLite keeps a copy of every page it is about to change, in a file."""

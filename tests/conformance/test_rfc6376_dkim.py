@@ -57,7 +57,7 @@ class TestSection3Canonicalization:
 
     def test_relaxed(self):
         assert [relaxed_field(f.octets) for f in fields(self.BLOCK)] == [b"a:X", b"b:Y Z"]
-        names = {b"A": b"a", b"B ": b"b"}
+        names = {b"A": b"a", b"B": b"b"}
         assert selected("relaxed", self.BLOCK, names) == ([b"b", b"a"], [b"b:Y Z\r\n", b"a:X\r\n"])
         assert canonical("relaxed", self.BODY) == b" C\r\nD E\r\n"
 

@@ -18,5 +18,5 @@ def test_any_number_of_rows_goes_in_with_few_statements(tmp_path):
         connection.set_trace_callback(None)
         found = [number for (number,) in connection.execute("SELECT id FROM message ORDER BY id")]
     assert found == list(range(wanted))
-    # Each stays prepared, and its memory in use.
+    # Each stays prepared, and keeps its memory.
     assert {text.count("),(") + 1 for text in statements} == {1, 2, 4, 8, 16, 32}
