@@ -1,5 +1,7 @@
 """Writes docs/benchmarks.md from the files of results; it measures nothing.
 
+A benchmark may have several, `NAME.json` and what other machines found in `NAME.LABEL.json`.
+
 python -m benchmarks.page [--results benchmarks/results] [--page docs/benchmarks.md]
 """
 
@@ -22,47 +24,54 @@ HEAD: Final = """# Benchmarks
 
 This page is written by `python -m benchmarks.page` from `benchmarks/results/`: change it there.
 `make bench` measures everything anew; how, and how long each takes, is in
-[howto/benchmarks.md](howto/benchmarks.md). Everything ran on one machine, over loopback: sources,
-servers and sinks share its processors. Believe the ratios, not the rates.
+[howto/benchmarks.md](howto/benchmarks.md). Each ran on one machine, over loopback: sources, servers
+and sinks share its processors. Believe the ratios, not the rates, and compare only what one machine
+found: processors and disks differ, and the machines are shared with others.
 """
 
 
-def read(directory: Path) -> dict[str, Report]:
-    """The results there are, by the name of the benchmark."""
-    return {path.stem: report.load(path) for path in sorted(directory.glob("*.json"))}
+def read(directory: Path) -> dict[str, list[Report]]:
+    """The results there are, by the name of the benchmark, the newest first."""
+    found: dict[str, list[Report]] = {}
+    for one in map(report.load, directory.glob("*.json")):
+        found.setdefault(one.name, []).append(one)
+    return {
+        name: sorted(some, key=lambda one: one.taken, reverse=True) for name, some in found.items()
+    }
 
 
-def pages(found: dict[str, Report], name: str) -> dict[str, str]:
+def pages(found: dict[str, list[Report]], name: str) -> dict[str, str]:
     """The page of that name and the pictures beside it, by file name."""
     written: dict[str, str] = {}
-    parts = [HEAD, *_machine(found)]
+    parts = [HEAD, *_versions(found)]
     for one in ORDER:
         parts += ["", f"## {one.replace('_', ' ').capitalize()}", ""]
-        if one in found:
-            parts += _section(found[one], written, Path(name).stem)
-        else:
+        if one not in found:
             doc = import_module(f"benchmarks.{one}").__doc__ or ""
             parts += [doc.splitlines()[0], "", f"`python -m benchmarks.{one}`: not measured yet."]
+            continue
+        newest = found[one][0]
+        parts += [newest.question, "", "```", newest.command, "```"]
+        for number, each in enumerate(found[one]):
+            picture = f"{Path(name).stem}-{one}{number or ''}.svg"
+            parts += _results(each, picture, written)
     return {name: "\n".join(parts).rstrip() + "\n", **written}
 
 
-def _machine(found: dict[str, Report]) -> list[str]:
-    """What the results have in common; the disk differs a little from one to the next."""
-    if not found:
-        return []
-    newest = max(found.values(), key=lambda one: one.taken)
-    rows = [f"| {what} | {value} |" for what, value in newest.machine.items()]
-    versions = sorted({one for each in found.values() for one in each.versions if one})
-    return ["| machine | |", "|---|---|", *rows, "", *(f"- {one}" for one in versions)]
+def _versions(found: dict[str, list[Report]]) -> list[str]:
+    """All programs that were measured."""
+    versions = {one for some in found.values() for each in some for one in each.versions if one}
+    return [f"- {one}" for one in sorted(versions)]
 
 
-def _section(one: Report, written: dict[str, str], stem: str) -> list[str]:
-    parts = [one.question, "", "```", one.command, "```", "", f"Taken {one.taken}."]
+def _results(one: Report, picture: str, written: dict[str, str]) -> list[str]:
+    machine = ", ".join(f"{what} {value}" for what, value in one.machine.items())
+    petrel = next((each for each in one.versions if each.startswith("Petrel")), "")
+    parts = ["", f"Taken {one.taken}, {petrel}; {machine}."]
     for table in one.tables:
         parts += ["", *markdown(table)]
     panels = _panels(one)
     if panels:
-        picture = f"{stem}-{one.name}.svg"
         written[picture] = plot.svg(one.question, panels)
         parts += ["", f"![{one.question}]({picture})"]
     return parts
