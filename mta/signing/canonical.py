@@ -16,7 +16,7 @@ EMPTY_LINES_AT_ONCE: Final = 16 << 10
 # octet by memchr, which is slower where it is as common as a blank.
 _RUN = re.compile(rb"   *")
 _NAME = re.compile(rb"[\x21-\x39\x3b-\x7e]+")
-_FIELD = re.compile(rb"(?m)^([\x21-\x39\x3b-\x7e]+)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*")
+_FIELD = re.compile(rb"(?m)^(%b)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*" % _NAME.pattern)
 
 
 class Hash(Protocol):

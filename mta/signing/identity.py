@@ -6,16 +6,13 @@ from typing import Final, NamedTuple
 
 from mta import address
 from mta.settings import dkim_kinds
+from mta.smtp import header_block
 
 # A piece of an address list: a string, a literal, what has a meaning, or a run of anything else.
 # A quote or bracket that is never closed is a character like others.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|\[[^\[\]]*\]|\\.|[^"\[\\<>(),:;]+|.', re.DOTALL)
 _TOKEN_WITHOUT_COMMENTS = re.compile(_TOKEN.pattern.replace("(),", ",", 1), re.DOTALL)
 _IN_COMMENT = re.compile(r"\\.|[^\\()]+|.", re.DOTALL)
-# For a block with a line end before it: an octet is found faster than what `^` stands for. The LF
-# at the end of a field stays for the next match.
-_REST = rb"[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*"
-_AUTHORS = re.compile(rb"(?i)\n(?:(from%b)|(sender%b))\r(?=\n)" % (_REST, _REST))
 _PEM = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----(.*?)-----END \1-----", re.DOTALL)
 LIST_OCTETS_MAX: Final = 65_536
 """What of a field is looked at for its first address: a thousand names before it."""
@@ -26,15 +23,14 @@ OPTIONS_MAX: Final = 1000
 
 
 class Authors(NamedTuple):
-    """The From and the Sender fields of a header block, without their last CRLF."""
+    """The From and the Sender fields of a header block."""
 
     froms: list[bytes]
     senders: list[bytes]
 
     @classmethod
     def of(cls, block: bytes) -> "Authors":
-        found = _AUTHORS.findall(b"\n" + block)
-        return cls([one for one, _ in found if one], [one for _, one in found if one])
+        return cls(header_block.fields(block, b"from"), header_block.fields(block, b"sender"))
 
     def identity(self, rule: str) -> str:
         """The address to sign for; empty if there is none. Guide: dkim-identity."""

@@ -11,7 +11,7 @@ import signal
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 
@@ -47,18 +47,10 @@ def sign_frame(number: int, algorithm: str, octets: bytes) -> bytes:
 
 def answers(buffer: bytearray) -> list[bytes | ValueError]:
     """Take whole answers from the beginning of what came."""
-    found: list[bytes | ValueError] = []
-    at, end = 0, len(buffer) - _ANSWERED.size
-    while at <= end:
-        is_made, length = _ANSWERED.unpack_from(buffer, at)
-        begins = at + _ANSWERED.size
-        if begins + length > len(buffer):
-            break
-        at = begins + length
-        octets = bytes(buffer[begins:at])
-        found.append(octets if is_made else ValueError(octets.decode()))
-    del buffer[:at]
-    return found
+    return [
+        octets if is_made else ValueError(octets.decode())
+        for (is_made, _), octets in _taken(buffer, _ANSWERED)
+    ]
 
 
 def serve(read: Callable[[], bytes], write: Callable[[bytes], object]) -> None:
@@ -68,7 +60,7 @@ def serve(read: Callable[[], bytes], write: Callable[[bytes], object]) -> None:
     made: list[bytes] = []
     while octets := read():
         buffer += octets
-        for kind, number, body in _frames(buffer):
+        for (kind, number, _), body in _taken(buffer, _ASKED):
             if kind == _FORGET:
                 known.clear()
             elif kind == _KEY:
@@ -84,17 +76,17 @@ def serve(read: Callable[[], bytes], write: Callable[[bytes], object]) -> None:
             made.clear()
 
 
-def _frames(buffer: bytearray) -> list[tuple[int, int, bytes]]:
-    """Take whole frames from the beginning of what came."""
+def _taken(buffer: bytearray, form: struct.Struct) -> list[tuple[tuple[Any, ...], bytes]]:
+    """Take what came whole: what it begins with, a length last, and so many octets behind it."""
     found = []
-    at, end = 0, len(buffer) - _ASKED.size
+    at, end = 0, len(buffer) - form.size
     while at <= end:
-        kind, number, length = _ASKED.unpack_from(buffer, at)
-        begins = at + _ASKED.size
-        if begins + length > len(buffer):
+        start = form.unpack_from(buffer, at)
+        begins = at + form.size
+        if begins + start[-1] > len(buffer):
             break
-        at = begins + length
-        found.append((kind, number, bytes(buffer[begins:at])))
+        at = begins + start[-1]
+        found.append((start, bytes(buffer[begins:at])))
     del buffer[:at]
     return found
 

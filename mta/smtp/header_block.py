@@ -41,7 +41,9 @@ def find(head: bytes, names: frozenset[bytes]) -> dict[bytes, str]:
 
 def fields(head: bytes, name: bytes) -> list[bytes]:
     """Each field of a lower-case name, whole."""
-    return [match[0] for match in _pattern(frozenset({name})).finditer(head)]
+    lines = b"\n" + head
+    found = _fast_pattern(frozenset({name})).finditer(lines)
+    return [match[0][1:] + b"\n" for match in found if match.end() < len(lines)]
 
 
 def values(head: bytes, name: bytes) -> list[str]:
